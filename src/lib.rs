@@ -1,1 +1,4 @@
-//! artifactapi
+//! artifactapi: a package-manager-aware repository server. ARCHITECTURE.md is the map.
+
+pub mod spool;
+pub mod store;

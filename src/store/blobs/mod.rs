@@ -1,0 +1,182 @@
+//! Immutable bytes under predictable keys.
+//!
+//! A [`BlobStore`] promises:
+//! - **Whole or absent.** A blob is readable only after [`BlobStore::write`] returned, and then for good: its bytes are
+//!   durable (they survive a crash of this process and of the machine) and never change.
+//! - **Never silently replaced.** Writing to a key that holds other bytes answers [`Written::Occupied`]. Where a store
+//!   cannot promise that under a race (not every S3 honours If-None-Match), [`BlobRead::sha256`] tells the reader which
+//!   bytes it was really given, so that a lost race costs a fetch and never a wrong byte.
+//! - **Self-describing.** Each blob carries a [`BlobAbout`], enough to make a catalog from the store alone.
+//!
+//! It never interprets a key beyond its slashes, never caches an absence, and never holds a whole blob in memory unless
+//! it is smaller than a named limit. Absence is `None`, not an error.
+
+use std::fs::File;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use artifactapi_formats::Sha256;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+use super::key::{BlobKey, RepositoryName};
+use crate::spool::{Spooled, SpoolReader};
+
+/// A store of immutable blobs. The module's text is the contract.
+#[async_trait]
+pub trait BlobStore: Send + Sync {
+    /// Opens a blob. With `range`, which must lie within the blob, only those bytes need be fetched; the answer says
+    /// what it covers.
+    ///
+    /// # Errors
+    /// [`BlobError`] when the store cannot answer. An absent blob is `Ok(None)`.
+    async fn read(&self, key: &BlobKey, range: Option<Range<u64>>) -> Result<Option<BlobRead>, BlobError>;
+
+    /// Reads what was written about a blob.
+    ///
+    /// # Errors
+    /// As for [`BlobStore::read`].
+    async fn about(&self, key: &BlobKey) -> Result<Option<BlobAbout>, BlobError>;
+
+    /// Keeps the spooled bytes under `key`, durably. Writing the same bytes again is [`Written::Stored`].
+    ///
+    /// # Errors
+    /// [`BlobError`]; nothing is then readable under the key that was not before.
+    async fn write(&self, key: &BlobKey, spooled: &Spooled, about: &BlobAbout) -> Result<Written, BlobError>;
+
+    /// Removes blobs. Absent ones are no error.
+    ///
+    /// # Errors
+    /// [`BlobError`]; some of the blobs may be gone.
+    async fn delete(&self, keys: &[BlobKey]) -> Result<(), BlobError>;
+
+    /// Every blob whose key starts with `prefix`, in any order.
+    fn list<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<BlobListing, BlobError>>;
+
+    /// Whether the store answers now: one cheap round trip.
+    ///
+    /// # Errors
+    /// [`BlobError`] saying what is wrong and what to do.
+    async fn ping(&self) -> Result<(), BlobError>;
+}
+
+/// What [`BlobStore::write`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// The key now holds exactly these bytes.
+    Stored,
+    /// The key holds other bytes, which stay.
+    Occupied,
+}
+
+/// An opened blob.
+#[derive(Debug)]
+pub struct BlobRead {
+    /// Length of the whole blob in bytes.
+    pub size: u64,
+    /// Digest of the whole blob as recorded with the very bytes that follow; `None` if the store keeps the promise of
+    /// never replacing a blob by itself (files) and does not look it up.
+    pub sha256: Option<Sha256>,
+    /// The bytes.
+    pub body: BlobBody,
+}
+
+/// How a blob's bytes are reached.
+pub enum BlobBody {
+    /// The whole blob, in memory.
+    Memory(Bytes),
+    /// The whole blob, as a local file.
+    File(Arc<File>),
+    /// The whole blob, on its way from a distant store into a local file.
+    Growing(SpoolReader),
+    /// Only the bytes of this range of the blob, once.
+    Stream {
+        /// What the stream covers; the asked range, or the whole.
+        range: Range<u64>,
+        /// The bytes.
+        bytes: BoxStream<'static, Result<Bytes, BlobError>>,
+    },
+}
+
+impl std::fmt::Debug for BlobBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Memory(_) => "Memory",
+            Self::File(_) => "File",
+            Self::Growing(_) => "Growing",
+            Self::Stream { .. } => "Stream",
+        })
+    }
+}
+
+/// What is recorded with a blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlobAbout {
+    /// The repository it was kept for; for batch downloads by URL, `None`.
+    pub repository: Option<RepositoryName>,
+    /// The decoded path below the repository, or the absolute URL.
+    pub path: String,
+    /// The query that is part of its key; empty for none.
+    pub query: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// Digest of the bytes.
+    pub sha256: Sha256,
+    /// Media type.
+    pub content_type: String,
+    /// Upstream's ETag, verbatim.
+    pub upstream_etag: Option<String>,
+    /// Upstream's Last-Modified, verbatim.
+    pub upstream_last_modified: Option<String>,
+    /// When it was fetched or uploaded (whole milliseconds).
+    pub stored_at: SystemTime,
+}
+
+/// One row of [`BlobStore::list`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlobListing {
+    /// The key.
+    pub key: BlobKey,
+    /// Length in bytes.
+    pub size: u64,
+    /// When the store took it.
+    pub modified: SystemTime,
+}
+
+/// Why a blob store cannot do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("blob store: {kind} ({during})")]
+pub struct BlobError {
+    /// What kind of trouble.
+    pub kind: BlobErrorKind,
+    /// What was being done, with the key: `reading github/ab12…/x.tar.gz`.
+    pub during: String,
+    /// The store's own error.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// Kinds of [`BlobError`], by what the caller does about them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BlobErrorKind {
+    /// Not reachable, or it answers with server errors: degrade, try again later.
+    #[error("the store is not reachable")]
+    Unavailable,
+    /// No space left: reads go on, nothing new is kept.
+    #[error("the store is full")]
+    Full,
+    /// Credentials or permissions: an operator must act.
+    #[error("the store refuses access; check the credentials and the bucket's policy")]
+    Denied,
+    /// The bucket or folder is missing: an operator must act.
+    #[error("the bucket or folder does not exist")]
+    Missing,
+    /// The stored bytes are damaged.
+    #[error("the stored bytes are damaged")]
+    Damaged,
+    /// Anything else.
+    #[error("unexpected answer")]
+    Other,
+}

@@ -1,0 +1,206 @@
+//! Records about artifacts: which blob a path has now, since when, and what upstream said of it.
+//!
+//! A [`Catalog`] promises:
+//! - **Compare and set.** [`Catalog::publish`] makes an artifact current only if nothing else became current meanwhile.
+//!   This, and not any lock, is what keeps replicas from contradicting each other (DESIGN 4.4).
+//! - **Atomic.** A publication is seen whole or not at all, also after a crash.
+//! - **Garbage is remembered.** A blob that a publication or removal leaves without a record is listed by
+//!   [`Catalog::take_garbage`] after its grace time, so that deletion is catalog first, blob after.
+//!
+//! It never sees bytes, never decides freshness, and is never asked on the path of a fresh hit. A lost race is
+//! [`Published::Lost`], an absent record is `None`; neither is an error.
+
+use std::time::SystemTime;
+
+use artifactapi_formats::Sha256;
+use async_trait::async_trait;
+
+use super::key::{BlobKey, RepositoryName, Target};
+
+/// The catalog's record of one path. Times have whole milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// What it is the content of.
+    pub target: Target,
+    /// Grows by one with each publication of this target; the value to compare and set against.
+    pub revision: Revision,
+    /// Where the bytes are.
+    pub blob: BlobKey,
+    /// Length in bytes.
+    pub size: u64,
+    /// Digest of the bytes.
+    pub sha256: Sha256,
+    /// Media type to answer with.
+    pub content_type: String,
+    /// What upstream said, for the next conditional request.
+    pub validators: Validators,
+    /// The Last-Modified that clients are given; never earlier than when this revision of an index was first served
+    /// (FORMATS 1.6).
+    pub last_modified: SystemTime,
+    /// When the bytes were fetched or uploaded.
+    pub stored_at: SystemTime,
+    /// When upstream last confirmed that they are current.
+    pub checked_at: SystemTime,
+}
+
+/// A count of publications of one target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(pub i64);
+
+/// Upstream's validators, verbatim.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Validators {
+    /// `ETag`.
+    pub etag: Option<String>,
+    /// `Last-Modified`.
+    pub last_modified: Option<String>,
+}
+
+/// What [`Catalog::publish`] did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Published {
+    /// The artifact is current, with this revision.
+    Won(Revision),
+    /// Something else became (or stopped being) current first; this is it.
+    Lost(Option<Box<Artifact>>),
+    /// The blob is just being deleted as garbage and may not be named again: keep the bytes under another key, or not
+    /// at all.
+    BlobLeaving,
+}
+
+/// One page of [`Catalog::list`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListQuery {
+    /// Only paths that start with this; empty for all.
+    pub prefix: String,
+    /// Only what sorts after this (path, query): the last row of the page before.
+    pub after: Option<(String, String)>,
+    /// At most so many rows.
+    pub limit: u32,
+}
+
+/// How often and when an artifact was asked for, added up over a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Use {
+    /// Of what.
+    pub target: Target,
+    /// How often since the last report.
+    pub count: u64,
+    /// When last.
+    pub last: SystemTime,
+}
+
+/// Totals for a repository.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Artifacts.
+    pub artifacts: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A store of artifact records. The module's text is the contract.
+#[async_trait]
+pub trait Catalog: Send + Sync {
+    /// The current record of a target.
+    ///
+    /// # Errors
+    /// [`CatalogError`] when the catalog cannot answer; absence is `Ok(None)`.
+    async fn lookup(&self, target: &Target) -> Result<Option<Artifact>, CatalogError>;
+
+    /// Makes `artifact` the current record of its target if the current one is (still) `replaces`; `None` means that
+    /// there must be none. `artifact.revision` is ignored. The blob of the record that is replaced, if another, becomes
+    /// garbage as of `artifact.stored_at`; the blob named now stops being garbage.
+    ///
+    /// # Errors
+    /// [`CatalogError`]; whether the publication happened is then unknown only for
+    /// [`CatalogErrorKind::Unavailable`], and trying again with the same arguments is safe.
+    async fn publish(&self, artifact: &Artifact, replaces: Option<Revision>) -> Result<Published, CatalogError>;
+
+    /// Notes that upstream confirmed the record of `revision` at `checked_at`. `false` if it is no longer current.
+    /// Never moves `checked_at` backwards.
+    ///
+    /// # Errors
+    /// [`CatalogError`] when the catalog cannot answer.
+    async fn touch(
+        &self,
+        target: &Target,
+        revision: Revision,
+        checked_at: SystemTime,
+        validators: &Validators,
+    ) -> Result<bool, CatalogError>;
+
+    /// Removes the record of `revision`; its blob becomes garbage as of `now`. `false` if it is no longer current.
+    ///
+    /// # Errors
+    /// [`CatalogError`] when the catalog cannot answer.
+    async fn remove(&self, target: &Target, revision: Revision, now: SystemTime) -> Result<bool, CatalogError>;
+
+    /// Records of a repository in the byte order of (path, query).
+    ///
+    /// # Errors
+    /// [`CatalogError`] when the catalog cannot answer.
+    async fn list(&self, repository: &RepositoryName, page: &ListQuery) -> Result<Vec<Artifact>, CatalogError>;
+
+    /// How much a repository holds. May be seconds old.
+    ///
+    /// # Errors
+    /// [`CatalogError`] when the catalog cannot answer.
+    async fn totals(&self, repository: &RepositoryName) -> Result<Totals, CatalogError>;
+
+    /// Adds up uses. Targets without a record are passed over.
+    ///
+    /// # Errors
+    /// [`CatalogError`] when the catalog cannot answer.
+    async fn record_uses(&self, uses: &[Use]) -> Result<(), CatalogError>;
+
+    /// Takes up to `limit` blobs that have been garbage since before `before`, and that no record names, for deletion.
+    /// From here on none of them can be published again ([`Published::BlobLeaving`]) until
+    /// [`Catalog::garbage_deleted`]; a taker that dies is followed by another after `before` has moved on.
+    ///
+    /// # Errors
+    /// [`CatalogError`] when the catalog cannot answer.
+    async fn take_garbage(&self, before: SystemTime, limit: u32) -> Result<Vec<BlobKey>, CatalogError>;
+
+    /// The blobs are gone from the store; their keys may be used again.
+    ///
+    /// # Errors
+    /// [`CatalogError`] when the catalog cannot answer.
+    async fn garbage_deleted(&self, blobs: &[BlobKey]) -> Result<(), CatalogError>;
+
+    /// Whether the catalog answers now: one cheap round trip.
+    ///
+    /// # Errors
+    /// [`CatalogError`] saying what is wrong and what to do.
+    async fn ping(&self) -> Result<(), CatalogError>;
+}
+
+/// Why a catalog cannot do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("catalog: {kind} ({during})")]
+pub struct CatalogError {
+    /// What kind of trouble.
+    pub kind: CatalogErrorKind,
+    /// What was being done.
+    pub during: &'static str,
+    /// The database's own error.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// Kinds of [`CatalogError`], by what the caller does about them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CatalogErrorKind {
+    /// Not reachable or too slow: degrade, try again later.
+    #[error("the database is not reachable")]
+    Unavailable,
+    /// No space left.
+    #[error("the database is full")]
+    Full,
+    /// Credentials, a missing database, a failed migration: an operator must act.
+    #[error("the database refuses to work with us")]
+    Refused,
+    /// A row does not read as what was written.
+    #[error("a record is damaged")]
+    Damaged,
+}
