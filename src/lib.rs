@@ -1,4 +1,5 @@
 //! artifactapi: a package-manager-aware repository server. ARCHITECTURE.md is the map.
 
+pub mod config;
 pub mod spool;
 pub mod store;
