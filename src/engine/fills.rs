@@ -233,7 +233,7 @@ impl Fills {
         let answer = self.upstream.ask(&ask, source).await.map_err(|error| (false, error.into()))?;
         if answer.status == StatusCode::NOT_MODIFIED {
             return match held {
-                Some(held) => Ok(self.confirm(order, held, &answer).await),
+                Some(held) => Ok(self.confirm(order, held, answer.etag, answer.last_modified).await),
                 None => Err((true, unfit(&answer, "304 to an unconditional request").into())),
             };
         }
@@ -334,12 +334,18 @@ impl Fills {
         Arc::new(Held::new(artifact, order.role, order.mutability.clone(), body))
     }
 
-    async fn confirm(&self, order: &Order, held: &Arc<Held>, answer: &Answer) -> Outcome {
+    async fn confirm(
+        &self,
+        order: &Order,
+        held: &Arc<Held>,
+        etag: Option<String>,
+        last_modified: Option<String>,
+    ) -> Outcome {
         let at = now();
         held.confirm(at);
         let validators = Validators {
-            etag: answer.etag.clone().or_else(|| held.artifact.validators.etag.clone()),
-            last_modified: answer.last_modified.clone().or_else(|| held.artifact.validators.last_modified.clone()),
+            etag: etag.or_else(|| held.artifact.validators.etag.clone()),
+            last_modified: last_modified.or_else(|| held.artifact.validators.last_modified.clone()),
         };
         match self.catalog.touch(&order.target, held.artifact.revision, at, &validators).await {
             Ok(true) => {}
