@@ -177,6 +177,13 @@ impl Shelf {
         });
     }
 
+    /// Events were lost: every record is compared with the catalog at its next use.
+    pub fn doubt_all(&self) {
+        for (_, held) in self.cache.iter() {
+            held.record_is_doubtful();
+        }
+    }
+
     /// Takes the uses counted since the last call, for the catalog.
     #[must_use]
     pub fn take_uses(&self, now: SystemTime) -> Vec<Use> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use artifactapi_formats::{RepoPath, Role};
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::Response;
 use bytes::Bytes;
 
@@ -113,7 +113,7 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
 /// 404 for an unknown repository, 400 for a path that is none.
 pub fn resolve(
     repositories: &LiveRepositories,
-    uri: &axum::http::Uri,
+    uri: &Uri,
 ) -> Result<(Arc<Repository>, Target), Problem> {
     let below = uri.path().strip_prefix("/api/").unwrap_or_default();
     let (name, raw_path) = below.split_once('/').unwrap_or((below, ""));
