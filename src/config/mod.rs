@@ -10,6 +10,7 @@
 mod credentials;
 mod document;
 pub mod duration;
+pub mod environment;
 mod fingerprint;
 pub mod live;
 mod members;
@@ -18,13 +19,16 @@ pub mod problem;
 mod reader;
 pub mod repositories;
 pub mod secret;
+mod services;
 pub mod settings;
 pub mod size;
 pub mod source;
 mod suggest;
 mod upstream;
+pub mod watch;
 mod yaml;
 
+pub use environment::{SettingsError, process_environment};
 pub use live::{LiveRepositories, ReloadError};
 pub use patterns::{Admission, PatternSet, Patterns};
 pub use problem::{ConfigError, Place, Problem};
