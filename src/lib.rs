@@ -1,4 +1,9 @@
 //! artifactapi: a package-manager-aware repository server. ARCHITECTURE.md is the map.
 
+pub mod config;
+pub mod engine;
+pub mod frames;
+pub mod http;
 pub mod spool;
 pub mod store;
+pub mod upstream;

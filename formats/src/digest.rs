@@ -113,7 +113,7 @@ impl Algorithm {
 
     /// The length of a digest in bytes.
     #[must_use]
-    pub const fn len(self) -> usize {
+    pub const fn digest_len(self) -> usize {
         match self {
             Self::Md5 => 16,
             Self::Sha1 => 20,
@@ -165,7 +165,7 @@ impl Digest {
     /// [`InvalidDigest`] when the text is not hexadecimal or not of the algorithm's length.
     pub fn from_hex(algorithm: Algorithm, hex: &str) -> Result<Self, InvalidDigest> {
         let bytes = from_hex(hex)?;
-        if bytes.len() == algorithm.len() {
+        if bytes.len() == algorithm.digest_len() {
             Ok(Self { algorithm, bytes: bytes.into() })
         } else {
             Err(InvalidDigest)
@@ -177,7 +177,7 @@ impl Digest {
     /// # Errors
     /// [`InvalidDigest`] when the number of bytes is not the algorithm's.
     pub fn from_bytes(algorithm: Algorithm, bytes: &[u8]) -> Result<Self, InvalidDigest> {
-        if bytes.len() == algorithm.len() {
+        if bytes.len() == algorithm.digest_len() {
             Ok(Self { algorithm, bytes: bytes.into() })
         } else {
             Err(InvalidDigest)
@@ -272,7 +272,7 @@ fn to_hex(bytes: &[u8]) -> String {
 }
 
 fn from_hex(hex: &str) -> Result<Vec<u8>, InvalidDigest> {
-    if hex.len() % 2 != 0 || hex.len() > 128 {
+    if !hex.len().is_multiple_of(2) || hex.len() > 128 {
         return Err(InvalidDigest);
     }
     hex.as_bytes()
@@ -306,7 +306,7 @@ mod tests {
             let mut hasher = algorithm.hasher();
             hasher.update(b"abc");
             let digest = hasher.finish();
-            assert_eq!(digest.bytes().len(), algorithm.len());
+            assert_eq!(digest.bytes().len(), algorithm.digest_len());
             assert_eq!(Algorithm::from_hex_length(digest.hex().len()), Some(algorithm));
             assert_eq!(Digest::from_hex(algorithm, &digest.hex()), Ok(digest));
         }

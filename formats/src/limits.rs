@@ -25,6 +25,8 @@ pub struct Limits {
     pub depth: u64,
     /// The control member of an apk v2 package: raw and inflated. Bytes.
     pub control_bytes: u64,
+    /// The values of an apk v3 index, which are held whole. Bytes.
+    pub adb_bytes: u64,
     /// One rpm header (signature or main). Bytes.
     pub header_bytes: u64,
     /// The window a compressed stream may ask memory for. Bytes.
@@ -44,6 +46,7 @@ impl Default for Limits {
             text_bytes: 4 * MIB,
             depth: 32,
             control_bytes: 32 * MIB,
+            adb_bytes: 64 * MIB,
             header_bytes: 256 * MIB,
             decompressor_bytes: 128 * MIB,
         }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{broadcast, oneshot};
 
+use super::catalog::Revision;
 use super::key::{RepositoryName, Target};
 
 /// Leases and events among replicas. The module's text is the contract.
@@ -80,8 +81,8 @@ impl Drop for Lease {
 /// Something every replica should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A target has a new current record, or upstream confirmed the old one.
-    Published(Target),
+    /// A target has a new current record, with this revision.
+    Published(Target, Revision),
     /// A target has no record any more.
     Removed(Target),
     /// Everything of a repository changed.

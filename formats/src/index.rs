@@ -1,0 +1,87 @@
+//! The seam between the server and a format's indexes.
+//!
+//! An index is what sets a package repository apart from a folder: it names the files, says what they must be, and
+//! changes while they do not. [`IndexFormat`] promises to find an index's files by name, and to read it in one pass with
+//! memory that does not grow with it. It never decides freshness, trust or what to keep: that is the engine's.
+
+use std::io::Read;
+use std::ops::ControlFlow;
+
+use crate::{Expected, Identity, Invalid, Limits, RepoPath};
+
+/// An index root, named by its entry file: `v3.22/main/x86_64/APKINDEX.tar.gz`, `el9/x86_64/repodata/repomd.xml`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct IndexRoot {
+    /// The file clients fetch first.
+    pub entry: RepoPath,
+}
+
+/// Which files make up an index root, as far as names tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexLayout {
+    /// The folder that hrefs are relative to; `""` is the top of the repository.
+    pub folder: String,
+    /// The entry file.
+    pub entry: RepoPath,
+    /// Files that switch together with the entry and may be absent: signature, key.
+    pub companions: Vec<RepoPath>,
+}
+
+/// A file that the entry names with its digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The index's own word for it: `primary`, `filelists`, `group_gz` and so on; unknown ones are carried.
+    pub kind: String,
+    /// Where it lies below the repository.
+    pub path: RepoPath,
+    /// What it must be.
+    pub expected: Expected,
+}
+
+/// One package as an index describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageEntry {
+    /// Name.
+    pub name: String,
+    /// The whole version as the format writes it: `1.2.3-r0` (apk), `[epoch:]version-release` (rpm).
+    pub version: String,
+    /// Architecture; empty when the index gives none.
+    pub arch: String,
+    /// Where the file lies below the repository.
+    pub path: RepoPath,
+    /// Length of the file in bytes as the index says; 0 when it does not.
+    pub size: u64,
+    /// What the file must be.
+    pub identity: Identity,
+}
+
+/// The index side of a format.
+pub trait IndexFormat: Send + Sync {
+    /// The root that an index, companion or member path belongs to, by name alone; `None` for everything else.
+    fn root_of(&self, path: &RepoPath) -> Option<IndexRoot>;
+
+    /// The files of a root.
+    fn layout(&self, root: &IndexRoot) -> IndexLayout;
+
+    /// The files that the entry names with digests; empty for formats whose entry is the whole index (apk).
+    ///
+    /// # Errors
+    /// [`Invalid`] when the entry is malformed, over a limit, or names a path outside the repository.
+    fn members(&self, root: &IndexRoot, entry: &[u8], limits: &Limits) -> Result<Vec<Member>, Invalid>;
+
+    /// The file that lists the packages: the entry itself (apk) or a member (rpm: primary). `None` if there is none.
+    fn package_list(&self, root: &IndexRoot, members: &[Member]) -> Option<RepoPath>;
+
+    /// Streams the packages that `from`, the file named by [`IndexFormat::package_list`], lists, in its order.
+    /// Memory does not grow with the size of the index.
+    ///
+    /// # Errors
+    /// [`Invalid`] when the list is malformed or over a limit; packages seen before that have been handed out.
+    fn packages(
+        &self,
+        root: &IndexRoot,
+        from: &mut dyn Read,
+        limits: &Limits,
+        each: &mut dyn FnMut(PackageEntry) -> ControlFlow<()>,
+    ) -> Result<(), Invalid>;
+}

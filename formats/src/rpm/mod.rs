@@ -1,0 +1,77 @@
+//! RPM repositories: `repodata/repomd.xml`, what it names, and the packages (FORMATS 3).
+//!
+//! `repomd.xml` is the only true index: it names every other metadata file with size and digest. Its signature and key
+//! lie beside it as companions; the package list is the member called `primary`.
+
+mod names;
+
+use std::borrow::Cow;
+use std::io::Read;
+use std::ops::ControlFlow;
+
+use crate::{
+    Checker, Expected, Format, IndexFormat, IndexLayout, IndexRoot, Invalid, Limits, Member, Mutability, PackageEntry,
+    RepoPath, Role,
+};
+
+/// The format of `package: "rpm"`.
+#[derive(Debug, Clone, Copy)]
+pub struct Rpm;
+
+impl Format for Rpm {
+    fn name(&self) -> &'static str {
+        "rpm"
+    }
+
+    fn classify(&self, path: &RepoPath) -> Role {
+        names::classify(path)
+    }
+
+    fn mutability(&self, path: &RepoPath) -> Mutability {
+        names::mutability(path)
+    }
+
+    fn content_type(&self, path: &RepoPath) -> &'static str {
+        names::content_type(path)
+    }
+
+    fn checker(&self, _path: &RepoPath, _expected: Option<&Expected>, _limits: &Limits) -> Option<Box<dyn Checker>> {
+        None
+    }
+
+    fn query_key<'q>(&self, _path: &RepoPath, query: &'q str) -> Option<Cow<'q, str>> {
+        names::query_key(query)
+    }
+
+    fn index(&self) -> Option<&dyn IndexFormat> {
+        Some(self)
+    }
+}
+
+impl IndexFormat for Rpm {
+    fn root_of(&self, path: &RepoPath) -> Option<IndexRoot> {
+        names::root_of(path)
+    }
+
+    fn layout(&self, root: &IndexRoot) -> IndexLayout {
+        names::layout(root)
+    }
+
+    fn members(&self, _root: &IndexRoot, _entry: &[u8], _limits: &Limits) -> Result<Vec<Member>, Invalid> {
+        Ok(Vec::new())
+    }
+
+    fn package_list(&self, _root: &IndexRoot, members: &[Member]) -> Option<RepoPath> {
+        members.iter().find(|member| member.kind == "primary").map(|member| member.path.clone())
+    }
+
+    fn packages(
+        &self,
+        _root: &IndexRoot,
+        _from: &mut dyn Read,
+        _limits: &Limits,
+        _each: &mut dyn FnMut(PackageEntry) -> ControlFlow<()>,
+    ) -> Result<(), Invalid> {
+        Ok(())
+    }
+}

@@ -1,0 +1,1 @@
+//! rpm packages and their metadata.

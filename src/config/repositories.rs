@@ -1,0 +1,217 @@
+//! The repositories that remotes.yaml describes, as values that are right by construction.
+//!
+//! Whoever holds a [`Repository`] need not ask again whether its URL is one, its patterns compile or its members exist:
+//! [`Repositories::parse`] is the only way to get one, and it either says yes to the whole file or names everything that
+//! is wrong with it.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use artifactapi_formats::{Format, Sha256};
+use url::Url;
+
+use super::patterns::Patterns;
+use super::secret::Secret;
+use crate::store::key::RepositoryName;
+
+/// Every repository of one reading of the file. Never changes; a new reading makes a new value.
+#[derive(Debug, Clone)]
+pub struct Repositories {
+    pub(super) by_name: BTreeMap<RepositoryName, Arc<Repository>>,
+    pub(super) generation: u64,
+    pub(super) digest: Sha256,
+}
+
+impl Repositories {
+    /// The repository of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Arc<Repository>> {
+        self.by_name.get(name)
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Repository>> {
+        self.by_name.values()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
+    /// Counts the readings that were put to use: 1 for the first, one more for each that replaced another.
+    #[must_use]
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Of the file's bytes: tells an operator whether two replicas run the same configuration.
+    #[must_use]
+    pub const fn digest(&self) -> &Sha256 {
+        &self.digest
+    }
+}
+
+/// One repository.
+#[derive(Clone)]
+pub struct Repository {
+    /// The key below `remotes:`, and the first segment after `/api/`.
+    pub name: RepositoryName,
+    /// What `package:` selects.
+    pub format: &'static dyn Format,
+    /// For people.
+    pub description: Option<String>,
+    /// Where its files come from.
+    pub kind: Kind,
+    /// Which paths may be fetched.
+    pub patterns: Patterns,
+    /// How long things are kept.
+    pub cache: CachePolicy,
+}
+
+/// Where a repository's files come from.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// From an upstream server; what has been fetched is kept.
+    Remote(Remote),
+    /// From uploads.
+    Local,
+    /// From other repositories of the same format, asked in turn.
+    Virtual {
+        /// In the order in which they are asked.
+        members: Vec<RepositoryName>,
+    },
+}
+
+impl Kind {
+    /// The word in `type:`.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Remote(_) => "remote",
+            Self::Local => "local",
+            Self::Virtual { .. } => "virtual",
+        }
+    }
+}
+
+/// An upstream server.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    /// What paths are appended to; its own path ends in a slash.
+    pub base: Url,
+    /// Asked in turn when `base` cannot answer; each ends in a slash.
+    pub mirrors: Vec<Url>,
+    /// Who we are to the upstream. For its own origin only: see [`Remote::credentials_for`].
+    pub credentials: Option<Credentials>,
+    /// How long to wait.
+    pub timeouts: Timeouts,
+    /// Whether a redirect may lead to a private or loopback address although `base` is a public one.
+    pub allow_private: bool,
+    /// The most transfers at once; `None` sets no bound.
+    pub max_parallel: Option<NonZeroUsize>,
+}
+
+impl Remote {
+    /// `base`, then the mirrors: the order in which they are tried.
+    pub fn origins(&self) -> impl Iterator<Item = &Url> {
+        std::iter::once(&self.base).chain(&self.mirrors)
+    }
+
+    /// The credentials to send along with a request for `url`: none unless it has the scheme, host and port of `base`,
+    /// so that neither a mirror nor a redirect is told a password that is not for it.
+    #[must_use]
+    pub fn credentials_for(&self, url: &Url) -> Option<&Credentials> {
+        self.credentials.as_ref().filter(|_| url.origin() == self.base.origin())
+    }
+}
+
+/// Who we are to an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// `Authorization: Basic`.
+    Basic {
+        /// The user.
+        username: String,
+        /// The password.
+        password: Secret,
+    },
+    /// `Authorization: Bearer`.
+    Bearer(Secret),
+}
+
+/// How long to wait for an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until the connection, TLS included, stands.
+    pub connect: Duration,
+    /// Without a byte from the other side, before or within an answer.
+    pub idle: Duration,
+}
+
+/// How long things are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CachePolicy {
+    /// Packages and files.
+    pub file_ttl: FileTtl,
+    /// Index entries; zero asks the upstream on every request.
+    pub index_ttl: Duration,
+    /// An upstream's 404 or 410 for a file; zero remembers none.
+    pub negative_ttl: Duration,
+    /// The longest a request waits for an index to be refreshed before it is given the one we hold.
+    pub refresh_wait: Duration,
+    /// How long a client stays with the snapshot whose entry it was given, after a switch.
+    pub pin: Duration,
+    /// How long the files of an earlier snapshot stay servable.
+    pub snapshot_keep: Duration,
+}
+
+/// How long a package or file is taken as it is before the upstream is asked whether it changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileTtl {
+    /// `file_ttl: 0`.
+    Forever,
+    /// So long.
+    For(Duration),
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(10), idle: Duration::from_secs(30) }
+    }
+}
+
+impl Default for CachePolicy {
+    fn default() -> Self {
+        Self {
+            file_ttl: FileTtl::Forever,
+            index_ttl: Duration::from_secs(300),
+            negative_ttl: Duration::from_secs(30),
+            refresh_wait: Duration::from_secs(2),
+            pin: Duration::from_secs(60),
+            snapshot_keep: Duration::from_secs(7 * 86_400),
+        }
+    }
+}
+
+impl std::fmt::Debug for Repository {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Repository")
+            .field("name", &self.name)
+            .field("format", &self.format.name())
+            .field("description", &self.description)
+            .field("kind", &self.kind)
+            .field("patterns", &self.patterns)
+            .field("cache", &self.cache)
+            .finish()
+    }
+}
