@@ -11,6 +11,9 @@
 //! catalog's compare-and-set (DESIGN 4.4). So nothing here is an error for a caller: when the coordinator is away, `enter`
 //! leads at once and events come as [`Event::Missed`].
 
+pub mod in_process;
+mod table;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,6 +21,9 @@ use tokio::sync::{broadcast, oneshot};
 
 use super::catalog::Revision;
 use super::key::{RepositoryName, Target};
+
+/// How many events a receiver may lag behind before it misses some.
+pub const EVENTS_KEPT: usize = 4096;
 
 /// Leases and events among replicas. The module's text is the contract.
 #[async_trait]
