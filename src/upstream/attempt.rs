@@ -52,10 +52,8 @@ fn target_url(base: &Url, ask: &Ask<'_>) -> Url {
 
 async fn send(client: &reqwest::Client, ask: &Ask<'_>, url: &Url) -> Result<Response, UpstreamError> {
     let method = if matches!(ask.how, How::Head) { Method::HEAD } else { Method::GET };
-    let mut request = client
-        .request(method, url.clone())
-        .header(header::ACCEPT, "*/*")
-        .header(header::ACCEPT_ENCODING, "identity");
+    let mut request =
+        client.request(method, url.clone()).header(header::ACCEPT, "*/*").header(header::ACCEPT_ENCODING, "identity");
     match &ask.how {
         How::Get | How::Head => {}
         How::GetIfChanged { etag, last_modified } => {
@@ -147,7 +145,9 @@ fn refuse_private_literal(url: &Url) -> Result<(), UpstreamError> {
         Some(Host::Ipv4(address)) => IpAddr::V4(address),
         Some(Host::Ipv6(address)) => IpAddr::V6(address),
         Some(Host::Domain(_)) => return Ok(()),
-        None => return Err(error(url, UpstreamErrorKind::Redirect("it names no host".into()))),
+        None => {
+            return Err(error(url, UpstreamErrorKind::Redirect("it names no host".into())));
+        }
     };
     if is_public(address) {
         Ok(())

@@ -74,7 +74,9 @@ impl Upstream {
         let mut trouble: Option<UpstreamError> = None;
         for offset in 0..sources.len() {
             let number = (first_source + offset) % sources.len();
-            let Some(base) = sources.get(number) else { continue };
+            let Some(base) = sources.get(number) else {
+                continue;
+            };
             match attempt::attempt(&clients, ask, base).await {
                 Ok(mut answer) => {
                     answer.source = number;
