@@ -1,5 +1,9 @@
 //! artifactapi: a package-manager-aware repository server. ARCHITECTURE.md is the map.
 
+#[cfg(test)]
+mod architecture;
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod frames;

@@ -36,7 +36,7 @@ pub struct Held {
     confirmed_ms: AtomicI64,
     retry_ms: AtomicI64,
     loaded: Instant,
-    record_age_ms: AtomicU64,
+    record_old_at_ms: AtomicU64,
     uses: AtomicU64,
 }
 
@@ -53,6 +53,14 @@ pub enum HeldBody {
     Distant,
 }
 
+impl HeldBody {
+    /// Whether it was on its way and is not any more: opening it again gives a better form of it.
+    #[must_use]
+    pub fn has_arrived(&self) -> bool {
+        matches!(self, Self::Growing(reader) if reader.is_over())
+    }
+}
+
 impl Held {
     /// What we hold, as loaded now.
     #[must_use]
@@ -67,7 +75,7 @@ impl Held {
             confirmed_ms: AtomicI64::new(confirmed),
             retry_ms: AtomicI64::new(0),
             loaded: Instant::now(),
-            record_age_ms: AtomicU64::new(0),
+            record_old_at_ms: AtomicU64::new(millis(RECORD_AGE)),
             uses: AtomicU64::new(0),
         }
     }
@@ -115,14 +123,17 @@ impl Held {
     /// Whether the record should be compared with the catalog again.
     #[must_use]
     pub fn record_is_old(&self) -> bool {
-        let age = self.loaded.elapsed();
-        age > RECORD_AGE + Duration::from_millis(self.record_age_ms.load(Ordering::Relaxed))
+        millis(self.loaded.elapsed()) >= self.record_old_at_ms.load(Ordering::Relaxed)
     }
 
     /// Notes that the record is (or must be taken as) what the catalog says now.
     pub fn record_is_young(&self) {
-        let age = u64::try_from(self.loaded.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.record_age_ms.store(age, Ordering::Relaxed);
+        self.record_old_at_ms.store(millis(self.loaded.elapsed() + RECORD_AGE), Ordering::Relaxed);
+    }
+
+    /// Notes that the record may be out of date.
+    pub fn record_is_doubtful(&self) {
+        self.record_old_at_ms.store(0, Ordering::Relaxed);
     }
 
     /// Counts one use.
@@ -135,6 +146,10 @@ impl Held {
     pub fn take_uses(&self) -> u64 {
         self.uses.swap(0, Ordering::Relaxed)
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A time as the stores keep it, in whole milliseconds since 1970; before that is 0.

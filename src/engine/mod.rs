@@ -13,4 +13,5 @@ pub mod keep;
 pub mod read;
 pub mod roots;
 pub mod shelf;
+pub mod tend;
 mod transfer;

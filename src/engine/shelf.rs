@@ -86,7 +86,7 @@ impl Shelf {
     /// # Errors
     /// [`ShelfError`] when it is not on the shelf and cannot be looked up or opened.
     pub async fn find(&self, target: &Target, role: Role, mutability: &Mutability) -> Result<Found, ShelfError> {
-        if let Some(held) = self.cache.get(target) {
+        if let Some(held) = self.cache.get(target).filter(|held| !held.body.has_arrived()) {
             if !held.record_is_old() {
                 return Ok(Found::Held(held));
             }
@@ -175,6 +175,13 @@ impl Shelf {
             }
             !goes
         });
+    }
+
+    /// Events were lost: every record is compared with the catalog at its next use.
+    pub fn doubt_all(&self) {
+        for (_, held) in self.cache.iter() {
+            held.record_is_doubtful();
+        }
     }
 
     /// Takes the uses counted since the last call, for the catalog.

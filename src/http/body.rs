@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use futures_util::stream::{BoxStream, Stream};
+use futures_util::stream::BoxStream;
 use http_body::{Frame, SizeHint};
 use tokio::task::JoinHandle;
 
