@@ -1,5 +1,13 @@
 //! artifactapi: a package-manager-aware repository server. ARCHITECTURE.md is the map.
 
+pub mod app;
+#[cfg(test)]
+mod architecture;
+pub mod cli;
 pub mod config;
+pub mod engine;
+pub mod frames;
+pub mod http;
 pub mod spool;
 pub mod store;
+pub mod upstream;

@@ -165,7 +165,11 @@ impl Digest {
     /// [`InvalidDigest`] when the text is not hexadecimal or not of the algorithm's length.
     pub fn from_hex(algorithm: Algorithm, hex: &str) -> Result<Self, InvalidDigest> {
         let bytes = from_hex(hex)?;
-        if bytes.len() == algorithm.digest_len() { Ok(Self { algorithm, bytes: bytes.into() }) } else { Err(InvalidDigest) }
+        if bytes.len() == algorithm.digest_len() {
+            Ok(Self { algorithm, bytes: bytes.into() })
+        } else {
+            Err(InvalidDigest)
+        }
     }
 
     /// From the algorithm and the raw bytes.
@@ -173,7 +177,11 @@ impl Digest {
     /// # Errors
     /// [`InvalidDigest`] when the number of bytes is not the algorithm's.
     pub fn from_bytes(algorithm: Algorithm, bytes: &[u8]) -> Result<Self, InvalidDigest> {
-        if bytes.len() == algorithm.digest_len() { Ok(Self { algorithm, bytes: bytes.into() }) } else { Err(InvalidDigest) }
+        if bytes.len() == algorithm.digest_len() {
+            Ok(Self { algorithm, bytes: bytes.into() })
+        } else {
+            Err(InvalidDigest)
+        }
     }
 
     /// Which algorithm made it.

@@ -13,6 +13,7 @@
 //! `tests/fourth_format.rs` does just that with a format made for the test.
 
 pub mod alpine;
+mod check;
 pub mod decompress;
 pub mod digest;
 mod format;
@@ -23,6 +24,10 @@ pub mod limits;
 pub mod path;
 mod registry;
 pub mod rpm;
+
+#[cfg(test)]
+#[path = "../tests/samples/mod.rs"]
+mod samples;
 
 pub use digest::{Algorithm, Digest, Hasher, Sha256};
 pub use format::{Checker, Expected, Format, Identity, Mutability, ReadSeek, Role};

@@ -19,12 +19,16 @@ pub struct Limits {
     pub packages: u64,
     /// Members one entry may name.
     pub members: u64,
+    /// Mirrors in one list.
+    pub mirrors: u64,
     /// One line of an APKINDEX, one text or attribute of an XML document. Bytes.
     pub text_bytes: u64,
     /// How deep XML elements may nest.
     pub depth: u64,
     /// The control member of an apk v2 package: raw and inflated. Bytes.
     pub control_bytes: u64,
+    /// The values of an apk v3 index, which are held whole. Bytes.
+    pub adb_bytes: u64,
     /// One rpm header (signature or main). Bytes.
     pub header_bytes: u64,
     /// The window a compressed stream may ask memory for. Bytes.
@@ -41,9 +45,11 @@ impl Default for Limits {
             ratio_free_bytes: 64 * MIB,
             packages: 4_000_000,
             members: 4_096,
+            mirrors: 4_096,
             text_bytes: 4 * MIB,
             depth: 32,
             control_bytes: 32 * MIB,
+            adb_bytes: 64 * MIB,
             header_bytes: 256 * MIB,
             decompressor_bytes: 128 * MIB,
         }

@@ -90,7 +90,9 @@ impl<'t, 'n> Given<'t, 'n> {
         let ways = [("", From::Here), ("_env", From::Environment), ("_file", From::File)];
         let mut found: Option<Self> = None;
         for (suffix, from) in ways {
-            let Some(field) = table.get(&format!("{name}{suffix}")) else { continue };
+            let Some(field) = table.get(&format!("{name}{suffix}")) else {
+                continue;
+            };
             if let Some(first) = &found {
                 let text = format!("given beside {}; keep one of them", first.field.key);
                 reader.report(field.place, &field.key, text);

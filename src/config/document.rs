@@ -73,13 +73,17 @@ fn repositories(top: &Field<'_>, reader: &mut Reader<'_, '_>) -> Vec<Draft> {
         top.refuse(reader, format!("the file is empty; {WANTED}"));
         return Vec::new();
     }
-    let Some(table) = top.table(reader) else { return Vec::new() };
+    let Some(table) = top.table(reader) else {
+        return Vec::new();
+    };
     table.only(reader, &["remotes"]);
     let Some(remotes) = table.get("remotes") else {
         reader.report(top.place, "remotes", format!("missing; {WANTED}"));
         return Vec::new();
     };
-    let Some(remotes) = remotes.table(reader) else { return Vec::new() };
+    let Some(remotes) = remotes.table(reader) else {
+        return Vec::new();
+    };
     remotes.fields().filter_map(|(name, field)| draft(name, field, reader)).collect()
 }
 
@@ -119,7 +123,9 @@ fn draft(name: &str, field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<D
 
 /// The word in `type:`; a repository that does not say is a remote.
 fn type_of(table: &Table<'_>, reader: &mut Reader<'_, '_>) -> Option<&'static str> {
-    let Some(field) = table.get("type") else { return Some("remote") };
+    let Some(field) = table.get("type") else {
+        return Some("remote");
+    };
     let word = field.text(reader)?;
     let known = TYPES.iter().copied().find(|known| *known == word);
     if known.is_none() {
@@ -203,7 +209,9 @@ fn member_names(table: &Table<'_>, reader: &mut Reader<'_, '_>) -> Vec<Member> {
         table.missing(reader, "members", "a virtual repository needs the names of those it is made of");
         return Vec::new();
     };
-    let Some(elements) = field.list(reader) else { return Vec::new() };
+    let Some(elements) = field.list(reader) else {
+        return Vec::new();
+    };
     if elements.is_empty() {
         field.refuse(reader, "names no repository; a virtual one is made of at least one other");
     }

@@ -88,7 +88,9 @@ pub struct Repository {
 
 impl Repository {
     fn remarks(&self) -> Vec<String> {
-        let Kind::Remote(remote) = &self.kind else { return Vec::new() };
+        let Kind::Remote(remote) = &self.kind else {
+            return Vec::new();
+        };
         let name = &self.name;
         let mut remarks = Vec::new();
         if self.patterns.include().is_none() {

@@ -1,17 +1,30 @@
 //! Alpine repositories: apk v2 (`APKINDEX.tar.gz`) and v3 (`*.adb`) indexes and their packages (FORMATS 1 and 2).
 //!
 //! An index here is one file: no companions and no members, because its signature lies inside it. It names packages by
-//! name, version and architecture only; where they lie follows from those ([`index`]), and what they must be from a
-//! digest over a *part* of the package ([`package`]).
+//! name, version and architecture only; where they lie follows from those (`place.rs`), and what they must be from a
+//! digest over a *part* of the package (`package.rs`).
 
+mod adb;
+mod checksum;
+mod gzip;
+mod index;
 mod names;
+mod package;
+mod package_v2;
+mod pkginfo;
+mod place;
+mod stanza;
+mod tar;
+#[cfg(test)]
+mod tests;
 
 use std::io::Read;
 use std::ops::ControlFlow;
 
+use crate::check::{Opening, WholeFile};
 use crate::{
-    Checker, Expected, Format, IndexFormat, IndexLayout, IndexRoot, Invalid, Limits, Member, Mutability, PackageEntry,
-    RepoPath, Role,
+    Checker, Expected, Format, Identity, IndexFormat, IndexLayout, IndexRoot, Invalid, Limits, Member, Mutability,
+    PackageEntry, RepoPath, Role,
 };
 
 /// The format of `package: "alpine"`.
@@ -31,8 +44,18 @@ impl Format for Alpine {
         names::mutability(path)
     }
 
-    fn checker(&self, _path: &RepoPath, _expected: Option<&Expected>, _limits: &Limits) -> Option<Box<dyn Checker>> {
-        None
+    fn checker(&self, path: &RepoPath, expected: Option<&Expected>, limits: &Limits) -> Option<Box<dyn Checker>> {
+        if let Some(Expected { size, identity: Identity::File(digest) }) = expected {
+            return Some(Box::new(WholeFile::new("file", *size, [digest.clone()])));
+        }
+        let root = || IndexRoot { entry: path.clone() };
+        match path.file_name() {
+            name if names::is_v2_entry(name) => Some(Box::new(index::IndexCheck::new(&root(), limits))),
+            name if names::is_entry(name) => Some(Box::new(adb::IndexCheck::new(root(), limits))),
+            name if name.ends_with(".apk") => Some(Box::new(package::PackageChecker::new(expected, limits))),
+            name if name.ends_with(".rsa.pub") => Some(Box::new(Opening::new("public key", is_public_key))),
+            _ => None,
+        }
     }
 
     fn index(&self) -> Option<&dyn IndexFormat> {
@@ -54,16 +77,25 @@ impl IndexFormat for Alpine {
     }
 
     fn package_list(&self, root: &IndexRoot, _members: &[Member]) -> Option<RepoPath> {
-        names::is_v2_entry(root.entry.file_name()).then(|| root.entry.clone())
+        Some(root.entry.clone())
     }
 
     fn packages(
         &self,
-        _root: &IndexRoot,
-        _from: &mut dyn Read,
-        _limits: &Limits,
-        _each: &mut dyn FnMut(PackageEntry) -> ControlFlow<()>,
+        root: &IndexRoot,
+        from: &mut dyn Read,
+        limits: &Limits,
+        each: &mut dyn FnMut(PackageEntry) -> ControlFlow<()>,
     ) -> Result<(), Invalid> {
-        Ok(())
+        if names::is_v2_entry(root.entry.file_name()) {
+            index::packages(root, from, limits, each)
+        } else {
+            adb::packages(root, from, limits, each)
+        }
     }
+}
+
+/// Keys are asked for by name and kept for long, so a page in place of one would stay (FORMATS 1.2).
+fn is_public_key(what: &'static str, head: &[u8]) -> Result<(), Invalid> {
+    if head.starts_with(b"-----BEGIN ") { Ok(()) } else { Err(Invalid::malformed(what, "it is not a PEM file")) }
 }

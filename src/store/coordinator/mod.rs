@@ -11,12 +11,23 @@
 //! catalog's compare-and-set (DESIGN 4.4). So nothing here is an error for a caller: when the coordinator is away, `enter`
 //! leads at once and events come as [`Event::Missed`].
 
+pub mod in_process;
+pub mod redis;
+mod table;
+
+#[cfg(test)]
+mod conformance;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{broadcast, oneshot};
 
+use super::catalog::Revision;
 use super::key::{RepositoryName, Target};
+
+/// How many events a receiver may lag behind before it misses some.
+pub const EVENTS_KEPT: usize = 4096;
 
 /// Leases and events among replicas. The module's text is the contract.
 #[async_trait]
@@ -40,7 +51,8 @@ pub trait Coordinator: Send + Sync {
 /// The answer to [`Coordinator::enter`].
 #[derive(Debug)]
 pub enum Entered {
-    /// Do the work; others wait until the lease is dropped.
+    /// Do the work; others wait until the lease is dropped. Look again first: the lead before may have died just after
+    /// its work was done.
     Lead(Lease),
     /// Somebody else did the work, or stopped doing it: look again.
     Settled,
@@ -80,8 +92,8 @@ impl Drop for Lease {
 /// Something every replica should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A target has a new current record, or upstream confirmed the old one.
-    Published(Target),
+    /// A target has a new current record, with this revision.
+    Published(Target, Revision),
     /// A target has no record any more.
     Removed(Target),
     /// Everything of a repository changed.

@@ -1,0 +1,203 @@
+//! `APKINDEX.tar.gz`: a signature member, then one member with the index (FORMATS 1.2).
+//!
+//! [`IndexReader`] takes the file in pieces of any size, in one pass: gzip members to one tar stream to stanzas. It
+//! promises to refuse whatever apk refuses, because a client that was served such a file could install nothing: an index
+//! split over two members, anything after the last member, a file that breaks off. It does not check the signature.
+
+use std::io::Read;
+use std::ops::ControlFlow;
+
+use super::gzip::Members;
+use super::stanza::Stanzas;
+use super::tar::{Event, Tar};
+use crate::decompress::{Expansion, pieces};
+use crate::{Checker, IndexRoot, Invalid, Limits, PackageEntry, ReadSeek};
+
+const WHAT: &str = "APKINDEX.tar.gz";
+/// Signature members before the index. One is usual; signing tools that put theirs in front make a few.
+const MAX_SIGNATURES: u8 = 16;
+
+/// What a stretch of the file is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// Signature members, or nothing yet.
+    Signatures,
+    /// The one member that holds the index.
+    Index,
+    /// After it.
+    Over,
+}
+
+/// Where the tar stream is within its entries.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Within {
+    Elsewhere,
+    Text,
+    TextDone,
+}
+
+/// The reader of one index file.
+pub(super) struct IndexReader {
+    members: Members,
+    tar: Tar,
+    stanzas: Stanzas,
+    expansion: Expansion,
+    taken: u64,
+    part: Part,
+    signatures: u8,
+    within: Within,
+}
+
+/// Why reading stops early.
+enum Halt {
+    Invalid(Invalid),
+    Asked,
+}
+
+impl From<Invalid> for Halt {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(invalid)
+    }
+}
+
+impl IndexReader {
+    pub(super) fn new(root: &IndexRoot, limits: &Limits) -> Self {
+        Self {
+            members: Members::new(WHAT),
+            tar: Tar::new(WHAT),
+            stanzas: Stanzas::new(root, limits),
+            expansion: Expansion::new(WHAT, limits),
+            taken: 0,
+            part: Part::Signatures,
+            signatures: 0,
+            within: Within::Elsewhere,
+        }
+    }
+
+    /// Takes the next bytes of the file. `Break` when `each` asked for it.
+    pub(super) fn push(
+        &mut self,
+        mut bytes: &[u8],
+        each: &mut dyn FnMut(PackageEntry) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, Invalid> {
+        loop {
+            if self.part == Part::Over && !bytes.is_empty() {
+                return Err(Invalid::malformed(WHAT, "something follows the member that holds the index"));
+            }
+            if bytes.is_empty() && self.members.is_between() {
+                return Ok(ControlFlow::Continue(()));
+            }
+            let Self { members, tar, stanzas, part, within, .. } = self;
+            let step = members.step(bytes)?;
+            self.taken += step.taken as u64;
+            self.expansion.add(step.open.len(), self.taken)?;
+            let read = tar.push(step.open, |event| entry(&event, part, within, stanzas, each));
+            let (taken, ended, more) = (step.taken, step.ended, step.more);
+            match read {
+                Ok(()) => {}
+                Err(Halt::Asked) => return Ok(ControlFlow::Break(())),
+                Err(Halt::Invalid(invalid)) => return Err(invalid),
+            }
+            if ended {
+                self.member_ended()?;
+            }
+            bytes = bytes.get(taken..).unwrap_or_default();
+            if bytes.is_empty() && !more {
+                return Ok(ControlFlow::Continue(()));
+            }
+        }
+    }
+
+    fn member_ended(&mut self) -> Result<(), Invalid> {
+        if !self.tar.is_between() {
+            return Err(Invalid::malformed(WHAT, "a gzip member ends within a tar entry"));
+        }
+        if self.part == Part::Index {
+            self.part = Part::Over;
+            return Ok(());
+        }
+        self.signatures += 1;
+        if self.signatures > MAX_SIGNATURES {
+            return Err(Invalid::malformed(WHAT, "too many gzip members before the index"));
+        }
+        Ok(())
+    }
+
+    /// The file is over.
+    pub(super) fn finish(self) -> Result<(), Invalid> {
+        if !self.members.is_between() {
+            return Err(Invalid::Truncated { what: WHAT });
+        }
+        match (self.part, self.within) {
+            (Part::Over, Within::TextDone) => Ok(()),
+            (Part::Over, _) => Err(Invalid::malformed(WHAT, "it holds no entry named APKINDEX")),
+            _ => Err(Invalid::Truncated { what: WHAT }),
+        }
+    }
+}
+
+fn entry(
+    event: &Event<'_>,
+    part: &mut Part,
+    within: &mut Within,
+    stanzas: &mut Stanzas,
+    each: &mut dyn FnMut(PackageEntry) -> ControlFlow<()>,
+) -> Result<(), Halt> {
+    let flow = match event {
+        Event::Entry(entry) => {
+            if !entry.name.starts_with(b".SIGN.") {
+                *part = Part::Index;
+            }
+            if entry.is_file && entry.name == b"APKINDEX" {
+                if *within == Within::TextDone {
+                    return Err(Invalid::malformed(WHAT, "two entries named APKINDEX").into());
+                }
+                *within = Within::Text;
+            }
+            ControlFlow::Continue(())
+        }
+        Event::Content(bytes) if *within == Within::Text => stanzas.push(bytes, each)?,
+        Event::End if *within == Within::Text => {
+            *within = Within::TextDone;
+            stanzas.finish(each)?
+        }
+        Event::Content(_) | Event::End => ControlFlow::Continue(()),
+    };
+    if flow.is_break() { Err(Halt::Asked) } else { Ok(()) }
+}
+
+/// Streams the packages of an index.
+pub(super) fn packages(
+    root: &IndexRoot,
+    from: &mut dyn Read,
+    limits: &Limits,
+    each: &mut dyn FnMut(PackageEntry) -> ControlFlow<()>,
+) -> Result<(), Invalid> {
+    let mut reader = IndexReader::new(root, limits);
+    let mut stopped = false;
+    pieces(from, |bytes| {
+        let flow = reader.push(bytes, each)?;
+        stopped = flow.is_break();
+        Ok(flow)
+    })?;
+    if stopped { Ok(()) } else { reader.finish() }
+}
+
+/// The check of an index file: everything in it can be read. One pass; the whole file is not needed again.
+pub(super) struct IndexCheck(IndexReader);
+
+impl IndexCheck {
+    pub(super) fn new(root: &IndexRoot, limits: &Limits) -> Self {
+        Self(IndexReader::new(root, limits))
+    }
+}
+
+impl Checker for IndexCheck {
+    fn update(&mut self, bytes: &[u8]) -> Result<(), Invalid> {
+        self.0.push(bytes, &mut |_| ControlFlow::Continue(())).map(|_| ())
+    }
+
+    fn finish(self: Box<Self>, _whole: &mut dyn ReadSeek) -> Result<(), Invalid> {
+        self.0.finish()
+    }
+}

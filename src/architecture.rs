@@ -1,0 +1,148 @@
+//! The rules of ARCHITECTURE.md that a compiler does not know, as tests.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What each part of the server may import from the others. `formats` is a crate of its own and imports none of them.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("frames", &[]),
+    ("spool", &[]),
+    ("store", &["spool", "store"]),
+    ("config", &["config", "store::key"]),
+    ("upstream", &["upstream", "config"]),
+    ("engine", &["engine", "store", "upstream", "spool", "config"]),
+    ("http", &["http", "engine", "store", "upstream", "spool", "frames", "config"]),
+    ("app", &["http", "engine", "store", "upstream", "spool", "config"]),
+    ("cli", &["cli", "app", "config", "engine", "store"]),
+];
+
+/// Words that name no idea.
+const NO_SUCH_NAMES: &[&str] = &["util", "utils", "helper", "helpers", "common", "manager", "misc"];
+
+/// Concrete stores: only `app.rs`, the stores themselves and their tests name them.
+const CONCRETE: &[&str] = &["FileBlobs", "S3Blobs", "HotTier", "SqliteCatalog", "PostgresCatalog", "RedisCoordinator"];
+
+fn source_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).expect("folder") {
+        let path = entry.expect("entry").path();
+        if path.is_dir() {
+            files.extend(source_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// The first part of a file's path below `src/`, without extension.
+fn part_of(file: &Path) -> String {
+    let below = file.strip_prefix(source()).expect("below src");
+    let first = below.iter().next().expect("a file").to_string_lossy();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// Lines of code, without comments, up to the first test module.
+fn code(file: &Path) -> Vec<String> {
+    let text = fs::read_to_string(file).expect("readable");
+    text.lines()
+        .take_while(|line| !line.starts_with("#[cfg(test)]"))
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn is_test_support(file: &Path) -> bool {
+    file.iter().any(|part| part.to_string_lossy().contains("conformance") || part == "tests" || part == "tests.rs")
+}
+
+#[test]
+fn imports_go_one_way() {
+    let mut wrong = Vec::new();
+    for file in source_files(&source()) {
+        let part = part_of(&file);
+        let Some((_, allowed)) = MAY_IMPORT.iter().find(|(name, _)| *name == part) else {
+            continue;
+        };
+        if is_test_support(&file) {
+            continue;
+        }
+        for line in code(&file) {
+            for (at, _) in line.match_indices("crate::") {
+                let path: String =
+                    line[at + 7..].chars().take_while(|c| c.is_alphanumeric() || "_:".contains(*c)).collect();
+                let fine = path.is_empty()
+                    || allowed.iter().any(|prefix| path == *prefix || path.starts_with(&format!("{prefix}::")));
+                if !fine {
+                    wrong.push(format!("{}: {}", file.display(), line.trim()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "imports against the one way:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_part_has_a_rule() {
+    let known = ["lib", "main", "architecture"];
+    for file in source_files(&source()) {
+        let part = part_of(&file);
+        let ruled = known.contains(&part.as_str()) || MAY_IMPORT.iter().any(|(name, _)| *name == part);
+        assert!(ruled, "{} has no row in MAY_IMPORT", file.display());
+    }
+}
+
+#[test]
+fn names_say_what_things_are() {
+    for file in source_files(&source()) {
+        let stem = file.file_stem().expect("a name").to_string_lossy().into_owned();
+        assert!(!NO_SUCH_NAMES.contains(&stem.as_str()), "{} names no idea", file.display());
+    }
+}
+
+#[test]
+fn the_environment_is_read_in_config_only() {
+    for file in source_files(&source()) {
+        let reads = code(&file).iter().any(|line| line.contains("env::var"));
+        assert!(!reads || part_of(&file) == "config", "{} reads the environment", file.display());
+    }
+}
+
+#[test]
+fn status_codes_are_http_s() {
+    for file in source_files(&source()) {
+        // Upstream's own answers are read where they arrive, and the two codes a fill tells apart.
+        let part = part_of(&file);
+        let names = code(&file).iter().any(|line| line.contains("axum::http") || line.contains("IntoResponse"));
+        assert!(!names || ["http", "app"].contains(&part.as_str()), "{} makes responses", file.display());
+    }
+}
+
+#[test]
+fn only_the_composition_root_names_concrete_stores() {
+    for file in source_files(&source()) {
+        let part = part_of(&file);
+        if part == "store" || part == "app" || is_test_support(&file) || part == "architecture" {
+            continue;
+        }
+        for line in code(&file) {
+            let named = CONCRETE.iter().find(|name| line.contains(**name));
+            assert!(named.is_none(), "{} names {}", file.display(), named.unwrap_or(&""));
+        }
+    }
+}
+
+#[test]
+fn formats_is_pure() {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("formats/Cargo.toml");
+    let manifest = fs::read_to_string(manifest).expect("readable");
+    let dependencies = manifest.split("[dependencies]").nth(1).expect("dependencies");
+    let dependencies = dependencies.split("\n[").next().expect("a section");
+    for impure in ["tokio", "axum", "hyper", "reqwest", "sqlx", "aws-", "redis", "artifactapi"] {
+        assert!(!dependencies.lines().any(|line| line.starts_with(impure)), "formats depends on {impure}");
+    }
+}

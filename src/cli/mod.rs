@@ -1,0 +1,63 @@
+//! The command line: one file for each subcommand. `artifactapi` alone serves.
+//!
+//! Exit codes: 0 done, 1 something outside the configuration failed, 2 the configuration or the command line is wrong.
+
+mod check;
+mod health;
+mod serve;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{ConfigError, Settings, Source, process_environment};
+
+/// The configuration or the command line is wrong.
+const EXIT_CONFIGURATION: u8 = 2;
+
+/// A package-manager-aware repository server: a pull-through cache and a home for generic, Alpine and RPM repositories.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve (what happens without a subcommand).
+    Serve,
+    /// Check a configuration file and say everything that is wrong with it.
+    Check {
+        /// The file; without it, the one that `serve` would use.
+        file: Option<PathBuf>,
+    },
+    /// Ask the server on this machine whether it is alive; for container health checks.
+    Health,
+}
+
+/// Runs the command line.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let settings = match Settings::from_env(&process_environment) {
+        Ok(settings) => settings,
+        Err(error) => {
+            eprintln!("artifactapi: {error}");
+            return ExitCode::from(EXIT_CONFIGURATION);
+        }
+    };
+    match arguments.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::run(&settings),
+        Command::Check { file } => check::run(&settings, file),
+        Command::Health => health::run(&settings),
+    }
+}
+
+/// The configuration file that `serve` would use, or the one that is named.
+fn source(settings: &Settings, named: Option<PathBuf>) -> Result<Source, ConfigError> {
+    let named = named.or_else(|| settings.config.clone());
+    Source::find(named.as_deref(), Path::new(""), artifactapi_formats::FORMATS, Arc::new(process_environment))
+}

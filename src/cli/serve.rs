@@ -1,0 +1,110 @@
+//! `artifactapi serve`: configuration, log, runtime, signals.
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use super::EXIT_CONFIGURATION;
+use crate::app::App;
+use crate::config::watch::{self, Pace};
+use crate::config::{LogFormat, LogSettings, Settings, Source};
+
+/// What is logged unless `RUST_LOG` says otherwise.
+const LOG: &str = "info";
+
+pub(super) fn run(settings: &Settings) -> ExitCode {
+    log_to_stderr(&settings.log);
+    for remark in &settings.remarks {
+        tracing::warn!("{remark}");
+    }
+    let source = match super::source(settings, None) {
+        Ok(source) => source,
+        Err(error) => return refuse(&error),
+    };
+    raise_file_limit();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("artifactapi: the runtime cannot be set up: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(serve(settings, source));
+    // Fills that still run are dropped with the runtime; their spools are removed when the folder is opened next.
+    runtime.shutdown_background();
+    code
+}
+
+async fn serve(settings: &Settings, source: Source) -> ExitCode {
+    let stop_watching = CancellationToken::new();
+    let (repositories, _) = match watch::start(source, Pace::default(), stop_watching.clone()) {
+        Ok(watched) => watched,
+        Err(error) => return refuse(&error),
+    };
+    let app = match App::start(settings, Arc::clone(&repositories)).await {
+        Ok(app) => app,
+        Err(error) => {
+            eprintln!("artifactapi: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let stop = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            async move {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            }
+        }
+        (Err(error), _) | (_, Err(error)) => {
+            eprintln!("artifactapi: signals cannot be listened for: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    for repository in repositories.current().iter() {
+        if repository.patterns.include().is_none() && repository.kind.name() == "remote" {
+            tracing::info!(repository = %repository.name, "no include_patterns: every path of its upstream may be fetched");
+        }
+    }
+    match app.address() {
+        Ok(addr) => tracing::info!(%addr, version = env!("CARGO_PKG_VERSION"), "listening"),
+        Err(error) => tracing::warn!(%error, "listening, at an address that cannot be told"),
+    }
+    app.run(stop).await;
+    stop_watching.cancel();
+    tracing::info!("stopped");
+    ExitCode::SUCCESS
+}
+
+fn refuse(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("artifactapi: {error}");
+    ExitCode::from(EXIT_CONFIGURATION)
+}
+
+fn log_to_stderr(settings: &LogSettings) {
+    let filter = settings.filter.as_deref().unwrap_or(LOG);
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|error| {
+        eprintln!("artifactapi: RUST_LOG is not understood ({error}); using {LOG:?}");
+        EnvFilter::new(LOG)
+    });
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match settings.format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}
+
+/// Each connection and each open file on the shelf takes a descriptor; the soft limit is often a mere 1,024.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
+}

@@ -1,0 +1,97 @@
+//! What is counted. Counters are resolved once and kept by those who count, so that counting is one atomic addition.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use parking_lot::RwLock;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+use crate::store::key::RepositoryName;
+
+/// Labels of a request counter.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Labels {
+    repository: String,
+    result: &'static str,
+}
+
+/// Labels of a counter for each repository.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RepositoryLabel {
+    repository: String,
+}
+
+/// How requests to one repository were answered.
+#[derive(Debug, Default, Clone)]
+#[allow(missing_docs, reason = "the names are the label values")]
+pub struct RepositoryCounts {
+    pub hit: Counter,
+    pub miss: Counter,
+    pub revalidated: Counter,
+    pub stale: Counter,
+    pub passed_through: Counter,
+    pub absent: Counter,
+    pub refused: Counter,
+    pub failed: Counter,
+    /// Body bytes promised to clients.
+    pub bytes: Counter,
+}
+
+/// All counters of the engine.
+#[derive(Debug, Default)]
+pub struct Counts {
+    requests: Family<Labels, Counter>,
+    bytes: Family<RepositoryLabel, Counter>,
+    by_repository: RwLock<HashMap<RepositoryName, Arc<RepositoryCounts>>>,
+    /// Requests made upstream.
+    pub upstream_requests: Counter,
+    /// Bytes of whole bodies fetched from upstream.
+    pub upstream_bytes: Counter,
+    /// Bodies from upstream that were refused: damaged, truncated, something else.
+    pub unfit: Counter,
+    /// Bodies that were passed on but could not be kept.
+    pub unkept: Counter<u64, AtomicU64>,
+}
+
+impl Counts {
+    /// All counters, registered under their names.
+    #[must_use]
+    pub fn registered(registry: &mut Registry) -> Self {
+        let counts = Self::default();
+        registry.register("requests", "Requests below /api by repository and result", counts.requests.clone());
+        registry.register("response_bytes", "Body bytes promised to clients", counts.bytes.clone());
+        registry.register("upstream_requests", "Requests made upstream", counts.upstream_requests.clone());
+        registry.register("upstream_bytes", "Bytes of whole bodies fetched", counts.upstream_bytes.clone());
+        registry.register("upstream_unfit", "Upstream bodies refused as damaged or wrong", counts.unfit.clone());
+        registry.register("fills_unkept", "Bodies passed on that could not be kept", counts.unkept.clone());
+        counts
+    }
+
+    /// The counters of one repository.
+    #[must_use]
+    pub fn of(&self, repository: &RepositoryName) -> Arc<RepositoryCounts> {
+        if let Some(counts) = self.by_repository.read().get(repository) {
+            return Arc::clone(counts);
+        }
+        let counter = |result| {
+            let labels = Labels { repository: repository.to_string(), result };
+            self.requests.get_or_create(&labels).clone()
+        };
+        let made = Arc::new(RepositoryCounts {
+            hit: counter("hit"),
+            miss: counter("miss"),
+            revalidated: counter("revalidated"),
+            stale: counter("stale"),
+            passed_through: counter("passed_through"),
+            absent: counter("absent"),
+            refused: counter("refused"),
+            failed: counter("failed"),
+            bytes: self.bytes.get_or_create(&RepositoryLabel { repository: repository.to_string() }).clone(),
+        });
+        Arc::clone(self.by_repository.write().entry(repository.clone()).or_insert(made))
+    }
+}

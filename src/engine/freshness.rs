@@ -1,0 +1,128 @@
+//! What to do with what we hold: a pure rule, with the clock passed in.
+//!
+//! The rule is small on purpose. A record is *fresh* for as long as its [`Lifetime`] says since upstream last confirmed
+//! it. Fresh is served; stale is revalidated (and served all the same if upstream has trouble); absent is fetched. A
+//! client's `no-cache` never means more than "revalidate if older than [`NO_CACHE_AGE`]": dnf always says it, and a
+//! thousand clients are one question to upstream (DESIGN 5).
+
+use std::time::{Duration, SystemTime};
+
+use artifactapi_formats::{Mutability, Role};
+
+/// A confirmation younger than this satisfies a client's `Cache-Control: no-cache`.
+pub const NO_CACHE_AGE: Duration = Duration::from_secs(5);
+
+/// How long a record stays fresh after upstream confirmed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifetime {
+    /// For ever: the name holds the digest, or the repository says so for files (`file_ttl: 0`).
+    Forever,
+    /// For this long; zero means "ask on every request".
+    For(Duration),
+    /// As long as the index it belongs to stays at the revision that was stored at this time: it is fresh if it was
+    /// confirmed since.
+    WithIndexSince(SystemTime),
+}
+
+/// What a path's role and mutability make of the repository's two times to live.
+///
+/// `index_stored_at` is when the current revision of the path's index was stored, for companions and members of an index
+/// that is held.
+#[must_use]
+pub fn lifetime(
+    role: Role,
+    mutability: &Mutability,
+    index_stored_at: Option<SystemTime>,
+    index_ttl: Duration,
+    file_ttl: Duration,
+) -> Lifetime {
+    match (role, mutability) {
+        (_, Mutability::Addressed(_)) => Lifetime::Forever,
+        (Role::IndexCompanion | Role::IndexMember, _) => {
+            index_stored_at.map_or(Lifetime::For(index_ttl), Lifetime::WithIndexSince)
+        }
+        (Role::Index, _) => Lifetime::For(index_ttl),
+        (Role::Listing, _) => Lifetime::For(Duration::ZERO),
+        (Role::Package | Role::File, _) if file_ttl.is_zero() => Lifetime::Forever,
+        (Role::Package | Role::File, _) => Lifetime::For(file_ttl),
+    }
+}
+
+/// What to do about a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Serve what we hold. It stays fresh for `fresh_for`; `None` is for ever.
+    Serve {
+        /// How much longer it is fresh.
+        fresh_for: Option<Duration>,
+    },
+    /// Ask upstream whether what we hold is still current.
+    Revalidate,
+    /// Nothing is held: fetch.
+    Fetch,
+}
+
+/// Decides, given when upstream last confirmed what we hold.
+#[must_use]
+pub fn decide(confirmed_at: Option<SystemTime>, lifetime: Lifetime, no_cache: bool, now: SystemTime) -> Decision {
+    let Some(confirmed_at) = confirmed_at else {
+        return Decision::Fetch;
+    };
+    // A confirmation from the future is another replica's clock: it counts as from now.
+    let age = now.duration_since(confirmed_at).unwrap_or(Duration::ZERO);
+    match lifetime {
+        Lifetime::Forever => Decision::Serve { fresh_for: None },
+        _ if no_cache && age >= NO_CACHE_AGE => Decision::Revalidate,
+        Lifetime::For(ttl) if age < ttl => Decision::Serve { fresh_for: Some(ttl - age) },
+        Lifetime::For(_) => Decision::Revalidate,
+        Lifetime::WithIndexSince(since) if confirmed_at >= since => Decision::Serve { fresh_for: Some(Duration::ZERO) },
+        Lifetime::WithIndexSince(_) => Decision::Revalidate,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use artifactapi_formats::Sha256;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn lifetimes_by_role() {
+        let of = |role, mutability: &Mutability| lifetime(role, mutability, None, HOUR, Duration::ZERO);
+        assert_eq!(of(Role::Index, &Mutability::Mutable), Lifetime::For(HOUR));
+        assert_eq!(of(Role::Package, &Mutability::ByConvention), Lifetime::Forever);
+        assert_eq!(of(Role::IndexMember, &Mutability::Addressed(Sha256::of(b"").into())), Lifetime::Forever);
+        assert_eq!(of(Role::IndexMember, &Mutability::Mutable), Lifetime::For(HOUR));
+        let with = lifetime(Role::IndexCompanion, &Mutability::Mutable, Some(at(7)), HOUR, HOUR);
+        assert_eq!(with, Lifetime::WithIndexSince(at(7)));
+        assert_eq!(lifetime(Role::File, &Mutability::Mutable, None, HOUR, HOUR * 2), Lifetime::For(HOUR * 2));
+    }
+
+    #[test]
+    fn decisions() {
+        use Decision::*;
+        let ttl = Lifetime::For(HOUR);
+        let table = [
+            (None, Lifetime::Forever, false, 100, Fetch),
+            (Some(0), Lifetime::Forever, true, 1 << 40, Serve { fresh_for: None }),
+            (Some(0), ttl, false, 3599, Serve { fresh_for: Some(Duration::from_secs(1)) }),
+            (Some(0), ttl, false, 3600, Revalidate),
+            (Some(0), ttl, true, 4, Serve { fresh_for: Some(HOUR - Duration::from_secs(4)) }),
+            (Some(0), ttl, true, 5, Revalidate),
+            (Some(50), ttl, false, 40, Serve { fresh_for: Some(HOUR) }),
+            (Some(10), Lifetime::For(Duration::ZERO), false, 10, Revalidate),
+            (Some(10), Lifetime::WithIndexSince(at(10)), false, 1 << 30, Serve { fresh_for: Some(Duration::ZERO) }),
+            (Some(9), Lifetime::WithIndexSince(at(10)), false, 11, Revalidate),
+        ];
+        for (confirmed, lifetime, no_cache, now, expected) in table {
+            let got = decide(confirmed.map(at), lifetime, no_cache, at(now));
+            assert_eq!(got, expected, "{confirmed:?} {lifetime:?} {no_cache} {now}");
+        }
+    }
+}

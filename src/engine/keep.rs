@@ -1,0 +1,114 @@
+//! Making spooled bytes the current content of a target: blob durable first, then one catalog transaction.
+//!
+//! Nobody sees the bytes as cached before both are done, and everybody does after (DESIGN 4.2). Replicas that keep
+//! different bytes at once are told apart by the catalog's compare-and-set: one wins, the other learns what won.
+
+use std::sync::Arc;
+
+use crate::spool::Spooled;
+use crate::store::blobs::{BlobAbout, BlobError, BlobStore, Written};
+use crate::store::catalog::{Artifact, Catalog, CatalogError, Published, Revision};
+use crate::store::coordinator::{Coordinator, Event};
+
+/// How often a lost race is tried again.
+const TRIES: usize = 4;
+
+/// Keeps what was fetched or uploaded.
+pub struct Keeper {
+    blobs: Arc<dyn BlobStore>,
+    catalog: Arc<dyn Catalog>,
+    coordinator: Arc<dyn Coordinator>,
+}
+
+/// Why bytes were not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum KeepError {
+    /// The store did not take them.
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+    /// The catalog did not take the record.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// Others kept publishing the same target.
+    #[error("another content was published first, {TRIES} times in a row")]
+    Contended,
+}
+
+/// What [`Keeper::keep`] did.
+#[derive(Debug)]
+pub enum Kept {
+    /// The bytes are current, under this record.
+    Current(Artifact),
+    /// Another content became current first; this is it.
+    Beaten(Artifact),
+}
+
+impl Keeper {
+    /// A keeper over store, catalog and coordinator.
+    #[must_use]
+    pub fn new(blobs: Arc<dyn BlobStore>, catalog: Arc<dyn Catalog>, coordinator: Arc<dyn Coordinator>) -> Self {
+        Self { blobs, catalog, coordinator }
+    }
+
+    /// Makes `spooled` the content of `draft.target`, if the current one is still `replaces`. `draft` says everything
+    /// but the blob, the revision, and what the bytes themselves say.
+    ///
+    /// # Errors
+    /// [`KeepError`]; nothing is then visible that was not before.
+    pub async fn keep(
+        &self,
+        spooled: &Spooled,
+        mut draft: Artifact,
+        mut replaces: Option<Revision>,
+    ) -> Result<Kept, KeepError> {
+        draft.size = spooled.size;
+        draft.sha256 = spooled.sha256;
+        let about = about(&draft);
+        let later = draft.target.later_blob_key(&spooled.sha256);
+        draft.blob = if replaces.is_none() { draft.target.first_blob_key() } else { later.clone() };
+        for _ in 0..TRIES {
+            if self.blobs.write(&draft.blob, spooled, &about).await? == Written::Occupied {
+                if draft.blob == later {
+                    return Err(KeepError::Contended);
+                }
+                draft.blob = later.clone();
+                continue;
+            }
+            match self.catalog.publish(&draft, replaces).await? {
+                Published::Won(revision) => {
+                    draft.revision = revision;
+                    self.coordinator.announce(Event::Published(draft.target.clone(), revision)).await;
+                    return Ok(Kept::Current(draft));
+                }
+                Published::Lost(Some(current)) if current.sha256 == draft.sha256 => {
+                    return Ok(Kept::Current(*current));
+                }
+                Published::Lost(Some(current)) if replaces.is_none() => {
+                    return Ok(Kept::Beaten(*current));
+                }
+                Published::Lost(Some(current)) if current.stored_at >= draft.stored_at => {
+                    return Ok(Kept::Beaten(*current));
+                }
+                Published::Lost(Some(current)) => replaces = Some(current.revision),
+                Published::Lost(None) => replaces = None,
+                Published::BlobLeaving if draft.blob != later => draft.blob = later.clone(),
+                Published::BlobLeaving => return Err(KeepError::Contended),
+            }
+        }
+        Err(KeepError::Contended)
+    }
+}
+
+fn about(draft: &Artifact) -> BlobAbout {
+    BlobAbout {
+        repository: Some(draft.target.repository.clone()),
+        path: draft.target.path.as_str().to_owned(),
+        query: draft.target.query.to_string(),
+        size: draft.size,
+        sha256: draft.sha256,
+        content_type: draft.content_type.clone(),
+        upstream_etag: draft.validators.etag.clone(),
+        upstream_last_modified: draft.validators.last_modified.clone(),
+        stored_at: draft.stored_at,
+    }
+}

@@ -1,0 +1,17 @@
+//! What the server does, whatever the format and whatever the stores: read, fill, keep, refresh.
+//!
+//! The engine names no format and no concrete store. [`read::Reader`] answers requests; [`fills::Fills`] runs transfers;
+//! [`shelf::Shelf`] is the memory in front of catalog and store; [`keep::Keeper`] makes bytes current. Rules are pure
+//! functions ([`freshness`]); I/O is around them.
+
+pub mod counts;
+pub mod fill;
+pub mod fills;
+pub mod freshness;
+pub mod held;
+pub mod keep;
+pub mod read;
+pub mod roots;
+pub mod shelf;
+pub mod tend;
+mod transfer;

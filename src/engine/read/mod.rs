@@ -1,0 +1,292 @@
+//! Reading: what a request for one target is answered with.
+//!
+//! The order is: a negative answer still remembered, then what is held and fresh, then a fill, then what is held and
+//! stale. Whatever part is away, the next best is tried (DESIGN 7): without the catalog the predictable key, without the
+//! store upstream directly, without upstream what we hold.
+
+mod answer;
+mod away;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use artifactapi_formats::{Mutability, Role, Sha256};
+
+pub use self::answer::{ReadError, Reading, Source, Wish};
+use super::counts::Counts;
+use super::fill::{Fill, FillError, Head, Order, Outcome, State};
+use super::fills::Fills;
+use super::freshness::{Decision, Lifetime, decide, lifetime};
+use super::held::{Held, HeldBody, now};
+use super::roots::{Bond, Roots};
+use super::shelf::{Found, Shelf, ShelfError};
+use crate::config::{FileTtl, Kind, Remote};
+use crate::spool::SpoolReader;
+use crate::store::blobs::BlobStore;
+use crate::store::catalog::Validators;
+use crate::store::key::Target;
+use crate::upstream::{Answer, Ask, How, UpstreamError, UpstreamErrorKind};
+
+/// A range that begins further than this beyond what a fill has, in bytes, is passed through beside the fill.
+pub const FAR_AHEAD: u64 = 8 << 20;
+
+/// How many negative answers are remembered.
+const NEGATIVES: usize = 65_536;
+
+/// Answers requests.
+pub struct Reader {
+    shelf: Arc<Shelf>,
+    fills: Arc<Fills>,
+    roots: Roots,
+    blobs: Arc<dyn BlobStore>,
+    negatives: quick_cache::sync::Cache<Target, (Instant, String)>,
+    counts: Arc<Counts>,
+}
+
+impl Reader {
+    /// Over the parts it uses.
+    #[must_use]
+    pub fn new(
+        shelf: Arc<Shelf>,
+        fills: Arc<Fills>,
+        roots: Roots,
+        blobs: Arc<dyn BlobStore>,
+        counts: Arc<Counts>,
+    ) -> Self {
+        Self { shelf, fills, roots, blobs, negatives: quick_cache::sync::Cache::new(NEGATIVES), counts }
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn counts(&self) -> &Arc<Counts> {
+        &self.counts
+    }
+
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// [`ReadError`] when there is nothing to answer with.
+    pub async fn read(&self, wish: &Wish) -> Result<Reading, ReadError> {
+        let mutability = wish.repository.format.mutability(&wish.target.path);
+        let found = self.shelf.find(&wish.target, wish.role, &mutability).await;
+        let remote = match &wish.repository.kind {
+            Kind::Remote(remote) => remote,
+            Kind::Local => return local(found),
+            Kind::Virtual { .. } => {
+                return Err(ReadError::Unreadable("virtual repositories are not served yet".to_owned()));
+            }
+        };
+        match found {
+            Ok(Found::Held(held)) => self.read_held(wish, held).await,
+            Ok(Found::Bodiless(artifact)) => {
+                // The record stays, so that what is fetched now replaces it; its validators must not be used.
+                let mut artifact = *artifact;
+                artifact.validators = Validators::default();
+                let husk = Arc::new(Held::new(artifact, wish.role, mutability.clone(), HeldBody::Distant));
+                self.fetch(wish, remote, mutability, Some(husk)).await
+            }
+            Ok(Found::Nothing) => self.fetch(wish, remote, mutability, None).await,
+            Err(trouble) => self.read_without_records(wish, remote, mutability, trouble).await,
+        }
+    }
+
+    async fn read_held(&self, wish: &Wish, held: Arc<Held>) -> Result<Reading, ReadError> {
+        let bond = self.roots.of(&wish.repository, &wish.target, wish.role).await;
+        let at = now();
+        match decide(Some(held.confirmed_at()), self.lifetime(wish, &held.mutability, bond.as_ref()), wish.no_cache, at)
+        {
+            Decision::Serve { fresh_for } => Ok(hit(held, fresh_for)),
+            _ if held.is_resting(at) => Ok(stale(held)),
+            _ => self.revalidate(wish, held, bond).await,
+        }
+    }
+
+    /// Asks upstream about what is held; whatever comes of it, there is an answer.
+    async fn revalidate(&self, wish: &Wish, held: Arc<Held>, bond: Option<Bond>) -> Result<Reading, ReadError> {
+        let order = order(wish, held.mutability.clone(), bond.as_ref());
+        let mut fill = self.fills.join(order, Some(Arc::clone(&held)));
+        let patience = wish.repository.cache.refresh_wait;
+        let state = match tokio::time::timeout(patience, fill.ready()).await {
+            Ok(State::Streaming(head, body)) => {
+                return Ok(Reading::Growing { head, body, was_stale: true });
+            }
+            Ok(state) => state,
+            Err(_) => return Ok(stale(held)),
+        };
+        match state {
+            State::Settled(Outcome::Held(now_held, via)) => Ok(Reading::Held {
+                fresh_for: self.fresh_for(wish, &now_held),
+                held: now_held,
+                source: Source::from(via),
+            }),
+            _ => {
+                if let Some(bond) = bond {
+                    bond.entry.doubt();
+                }
+                Ok(stale(held))
+            }
+        }
+    }
+
+    /// Nothing (usable) is held: follow a fill, or start one.
+    async fn fetch(
+        &self,
+        wish: &Wish,
+        remote: &Remote,
+        mutability: Mutability,
+        husk: Option<Arc<Held>>,
+    ) -> Result<Reading, ReadError> {
+        if let Some((until, why)) = self.negatives.get(&wish.target) {
+            if Instant::now() < until {
+                return Err(ReadError::Absent(why));
+            }
+        }
+        let running = self.fills.running(&wish.target);
+        if wish.head_only && !wish.role.is_metadata() {
+            match running.as_ref().and_then(Fill::streaming) {
+                Some((head, _)) => return Ok(Reading::Head(Head::clone(&head))),
+                None => return self.head(wish, remote, mutability).await,
+            }
+        }
+        if wish.role == Role::Listing {
+            return self.pass_through(wish, remote, mutability).await;
+        }
+        let bond = self.roots.of(&wish.repository, &wish.target, wish.role).await;
+        let mut fill = self.fills.join(order(wish, mutability.clone(), bond.as_ref()), husk);
+        // A HEAD of metadata waits for the whole, so that its ETag is the one that a GET will have (FORMATS 1.6).
+        if wish.head_only {
+            let _ = fill.settled_within(wish.repository.cache.refresh_wait).await;
+        }
+        match fill.ready().await {
+            State::Streaming(head, body) if is_far_ahead(wish, &head, &body) => {
+                match self.pass_range_through(wish, remote, mutability).await {
+                    Some(through) => Ok(through),
+                    None => Ok(Reading::Growing { head, body, was_stale: false }),
+                }
+            }
+            State::Streaming(head, body) => Ok(Reading::Growing { head, body, was_stale: false }),
+            State::Settled(Outcome::Held(held, via)) => {
+                Ok(Reading::Held { fresh_for: self.fresh_for(wish, &held), held, source: Source::from(via) })
+            }
+            State::Settled(Outcome::NoRoom) => self.pass_through(wish, remote, mutability).await,
+            State::Settled(Outcome::Absent(error)) => Err(self.absent(wish, &error)),
+            State::Settled(Outcome::Failed(error)) => {
+                if let (Some(bond), FillError::Upstream(UpstreamError { kind: UpstreamErrorKind::Unfit(_), .. })) =
+                    (bond, &error)
+                {
+                    // The index and the file contradict each other: one of them is out of date.
+                    bond.entry.doubt();
+                }
+                Err(error.into())
+            }
+            State::Waiting => Err(FillError::GivenUp.into()),
+        }
+    }
+
+    fn absent(&self, wish: &Wish, error: &UpstreamError) -> ReadError {
+        let why = error.to_string();
+        let ttl = wish.repository.cache.negative_ttl;
+        if !ttl.is_zero() {
+            self.negatives.insert(wish.target.clone(), (Instant::now() + ttl, why.clone()));
+        }
+        ReadError::Absent(why)
+    }
+
+    async fn head(&self, wish: &Wish, remote: &Remote, mutability: Mutability) -> Result<Reading, ReadError> {
+        let answer = self.ask(wish, remote, How::Head).await?;
+        Ok(Reading::Head(Head::of(&answer, &order(wish, mutability, None))))
+    }
+
+    async fn pass_through(&self, wish: &Wish, remote: &Remote, mutability: Mutability) -> Result<Reading, ReadError> {
+        let answer = self.ask(wish, remote, How::Get).await?;
+        let mut head = Head::of(&answer, &order(wish, mutability, None));
+        if let (Role::Listing, Some(said)) = (wish.role, &answer.content_type) {
+            head.content_type.clone_from(said);
+        }
+        Ok(Reading::Through { head, answer: Box::new(answer) })
+    }
+
+    async fn pass_range_through(&self, wish: &Wish, remote: &Remote, mutability: Mutability) -> Option<Reading> {
+        let (first, last) = wish.range?;
+        let answer = self.ask(wish, remote, How::Range { first, last, if_range: None }).await.ok()?;
+        let (got_first, _, _) = answer.range?;
+        let head = Head::of(&answer, &order(wish, mutability, None));
+        (got_first == first).then(|| Reading::Through { head, answer: Box::new(answer) })
+    }
+
+    async fn ask(&self, wish: &Wish, remote: &Remote, how: How<'_>) -> Result<Answer, ReadError> {
+        let ask = Ask { remote, path: &wish.target.path, query: &wish.target.query, how };
+        self.counts.upstream_requests.inc();
+        match self.fills.upstream().ask(&ask, 0).await {
+            Ok(answer) => Ok(answer),
+            Err(error) if matches!(error.kind, UpstreamErrorKind::Absent(_)) => Err(self.absent(wish, &error)),
+            Err(error) => Err(FillError::Upstream(error).into()),
+        }
+    }
+
+    fn lifetime(&self, wish: &Wish, mutability: &Mutability, bond: Option<&Bond>) -> Lifetime {
+        let cache = &wish.repository.cache;
+        let file_ttl = match cache.file_ttl {
+            FileTtl::Forever => Duration::ZERO,
+            FileTtl::For(ttl) => ttl,
+        };
+        lifetime(wish.role, mutability, bond.map(|bond| bond.since), cache.index_ttl, file_ttl)
+    }
+
+    fn fresh_for(&self, wish: &Wish, held: &Held) -> Option<Duration> {
+        match decide(Some(held.confirmed_at()), self.lifetime(wish, &held.mutability, None), false, now()) {
+            Decision::Serve { fresh_for } => fresh_for,
+            Decision::Revalidate | Decision::Fetch => Some(Duration::ZERO),
+        }
+    }
+}
+
+fn local(found: Result<Found, ShelfError>) -> Result<Reading, ReadError> {
+    match found? {
+        Found::Held(held) => Ok(hit(held, None)),
+        Found::Bodiless(artifact) => {
+            tracing::error!(path = %artifact.target, blob = %artifact.blob, "the record's blob is missing or damaged");
+            Err(ReadError::Unreadable("the stored file is missing or damaged".to_owned()))
+        }
+        Found::Nothing => Err(ReadError::Absent("no such file in this repository".to_owned())),
+    }
+}
+
+fn hit(held: Arc<Held>, fresh_for: Option<Duration>) -> Reading {
+    Reading::Held { held, source: Source::Hit, fresh_for }
+}
+
+fn stale(held: Arc<Held>) -> Reading {
+    Reading::Held { held, source: Source::Stale, fresh_for: Some(Duration::ZERO) }
+}
+
+fn order(wish: &Wish, mutability: Mutability, bond: Option<&Bond>) -> Order {
+    Order {
+        repository: Arc::clone(&wish.repository),
+        target: wish.target.clone(),
+        role: wish.role,
+        mutability,
+        expected: bond.and_then(|bond| bond.expected.clone()),
+    }
+}
+
+fn is_far_ahead(wish: &Wish, head: &Head, body: &SpoolReader) -> bool {
+    wish.range.is_some_and(|(first, _)| {
+        head.size.is_some_and(|size| first < size) && first > body.readable().saturating_add(FAR_AHEAD)
+    })
+}
+
+/// The digest that a name promises, when it is a SHA-256.
+#[must_use]
+pub fn promised_sha256(mutability: &Mutability) -> Option<Sha256> {
+    match mutability {
+        Mutability::Addressed(digest) => digest.bytes().try_into().ok().map(Sha256::from_bytes),
+        Mutability::Mutable | Mutability::ByConvention => None,
+    }
+}
+
+/// When something confirmed at `confirmed` stops being served without asking, on this server's clock.
+#[must_use]
+pub fn age(confirmed: SystemTime) -> Duration {
+    SystemTime::now().duration_since(confirmed).unwrap_or_default()
+}

@@ -1,0 +1,102 @@
+//! What a held index says of the files that live and die with it.
+//!
+//! A companion (`repomd.xml.asc`) or a plain-named member (`primary.xml.gz`) has no time to live of its own: it is right
+//! exactly as long as the index beside it stays the same. [`Roots::of`] finds that index among what we hold and says
+//! since when it is current and what it expects the file to be.
+
+use std::collections::HashMap;
+use std::io::Read as _;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use artifactapi_formats::{Expected, Limits, RepoPath, Role, Sha256};
+
+use super::held::{Held, HeldBody};
+use super::shelf::{Found, Shelf};
+use crate::config::Repository;
+use crate::spool::FileReader;
+use crate::store::key::Target;
+
+/// How many parsed entries are remembered.
+const REMEMBERED: usize = 256;
+
+type Members = Arc<HashMap<RepoPath, Expected>>;
+
+/// Looks files up in the indexes we hold.
+pub struct Roots {
+    shelf: Arc<Shelf>,
+    limits: Limits,
+    parsed: quick_cache::sync::Cache<Sha256, Members>,
+}
+
+/// What the index of a path says.
+#[derive(Debug, Clone)]
+pub struct Bond {
+    /// The entry file of the index.
+    pub entry: Arc<Held>,
+    /// When its current revision was stored.
+    pub since: SystemTime,
+    /// What it expects the path to be, if it names it.
+    pub expected: Option<Expected>,
+}
+
+impl Roots {
+    /// Over what is held.
+    #[must_use]
+    pub fn new(shelf: Arc<Shelf>, limits: Limits) -> Self {
+        Self { shelf, limits, parsed: quick_cache::sync::Cache::new(REMEMBERED) }
+    }
+
+    /// The bond of a companion or member to the index we hold; `None` for other roles, and when no index is held.
+    pub async fn of(&self, repository: &Repository, target: &Target, role: Role) -> Option<Bond> {
+        if !matches!(role, Role::IndexCompanion | Role::IndexMember) {
+            return None;
+        }
+        let index = repository.format.index()?;
+        let root = index.root_of(&target.path)?;
+        let entry = Target::new(target.repository.clone(), root.entry.clone());
+        let mutability = repository.format.mutability(&entry.path);
+        let Ok(Found::Held(held)) = self.shelf.find(&entry, Role::Index, &mutability).await else {
+            return None;
+        };
+        let since = held.artifact.stored_at;
+        let expected = match role {
+            Role::IndexMember => self.members(repository, &root, &held).await?.get(&target.path).cloned(),
+            _ => None,
+        };
+        Some(Bond { entry: held, since, expected })
+    }
+
+    async fn members(
+        &self,
+        repository: &Repository,
+        root: &artifactapi_formats::IndexRoot,
+        entry: &Arc<Held>,
+    ) -> Option<Members> {
+        let sha256 = entry.artifact.sha256;
+        if let Some(members) = self.parsed.get(&sha256) {
+            return Some(members);
+        }
+        let (format, root, limits, body) = (repository.format, root.clone(), self.limits.clone(), entry.body.clone());
+        let parsing = tokio::task::spawn_blocking(move || {
+            let bytes = entry_bytes(&body, &limits)?;
+            let members = format.index()?.members(&root, &bytes, &limits).ok()?;
+            Some(members.into_iter().map(|member| (member.path, member.expected)).collect::<HashMap<_, _>>())
+        });
+        let members = Arc::new(parsing.await.ok()??);
+        self.parsed.insert(sha256, Arc::clone(&members));
+        Some(members)
+    }
+}
+
+fn entry_bytes(body: &HeldBody, limits: &Limits) -> Option<Vec<u8>> {
+    match body {
+        HeldBody::Memory(bytes) => Some(bytes.to_vec()),
+        HeldBody::File(file) => {
+            let mut bytes = Vec::new();
+            FileReader::new(Arc::clone(file)).take(limits.entry_bytes + 1).read_to_end(&mut bytes).ok()?;
+            (bytes.len() as u64 <= limits.entry_bytes).then_some(bytes)
+        }
+        HeldBody::Growing(_) | HeldBody::Distant => None,
+    }
+}

@@ -1,0 +1,202 @@
+//! `GET|HEAD /api/{repository}/{path}`: the contract of DESIGN 8 for reading.
+
+use std::sync::Arc;
+
+use artifactapi_formats::{RepoPath, Role};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::response::Response;
+use bytes::Bytes;
+
+use super::body::{Origin, ServedBody};
+use super::conditional::{Verdict, evaluate, range_applies};
+use super::deliver::{Status, finish, growing, insert, origin, source_headers, through, unsatisfiable, whole_or_parts};
+use super::error::Problem;
+use super::fast::Fast;
+use super::headers::Representation;
+use super::range::{self, Ranges};
+use crate::config::{Admission, LiveRepositories, Repository};
+use crate::engine::counts::RepositoryCounts;
+use crate::engine::held::Held;
+use crate::engine::read::{self, Reader, Reading, Source, Wish};
+use crate::store::blobs::{BlobBody, BlobStore};
+use crate::store::key::Target;
+
+/// What reading is done with.
+#[derive(Clone)]
+#[allow(missing_docs, reason = "the types say it")]
+pub struct Artifacts {
+    pub repositories: Arc<LiveRepositories>,
+    pub reader: Arc<Reader>,
+    pub blobs: Arc<dyn BlobStore>,
+    pub fast: Arc<Fast>,
+}
+
+/// Answers `GET` and `HEAD`.
+///
+/// # Errors
+/// [`Problem`] with the status that DESIGN 8 and the list of bad input give it.
+pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    let head_only = parts.method == Method::HEAD;
+    let generation = artifacts.fast.generation();
+    let (repository, target) = resolve(&artifacts.repositories, &parts.uri)?;
+    let counts = artifacts.reader.counts().of(&repository.name);
+    let role = repository.format.classify(&target.path);
+    match repository.patterns.admits(target.path.as_str(), role) {
+        Admission::Admitted => {}
+        refused => {
+            counts.refused.inc();
+            return Err(Problem::not_admitted(&repository, target.path.as_str(), &refused));
+        }
+    }
+    let range = parts.headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    let wish = Wish {
+        repository: Arc::clone(&repository),
+        target,
+        role,
+        head_only,
+        no_cache: says_no_cache(&parts.headers),
+        range: range.and_then(range::single),
+    };
+    let reading = artifacts.reader.read(&wish).await.map_err(|error| {
+        match error {
+            read::ReadError::Absent(_) => counts.absent.inc(),
+            _ => counts.failed.inc(),
+        };
+        Problem::from_read(&error, &repository, wish.target.path.as_str())
+    })?;
+    match reading {
+        Reading::Held { held, source, fresh_for } => {
+            count(&counts, source, held.artifact.size);
+            held.used();
+            if source == Source::Hit {
+                artifacts.fast.remember(&parts.uri, generation, &held, fresh_for, &counts);
+            }
+            let about = Representation::of_held(&held);
+            let status = source_headers(source, fresh_for);
+            match origin(&held) {
+                Some(origin) => Ok(whole_or_parts(&parts.headers, head_only, about, &origin, &status, Some(&held))),
+                None => distant(&artifacts, &parts.headers, head_only, about, &held, &status).await,
+            }
+        }
+        Reading::Growing { head, body, was_stale } => {
+            counts.miss.inc();
+            counts.bytes.inc_by(head.size.unwrap_or(0));
+            let mutability = repository.format.mutability(&wish.target.path);
+            let about = Representation::of_head(&head, &wish.target.path, role, &mutability);
+            let why = if was_stale { "stale" } else { "uri-miss" };
+            let status = [("remote".to_owned(), format!("artifactapi; fwd={why}; stored"))];
+            Ok(growing(&parts.headers, head_only, about, body, &status[0]))
+        }
+        Reading::Through { answer, head } => {
+            counts.passed_through.inc();
+            let mutability = repository.format.mutability(&wish.target.path);
+            let about = Representation::of_head(&head, &wish.target.path, role, &mutability);
+            Ok(through(head_only, about, *answer))
+        }
+        Reading::Head(head) => {
+            counts.miss.inc();
+            let mutability = repository.format.mutability(&wish.target.path);
+            let about = Representation::of_head(&head, &wish.target.path, role, &mutability);
+            let status = ("remote".to_owned(), "artifactapi; fwd=uri-miss".to_owned());
+            Ok(finish(StatusCode::OK, about.headers, about.size, &status, ServedBody::empty()))
+        }
+    }
+}
+
+/// The repository and target that a request's URI names.
+///
+/// # Errors
+/// 404 for an unknown repository, 400 for a path that is none.
+pub fn resolve(repositories: &LiveRepositories, uri: &Uri) -> Result<(Arc<Repository>, Target), Problem> {
+    let below = uri.path().strip_prefix("/api/").unwrap_or_default();
+    let (name, raw_path) = below.split_once('/').unwrap_or((below, ""));
+    let repository = repositories.get(name).ok_or_else(|| Problem::no_such_repository(name))?;
+    let path = RepoPath::decode(raw_path)
+        .map_err(|why| Problem::bad_request(format!("The path below repository {name:?} cannot be used: {why}.")))?;
+    let query = uri.query().unwrap_or_default();
+    let query = if query.is_empty() { None } else { repository.format.query_key(&path, query) };
+    let target = Target::with_query(repository.name.clone(), path, query.as_deref().unwrap_or_default());
+    Ok((repository, target))
+}
+
+fn says_no_cache(headers: &HeaderMap) -> bool {
+    let says = |name: header::HeaderName| {
+        let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
+        lines.flat_map(|line| line.split(',')).any(|word| {
+            let word = word.trim();
+            word.eq_ignore_ascii_case("no-cache") || word.eq_ignore_ascii_case("max-age=0")
+        })
+    };
+    says(header::CACHE_CONTROL) || (!headers.contains_key(header::CACHE_CONTROL) && says(header::PRAGMA))
+}
+
+fn count(counts: &RepositoryCounts, source: Source, bytes: u64) {
+    counts.bytes.inc_by(bytes);
+    match source {
+        Source::Hit => counts.hit.inc(),
+        Source::Confirmed => counts.revalidated.inc(),
+        Source::Stale => counts.stale.inc(),
+        Source::Fetched | Source::Unkept => counts.miss.inc(),
+    };
+}
+
+/// Something that only the store has: opened for this request, and for its one range if it asks for one.
+async fn distant(
+    artifacts: &Artifacts,
+    asked: &HeaderMap,
+    head_only: bool,
+    mut about: Representation,
+    held: &Arc<Held>,
+    status: &Status,
+) -> Result<Response, Problem> {
+    let size = held.artifact.size;
+    let header_range = asked.get(header::RANGE).and_then(|range| range.to_str().ok());
+    let conditions_hold = evaluate(asked, about.etag.as_deref(), about.last_modified) == Verdict::Send;
+    let wanted = match header_range {
+        Some(range) if range_applies(asked, about.etag.as_deref(), about.last_modified) => range::resolve(range, size),
+        _ => Ranges::Whole,
+    };
+    let (code, range) = match wanted {
+        _ if head_only || !conditions_hold => {
+            let nothing = Origin::Memory(Bytes::new());
+            return Ok(whole_or_parts(asked, true, about, &nothing, status, Some(held)));
+        }
+        Ranges::Unsatisfiable => return Ok(unsatisfiable(size)),
+        Ranges::Parts(parts) if parts.len() == 1 => (StatusCode::PARTIAL_CONTENT, parts[0].clone()),
+        _ => (StatusCode::OK, 0..size),
+    };
+    let read = artifacts.blobs.read(&held.artifact.blob, Some(range.clone())).await;
+    let read = read.map_err(|error| Problem::unavailable("The store does not answer.", &error))?;
+    let same = |read: &crate::store::blobs::BlobRead| {
+        read.size == size && read.sha256.is_none_or(|sha256| sha256 == held.artifact.sha256)
+    };
+    let Some(read) = read.filter(same) else {
+        held.supersede();
+        return Err(Problem::not_found("The stored file is missing or damaged; ask again to have it fetched anew."));
+    };
+    let length = range.end - range.start;
+    if code == StatusCode::PARTIAL_CONTENT {
+        insert(&mut about.headers, header::CONTENT_RANGE, &format!("bytes {}-{}/{size}", range.start, range.end - 1));
+    }
+    let body = match read.body {
+        BlobBody::Memory(bytes) => Origin::Memory(bytes).range(range),
+        BlobBody::File(file) => Origin::File(file).range(range),
+        BlobBody::Growing(reader) => Origin::Growing(reader).range(range),
+        BlobBody::Stream { range: covered, bytes } if covered == range => {
+            use futures_util::StreamExt as _;
+            ServedBody::Stream(bytes.map(|chunk| chunk.map_err(Into::into)).boxed())
+        }
+        BlobBody::Stream { .. } => {
+            return Err(Problem::not_found("The store answered with other bytes."));
+        }
+    };
+    Ok(finish(code, about.headers, Some(length), status, body))
+}
+
+/// Roles whose hits depend on more than the record: they take the long way each time.
+#[must_use]
+pub fn depends_on_index(role: Role) -> bool {
+    matches!(role, Role::IndexCompanion | Role::IndexMember | Role::Index | Role::Listing)
+}

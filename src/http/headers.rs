@@ -1,0 +1,135 @@
+//! The headers of an artifact's response (DESIGN 8), made once for each content and shared by its hits.
+
+use std::time::SystemTime;
+
+use artifactapi_formats::{Mutability, RepoPath, Role, Sha256};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+use crate::engine::fill::Head;
+use crate::engine::held::Held;
+use crate::engine::read::promised_sha256;
+
+/// `cache` or `remote`.
+pub const X_ARTIFACT_SOURCE: HeaderName = HeaderName::from_static("x-artifact-source");
+/// RFC 9211.
+pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// RFC 9530.
+pub const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
+
+/// What is known of a representation without its bytes.
+#[derive(Debug, Clone)]
+pub struct Representation {
+    /// Length in bytes.
+    pub size: Option<u64>,
+    /// Strong and quoted.
+    pub etag: Option<String>,
+    /// For Last-Modified and for comparing dates.
+    pub last_modified: Option<SystemTime>,
+    /// Everything but length, age, source and status.
+    pub headers: HeaderMap,
+}
+
+/// The strong ETag of some content.
+#[must_use]
+pub fn etag(sha256: &Sha256) -> String {
+    format!("\"{}\"", sha256.hex())
+}
+
+impl Representation {
+    /// Of something held.
+    #[must_use]
+    pub fn of_held(held: &Held) -> Self {
+        let artifact = &held.artifact;
+        Self::new(
+            &artifact.target.path,
+            held.role,
+            &held.mutability,
+            &artifact.content_type,
+            Some(artifact.size),
+            Some(&artifact.sha256),
+            Some(artifact.last_modified),
+        )
+    }
+
+    /// Of something on its way from upstream.
+    #[must_use]
+    pub fn of_head(head: &Head, path: &RepoPath, role: Role, mutability: &Mutability) -> Self {
+        let date = match role {
+            Role::Package | Role::File => {
+                head.last_modified.as_deref().and_then(|date| httpdate::parse_http_date(date).ok())
+            }
+            _ => None,
+        };
+        let promised = promised_sha256(mutability);
+        Self::new(path, role, mutability, &head.content_type, head.size, promised.as_ref(), date)
+    }
+
+    fn new(
+        path: &RepoPath,
+        role: Role,
+        mutability: &Mutability,
+        content_type: &str,
+        size: Option<u64>,
+        sha256: Option<&Sha256>,
+        last_modified: Option<SystemTime>,
+    ) -> Self {
+        let mut headers = HeaderMap::with_capacity(16);
+        let etag = sha256.map(etag);
+        let octets = HeaderValue::from_static("application/octet-stream");
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_str(content_type).unwrap_or(octets));
+        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache_control(role, mutability)));
+        // apk's libfetch keeps a connection only if it is told to (FORMATS 1.6).
+        headers.insert(header::CONNECTION, HeaderValue::from_static("keep-alive"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        let mut put = |name: HeaderName, value: Option<String>| {
+            if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
+                headers.insert(name, value);
+            }
+        };
+        put(header::ETAG, etag.clone());
+        put(header::LAST_MODIFIED, last_modified.map(httpdate::fmt_http_date));
+        put(REPR_DIGEST, sha256.map(|digest| format!("sha-256=:{}:", BASE64_STANDARD.encode(digest.as_bytes()))));
+        if role != Role::Listing {
+            put(header::CONTENT_DISPOSITION, Some(disposition(path.file_name())));
+        }
+        Self { size, etag, last_modified, headers }
+    }
+}
+
+const fn cache_control(role: Role, mutability: &Mutability) -> &'static str {
+    match (role, mutability) {
+        (_, Mutability::Addressed(_)) => "public, max-age=31536000, immutable",
+        (Role::Index | Role::IndexCompanion | Role::IndexMember, _) => "no-cache",
+        (Role::Listing, _) => "no-store",
+        (Role::Package, _) => "public, max-age=86400",
+        (Role::File, Mutability::ByConvention) => "public, max-age=86400",
+        (Role::File, Mutability::Mutable) => "public, max-age=300",
+    }
+}
+
+/// A file name for people and for old clients: ASCII in `filename`, the exact one in `filename*` (RFC 6266).
+fn disposition(name: &str) -> String {
+    let plain = name.bytes().all(|b| (0x20..0x7f).contains(&b) && !matches!(b, b'"' | b'\\' | b'%'));
+    if plain {
+        return format!("attachment; filename=\"{name}\"");
+    }
+    let ascii: String =
+        name.chars().map(|c| if c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '%') { c } else { '_' }).collect();
+    let exact = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
+    format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{exact}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dispositions() {
+        assert_eq!(disposition("a-1.0~b+c.rpm"), "attachment; filename=\"a-1.0~b+c.rpm\"");
+        assert_eq!(disposition("a\"b.zip"), "attachment; filename=\"a_b.zip\"; filename*=UTF-8''a%22b%2Ezip");
+        assert_eq!(disposition("ü"), "attachment; filename=\"_\"; filename*=UTF-8''%C3%BC");
+    }
+}

@@ -1,0 +1,137 @@
+//! Accepting connections, and letting go of them gracefully.
+//!
+//! HTTP/1.1 (and 1.0) only: that is what package managers and the proxies in front of us speak. Each limit that a
+//! stranger could lean on has a name here. On shutdown, connections that are idle close at once, responses that are
+//! under way may finish within the grace time, and then the rest is cut.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tower::ServiceExt as _;
+
+use super::body::ServedBody;
+use super::fast::Fast;
+
+/// The most connections served at once; more wait to be accepted.
+pub const MAX_CONNECTIONS: usize = 16_384;
+
+/// How long a client may take to send the head of a request, and how long it may idle between two.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The largest head of a request, in bytes. A Range header with 1,024 ranges needs 20 KiB.
+pub const MAX_HEAD: usize = 64 << 10;
+
+/// The most headers of a request.
+pub const MAX_HEADERS: usize = 100;
+
+/// What a connection may buffer for writing, in bytes.
+const WRITE_BUFFER: usize = 512 << 10;
+
+/// A client that takes no byte for this long is cut off.
+const USER_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Listens on an address, with room for bursts.
+///
+/// # Errors
+/// When the address is in use or not ours.
+pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(4_096)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Serves until `stop` resolves, then drains for at most `grace`.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    fast: Arc<Fast>,
+    grace: Duration,
+    stop: impl Future<Output = ()>,
+) {
+    let mut stop = std::pin::pin!(stop);
+    let graceful = GracefulShutdown::new();
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
+            break;
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stop => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, most likely: those that close make room.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        tune(&stream);
+        let (router, fast) = (router.clone(), Arc::clone(&fast));
+        let service = service_fn(move |request| answer(router.clone(), Arc::clone(&fast), peer, request));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_header_size(MAX_HEAD)
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(WRITE_BUFFER)
+            .serve_connection(TokioIo::new(stream), service);
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%peer, %error, "connection ended");
+            }
+            drop(permit);
+        });
+    }
+    drop(listener);
+    tracing::info!(grace_seconds = grace.as_secs(), "draining connections");
+    if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
+        tracing::warn!("cutting connections that did not finish in time");
+    }
+}
+
+async fn answer(
+    router: Router,
+    fast: Arc<Fast>,
+    peer: SocketAddr,
+    mut request: Request<Incoming>,
+) -> Result<Response<ServedBody>, Infallible> {
+    if let Some(response) = fast.answer(&request) {
+        return Ok(response);
+    }
+    request.extensions_mut().insert(ConnectInfo(peer));
+    let response = router.oneshot(request.map(Body::new)).await?;
+    Ok(response.map(ServedBody::Other))
+}
+
+fn tune(stream: &TcpStream) {
+    let socket = socket2::SockRef::from(stream);
+    let keepalive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(60));
+    // A socket that cannot be tuned still works.
+    let _ = stream.set_nodelay(true);
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
+}

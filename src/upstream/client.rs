@@ -1,0 +1,129 @@
+//! The client: connection pools, and the walk over base and mirrors.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use url::Url;
+
+use super::address::PublicOnly;
+use super::attempt::{self, Clients};
+use super::{Answer, Ask, UpstreamError, UpstreamErrorKind};
+
+/// How long an idle upstream connection is kept, in seconds.
+const POOL_IDLE: Duration = Duration::from_secs(60);
+
+/// Idle upstream connections kept for each host.
+const POOL_PER_HOST: usize = 32;
+
+/// Asks upstreams. Cheap to clone; connections are shared.
+#[derive(Debug, Clone, Default)]
+pub struct Upstream {
+    // The connect time-out belongs to a reqwest client, so there is a pair of clients for each time-out in use.
+    clients: Arc<Mutex<HashMap<Duration, Clients>>>,
+}
+
+/// The client library could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("the HTTP client cannot be set up (are the system's root certificates installed?): {0}")]
+pub struct SetUpError(#[from] reqwest::Error);
+
+impl Upstream {
+    /// A client whose library has been shown to work on this machine.
+    ///
+    /// # Errors
+    /// [`SetUpError`] when TLS cannot be set up.
+    pub fn new(connect_timeout: Duration) -> Result<Self, SetUpError> {
+        let upstream = Self::default();
+        upstream.clients(connect_timeout)?;
+        Ok(upstream)
+    }
+
+    fn clients(&self, connect_timeout: Duration) -> Result<Clients, reqwest::Error> {
+        let mut known = self.clients.lock();
+        if let Some(clients) = known.get(&connect_timeout) {
+            return Ok(clients.clone());
+        }
+        let builder = || {
+            reqwest::Client::builder()
+                .user_agent(concat!("artifactapi/", env!("CARGO_PKG_VERSION")))
+                .redirect(reqwest::redirect::Policy::none())
+                .referer(false)
+                .connect_timeout(connect_timeout)
+                .pool_idle_timeout(POOL_IDLE)
+                .pool_max_idle_per_host(POOL_PER_HOST)
+                .tcp_nodelay(true)
+        };
+        let clients = Clients { any: builder().build()?, public: builder().dns_resolver(PublicOnly).build()? };
+        known.insert(connect_timeout, clients.clone());
+        Ok(clients)
+    }
+
+    /// Asks base and mirrors in turn, starting with number `first_source`, and returns the first definite answer.
+    ///
+    /// # Errors
+    /// The answer of the first one asked if none had the content; [`UpstreamErrorKind::Absent`] only if all agree.
+    pub async fn ask(&self, ask: &Ask<'_>, first_source: usize) -> Result<Answer, UpstreamError> {
+        let remote = ask.remote;
+        let clients = self.clients(remote.timeouts.connect).map_err(|error| UpstreamError {
+            host: host_of(&remote.base),
+            kind: UpstreamErrorKind::Unreachable(error.to_string()),
+        })?;
+        let sources: Vec<&Url> = remote.origins().collect();
+        let mut trouble: Option<UpstreamError> = None;
+        for offset in 0..sources.len() {
+            let number = (first_source + offset) % sources.len();
+            let Some(base) = sources.get(number) else {
+                continue;
+            };
+            match attempt::attempt(&clients, ask, base).await {
+                Ok(mut answer) => {
+                    answer.source = number;
+                    return Ok(answer);
+                }
+                Err(error) => trouble = Some(worse(trouble, error)),
+            }
+        }
+        Err(trouble.unwrap_or_else(|| UpstreamError {
+            host: host_of(&remote.base),
+            kind: UpstreamErrorKind::Unreachable("no upstream is configured".into()),
+        }))
+    }
+}
+
+/// Of two troubles, the one to report: "absent" is only true if nobody had another trouble.
+fn worse(earlier: Option<UpstreamError>, later: UpstreamError) -> UpstreamError {
+    match earlier {
+        Some(earlier) if !matches!(earlier.kind, UpstreamErrorKind::Absent(_)) => earlier,
+        Some(earlier) if matches!(later.kind, UpstreamErrorKind::Absent(_)) => earlier,
+        _ => later,
+    }
+}
+
+/// Host and, if it is not the scheme's own, port.
+pub(super) fn host_of(url: &Url) -> String {
+    let host = url.host_str().unwrap_or("?");
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn absent_only_if_all_agree() {
+        let error = |host: &str, kind| UpstreamError { host: host.into(), kind };
+        let absent = |host| error(host, UpstreamErrorKind::Absent(StatusCode::NOT_FOUND));
+        let broken = |host| error(host, UpstreamErrorKind::Status(StatusCode::BAD_GATEWAY));
+        assert_eq!(worse(Some(absent("a")), absent("b")).host, "a");
+        assert_eq!(worse(Some(absent("a")), broken("b")).host, "b");
+        assert_eq!(worse(Some(broken("a")), absent("b")).host, "a");
+        assert_eq!(worse(None, absent("b")).host, "b");
+    }
+}

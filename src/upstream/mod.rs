@@ -1,0 +1,161 @@
+//! Asking upstream: conditional requests, mirrors in turn, redirects under a policy, time-outs on idleness.
+//!
+//! What this promises:
+//! - **Nothing of the client goes upstream** but the path and, for formats that key on it, the query. We ask with
+//!   `Accept-Encoding: identity` so that bytes arrive as they are stored there (DESIGN 4.7).
+//! - **Mirrors are tried in turn** until one answers definitely: content, "not modified", or, if every one says so, "not
+//!   found".
+//! - **Redirects are followed here**, at most [`MAX_REDIRECTS`], never with credentials to another origin, and never to
+//!   a private address on a public host's word ([`address`]).
+//! - **A transfer may take for ever, silence may not**: connecting, waiting for the head and every pause in the body
+//!   are limited; the whole is not.
+//!
+//! It has no trait: the seam for tests is HTTP itself.
+
+pub mod address;
+mod attempt;
+mod client;
+
+use std::time::Duration;
+
+use artifactapi_formats::RepoPath;
+use bytes::Bytes;
+use reqwest::StatusCode;
+use url::Url;
+
+pub use attempt::Body;
+pub use client::Upstream;
+
+use crate::config::Remote;
+
+/// The most redirects followed for one request.
+pub const MAX_REDIRECTS: usize = 10;
+
+/// What to ask of a remote.
+#[derive(Debug, Clone)]
+pub struct Ask<'a> {
+    /// The remote, with its mirrors.
+    pub remote: &'a Remote,
+    /// The path below it.
+    pub path: &'a RepoPath,
+    /// The query, without `?`; empty for none.
+    pub query: &'a str,
+    /// What about the path.
+    pub how: How<'a>,
+}
+
+/// The kinds of request made upstream.
+#[derive(Debug, Clone)]
+pub enum How<'a> {
+    /// The whole content.
+    Get,
+    /// The content unless it is still what these validators say.
+    GetIfChanged {
+        /// An ETag, verbatim.
+        etag: Option<&'a str>,
+        /// A Last-Modified, verbatim.
+        last_modified: Option<&'a str>,
+    },
+    /// Only the head.
+    Head,
+    /// The bytes from `first` (to `last`, inclusive), if the content is still what `if_range` says.
+    Range {
+        /// First byte.
+        first: u64,
+        /// Last byte; `None` for all the rest.
+        last: Option<u64>,
+        /// A strong ETag or a date; `None` takes any content.
+        if_range: Option<&'a str>,
+    },
+}
+
+/// What upstream answered: a success, or "not modified".
+#[derive(Debug)]
+pub struct Answer {
+    /// 200, 206 or 304.
+    pub status: StatusCode,
+    /// Length of the body in bytes, as declared.
+    pub length: Option<u64>,
+    /// `Content-Range` as (first, last, total).
+    pub range: Option<(u64, u64, Option<u64>)>,
+    /// `ETag`, verbatim.
+    pub etag: Option<String>,
+    /// `Last-Modified`, verbatim.
+    pub last_modified: Option<String>,
+    /// `Content-Type`, verbatim.
+    pub content_type: Option<String>,
+    /// Whether upstream says that it takes ranges.
+    pub accepts_ranges: bool,
+    /// The URL that answered, after redirects.
+    pub url: Url,
+    /// Which of base and mirrors it came from, counted from 0.
+    pub source: usize,
+    /// The body.
+    pub body: Body,
+}
+
+impl Answer {
+    /// A validator that allows resuming with If-Range: a strong ETag, or else a date.
+    #[must_use]
+    pub fn resume_validator(&self) -> Option<&str> {
+        match self.etag.as_deref() {
+            Some(etag) if !etag.starts_with("W/") => Some(etag),
+            _ => self.last_modified.as_deref(),
+        }
+    }
+
+    /// Whether redirects led from a file's name to a folder's: what came is a listing, not the file.
+    #[must_use]
+    pub fn became_listing(&self, asked: &RepoPath) -> bool {
+        !asked.is_directory() && self.url.path().ends_with('/')
+    }
+}
+
+/// Why upstream could not be asked, or did not give what was asked for.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{host}: {kind}")]
+pub struct UpstreamError {
+    /// Host (and port) of the upstream asked last.
+    pub host: String,
+    /// What happened.
+    pub kind: UpstreamErrorKind,
+}
+
+/// Kinds of [`UpstreamError`], by what the caller answers.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum UpstreamErrorKind {
+    /// 404 or 410 (or 403, which object stores say for what is missing): a definite no.
+    #[error("answered {0}")]
+    Absent(StatusCode),
+    /// Any other status that is no success.
+    #[error("answered {0}")]
+    Status(StatusCode),
+    /// No connection, or it broke.
+    #[error("cannot be reached: {0}")]
+    Unreachable(String),
+    /// No connection, no head or no further bytes within the time allowed.
+    #[error("was silent for {} s ({during})", .after.as_secs_f32())]
+    TimedOut {
+        /// Doing what.
+        during: &'static str,
+        /// The limit.
+        after: Duration,
+    },
+    /// A redirect that is not followed.
+    #[error("sent a redirect that is not followed: {0}")]
+    Redirect(String),
+    /// The body ended before its declared length, or is longer.
+    #[error("the body has {got} bytes, {declared} were declared")]
+    WrongLength {
+        /// Bytes received.
+        got: u64,
+        /// Bytes declared.
+        declared: u64,
+    },
+    /// The content is not what it claims to be.
+    #[error("sent something else: {0}")]
+    Unfit(String),
+}
+
+/// One piece of an upstream body.
+pub type Chunk = Result<Bytes, UpstreamError>;
