@@ -12,7 +12,11 @@
 //! leads at once and events come as [`Event::Missed`].
 
 pub mod in_process;
+pub mod redis;
 mod table;
+
+#[cfg(test)]
+mod conformance;
 
 use std::time::Duration;
 
@@ -47,7 +51,8 @@ pub trait Coordinator: Send + Sync {
 /// The answer to [`Coordinator::enter`].
 #[derive(Debug)]
 pub enum Entered {
-    /// Do the work; others wait until the lease is dropped.
+    /// Do the work; others wait until the lease is dropped. Look again first: the lead before may have died just after
+    /// its work was done.
     Lead(Lease),
     /// Somebody else did the work, or stopped doing it: look again.
     Settled,
