@@ -103,7 +103,7 @@ impl Stores {
 
 /// A bucket that cannot be reached yet may be any moment; one that is missing or refuses us will not.
 async fn open_s3(settings: &Settings, s3: &S3Settings, spool: &SpoolFolder) -> Result<HotTier<S3Blobs>, StartError> {
-    let store = S3Blobs::new(&s3::S3Settings {
+    let how = s3::S3Settings {
         endpoint: s3.endpoint.as_ref().map(ToString::to_string),
         secure: true,
         region: s3.region.clone(),
@@ -112,8 +112,8 @@ async fn open_s3(settings: &Settings, s3: &S3Settings, spool: &SpoolFolder) -> R
             access_key: keys.access.expose().to_owned(),
             secret_key: keys.secret.expose().to_owned(),
         }),
-    });
-    let store = store.await.map_err(|error| StartError::new("S3 (MINIO_*) cannot be used", &error))?;
+    };
+    let store = S3Blobs::new(&how).await.map_err(|error| StartError::new("S3 (MINIO_*) cannot be used", &error))?;
     match store.ping().await {
         Ok(()) => {}
         Err(error) if matches!(error.kind, BlobErrorKind::Missing | BlobErrorKind::Denied) => {

@@ -6,6 +6,7 @@ pub mod conditional;
 pub mod error;
 pub mod fast;
 pub mod headers;
+pub mod manage;
 pub mod range;
 pub mod serve;
 
