@@ -103,7 +103,7 @@ impl Stores {
 
 /// A bucket that cannot be reached yet may be any moment; one that is missing or refuses us will not.
 async fn open_s3(settings: &Settings, s3: &S3Settings, spool: &SpoolFolder) -> Result<HotTier<S3Blobs>, StartError> {
-    let how = s3::S3Settings {
+    let settings_of_store = s3::S3Settings {
         endpoint: s3.endpoint.as_ref().map(ToString::to_string),
         secure: true,
         region: s3.region.clone(),
@@ -113,13 +113,17 @@ async fn open_s3(settings: &Settings, s3: &S3Settings, spool: &SpoolFolder) -> R
             secret_key: keys.secret.expose().to_owned(),
         }),
     };
-    let store = S3Blobs::new(&how).await.map_err(|error| StartError::new("S3 (MINIO_*) cannot be used", &error))?;
+    let store = S3Blobs::new(&settings_of_store)
+        .await
+        .map_err(|error| StartError::new("S3 (MINIO_*) cannot be used", &error))?;
     match store.ping().await {
         Ok(()) => {}
         Err(error) if matches!(error.kind, BlobErrorKind::Missing | BlobErrorKind::Denied) => {
             return Err(StartError::new("S3 (MINIO_*) cannot be used", &error));
         }
-        Err(error) => tracing::warn!(%error, "S3 does not answer; serving without it until it does"),
+        Err(error) => {
+            tracing::warn!(%error, "S3 does not answer; serving without it until it does")
+        }
     }
     let folder = settings.data_dir.join("hot");
     HotTier::open(store, &folder, settings.hot_tier_bytes, spool.clone())
@@ -215,7 +219,16 @@ impl App {
         let listener = serve::listen(settings.listen).map_err(|error| {
             StartError::new(&format!("cannot listen on {} (ARTIFACTAPI_LISTEN)", settings.listen), &error)
         })?;
-        Ok(Self { listener, router, fast, shelf, catalog, background, grace: settings.shutdown_grace, _data_lock: data_lock })
+        Ok(Self {
+            listener,
+            router,
+            fast,
+            shelf,
+            catalog,
+            background,
+            grace: settings.shutdown_grace,
+            _data_lock: data_lock,
+        })
     }
 
     /// Where it listens.

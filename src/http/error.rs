@@ -84,7 +84,9 @@ impl Problem {
     #[must_use]
     pub fn not_admitted(repository: &Repository, path: &str, admission: &Admission) -> Self {
         let why = match admission {
-            Admission::Excluded { pattern } => format!("its exclude_patterns refuse it by {pattern:?}"),
+            Admission::Excluded { pattern } => {
+                format!("its exclude_patterns refuse it by {pattern:?}")
+            }
             _ => {
                 let patterns = repository.patterns.include().unwrap_or_default();
                 let shown: Vec<String> = patterns.iter().take(8).map(|pattern| format!("{pattern:?}")).collect();
@@ -144,9 +146,10 @@ impl Problem {
             ReadError::Fill(error @ FillError::GivenUp) => {
                 Self::unavailable(format!("{of} could not be fetched because the server is stopping."), error)
             }
-            ReadError::Store(error) => {
-                Self::unavailable(format!("{of} cannot be looked up or opened now; GET /ready says what is away."), error)
-            }
+            ReadError::Store(error) => Self::unavailable(
+                format!("{of} cannot be looked up or opened now; GET /ready says what is away."),
+                error,
+            ),
             ReadError::Unreadable(why) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "Cannot be read", format!("{of}: {why}."))
             }

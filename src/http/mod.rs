@@ -3,6 +3,7 @@
 pub mod artifact;
 pub mod body;
 pub mod conditional;
+mod deliver;
 pub mod error;
 pub mod fast;
 pub mod headers;

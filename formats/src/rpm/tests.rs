@@ -269,7 +269,7 @@ fn other_files_by_index_by_name_and_by_first_bytes() {
     let named = format!("9/os/repodata/{}-primary.xml.gz", sha256(&content));
     let plain = "9/os/repodata/primary.xml.gz";
     let page = b"<!DOCTYPE html><html></html>";
-    let table: [(&str, Option<Expected>, &[u8], bool); 24] = [
+    let table: [(&str, Option<Expected>, &[u8], bool); 25] = [
         (&named, None, &content, true),
         (&named, None, b"other", false),
         // The index decides, even where the name disagrees.
@@ -294,6 +294,7 @@ fn other_files_by_index_by_name_and_by_first_bytes() {
         (".treeinfo", None, page, false),
         ("mirrorlist", None, b"https://example.com/\n", true),
         ("metalink", None, page, false),
+        ("x.iso.meta4", None, b"<?xml version=\"1.0\"?><metalink>", true),
         ("repodata/repomd.xml", Some(whole(b"other")), b"<repomd/>", false),
     ];
     for (path, expected, content, good) in table {

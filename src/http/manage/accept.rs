@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, header};
 /// Whether the client would rather have `wanted` than `other`. Without an `Accept` header, or when it takes both alike, it
 /// would not: so a program that sends `*/*` gets `other`, and a browser, which names HTML first, gets `wanted`.
 #[must_use]
-pub fn prefers(headers: &HeaderMap, wanted: &str, other: &str) -> bool {
+pub(super) fn prefers(headers: &HeaderMap, wanted: &str, other: &str) -> bool {
     let elements = || {
         let lines = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
         lines.flat_map(|line| line.split(','))

@@ -18,7 +18,7 @@ const HOST_BYTES: usize = 253 + 6;
 
 /// Scheme and host of this server as the client knows it, without a slash at the end.
 #[must_use]
-pub fn own_url(headers: &HeaderMap, peer: Option<IpAddr>, trusted_proxies: &[IpNet]) -> String {
+pub(super) fn own_url(headers: &HeaderMap, peer: Option<IpAddr>, trusted_proxies: &[IpNet]) -> String {
     let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()).filter(|host| is_host(host)) else {
         return PLACEHOLDER.to_owned();
     };

@@ -100,7 +100,9 @@ fn publish(to: &Path, mut put: impl FnMut() -> io::Result<()>) -> io::Result<Pla
     loop {
         match put() {
             Ok(()) => return Ok(Placed::New),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(Placed::Exists),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Ok(Placed::Exists);
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound && tries < FOLDER_TRIES => {
                 tries += 1;
                 make_folder(to.parent().unwrap_or(Path::new("/")))?;
@@ -114,7 +116,9 @@ fn publish(to: &Path, mut put: impl FnMut() -> io::Result<()>) -> io::Result<Pla
 fn make_folder(folder: &Path) -> io::Result<()> {
     let mut tries = 0;
     loop {
-        let Some(above) = folder.parent() else { return Ok(()) };
+        let Some(above) = folder.parent() else {
+            return Ok(());
+        };
         match fs::create_dir(folder) {
             Ok(()) => return sync_folder(above),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),

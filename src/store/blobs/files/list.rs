@@ -72,12 +72,16 @@ impl Walk {
         }
         let mut rows = Vec::new();
         while rows.len() < ROWS {
-            let Some(folder) = self.folders.last_mut() else { break };
+            let Some(folder) = self.folders.last_mut() else {
+                break;
+            };
             let Some(entry) = folder.next().transpose()? else {
                 self.folders.pop();
                 continue;
             };
-            let Some(about) = present(entry.metadata())? else { continue };
+            let Some(about) = present(entry.metadata())? else {
+                continue;
+            };
             if about.is_dir() {
                 self.folders.extend(present(fs::read_dir(entry.path()))?);
             } else if let Some(key) = self.key(&entry.path())?.filter(|key| key.as_str().starts_with(&self.prefix)) {
@@ -90,7 +94,9 @@ impl Walk {
     /// The key of the blob at `path`. `None` for a file that is not ours, and for an escaped one whose record is missing
     /// because of a crash: it can be read by its key and is mended by the next write.
     fn key(&self, path: &Path) -> io::Result<Option<BlobKey>> {
-        let Some(name) = path.strip_prefix(&self.tree.blobs).ok().and_then(Path::to_str) else { return Ok(None) };
+        let Some(name) = path.strip_prefix(&self.tree.blobs).ok().and_then(Path::to_str) else {
+            return Ok(None);
+        };
         if !names::is_escaped(name) {
             return Ok(names::key_of(name));
         }

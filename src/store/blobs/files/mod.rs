@@ -149,15 +149,21 @@ impl Tree {
 
     /// Two system calls: open, and the size of what was opened.
     fn open(&self, name: &str) -> io::Result<Option<(File, u64)>> {
-        let Some(file) = present(File::open(self.blob(name)))? else { return Ok(None) };
+        let Some(file) = present(File::open(self.blob(name)))? else {
+            return Ok(None);
+        };
         let size = file.metadata()?.len();
         Ok(Some((file, size)))
     }
 
     /// The record and the blob's size.
     fn record(&self, name: &str) -> io::Result<Option<(Vec<u8>, u64)>> {
-        let Some(blob) = present(fs::metadata(self.blob(name)))? else { return Ok(None) };
-        let Some(file) = present(File::open(self.about(name)))? else { return Ok(None) };
+        let Some(blob) = present(fs::metadata(self.blob(name)))? else {
+            return Ok(None);
+        };
+        let Some(file) = present(File::open(self.about(name)))? else {
+            return Ok(None);
+        };
         let mut json = Vec::new();
         file.take(record::MAX_RECORD).read_to_end(&mut json)?;
         Ok(Some((json, blob.len())))

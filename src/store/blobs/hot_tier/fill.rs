@@ -131,7 +131,9 @@ impl Run {
             Ok((bytes, room, writer)) => match pump(bytes, writer).await {
                 Ok(spooled) => self.keep(spooled, room).await,
                 // The readers have been told by the spool.
-                Err(error) => tracing::warn!(key = %self.key, %error, "a blob could not be brought to the hot tier"),
+                Err(error) => {
+                    tracing::warn!(key = %self.key, %error, "a blob could not be brought to the hot tier")
+                }
             },
         }
     }
@@ -149,7 +151,9 @@ impl Run {
         if *range != (0..size) {
             return Err(Box::new(read));
         }
-        let Some(room) = self.fills.shelf.reserve(size) else { return Err(Box::new(read)) };
+        let Some(room) = self.fills.shelf.reserve(size) else {
+            return Err(Box::new(read));
+        };
         let check = Box::new(DigestCheck::new(sha256));
         let Ok((writer, reader)) = self.fills.spool.create(Some(size), Some(check)).await else {
             return Err(Box::new(read));

@@ -120,7 +120,9 @@ impl Lru {
     fn evict(&mut self) -> Vec<Evicted> {
         let mut evicted = Vec::new();
         while self.kept + self.reserved > self.budget || self.entries.len() > MAX_ENTRIES {
-            let Some((_, id)) = self.order.first_key_value() else { break };
+            let Some((_, id)) = self.order.first_key_value() else {
+                break;
+            };
             let id = *id;
             evicted.extend(self.remove(id).map(|entry| (id, entry)));
         }

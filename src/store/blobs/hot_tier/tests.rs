@@ -41,7 +41,9 @@ impl BlobStore for Arc<Distant> {
         self.is_there()?;
         let count = if range.is_some() { &self.parts } else { &self.wholes };
         count.fetch_add(1, Ordering::Relaxed);
-        let Some(about) = self.files.about(key).await? else { return Ok(None) };
+        let Some(about) = self.files.about(key).await? else {
+            return Ok(None);
+        };
         let (_, mut content) = collect(self.files.read(key, None).await?.expect("present")).await;
         if let (Some(lie), Some(last)) = (*self.last_byte.lock(), content.last_mut()) {
             *last = lie;

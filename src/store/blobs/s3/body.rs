@@ -96,7 +96,9 @@ impl Body for FileBody {
         if body.reading.is_none() {
             body.reading = body.read_ahead(body.rest.start);
         }
-        let Some(reading) = &mut body.reading else { return Poll::Ready(None) };
+        let Some(reading) = &mut body.reading else {
+            return Poll::Ready(None);
+        };
         let piece = ready!(Pin::new(reading).poll(cx)).map_err(io::Error::other).flatten();
         body.reading = None;
         let piece = piece?;

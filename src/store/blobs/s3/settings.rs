@@ -90,7 +90,9 @@ impl S3Settings {
         if self.bucket.is_empty() || self.bucket.contains('/') {
             return Err(InvalidSettings::Bucket(self.bucket.clone()));
         }
-        let Some(endpoint) = &self.endpoint else { return Ok(None) };
+        let Some(endpoint) = &self.endpoint else {
+            return Ok(None);
+        };
         let invalid = |why: String| InvalidSettings::Endpoint { endpoint: endpoint.clone(), why };
         let text = match endpoint.split_once("://") {
             Some(_) => endpoint.clone(),
