@@ -54,17 +54,10 @@ pub(super) fn target_url(base: &Url, ask: &Ask<'_>) -> Url {
     url
 }
 
-async fn send(
-    client: &reqwest::Client,
-    remote: &Remote,
-    how: &How<'_>,
-    url: &Url,
-) -> Result<Response, UpstreamError> {
+async fn send(client: &reqwest::Client, remote: &Remote, how: &How<'_>, url: &Url) -> Result<Response, UpstreamError> {
     let method = if matches!(how, How::Head) { Method::HEAD } else { Method::GET };
-    let mut request = client
-        .request(method, url.clone())
-        .header(header::ACCEPT, "*/*")
-        .header(header::ACCEPT_ENCODING, "identity");
+    let mut request =
+        client.request(method, url.clone()).header(header::ACCEPT, "*/*").header(header::ACCEPT_ENCODING, "identity");
     match how {
         How::Get | How::Head => {}
         How::GetIfChanged { etag, last_modified } => {

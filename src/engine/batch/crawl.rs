@@ -65,7 +65,9 @@ pub(super) async fn find(parts: &BatchParts, look: &Look, finds: &Finds<'_>) -> 
         walk.visit(parts, &folder, finds).await?;
     }
     if walk.cut {
-        let why = format!("not every folder was looked at: {LISTINGS} listings or {DEPTH} folders deep is the most; ask for a folder further down");
+        let why = format!(
+            "not every folder was looked at: {LISTINGS} listings or {DEPTH} folders deep is the most; ask for a folder further down"
+        );
         finds.trouble(look.below.as_str(), why).await?;
     }
     ControlFlow::Continue(())
@@ -108,7 +110,8 @@ impl Walk<'_> {
                 }
             }
             if read > LISTING_BYTES || taken.len() > LINKS {
-                let why = format!("the listing is longer than {LISTING_BYTES} bytes or {LINKS} links; the rest was not read");
+                let why =
+                    format!("the listing is longer than {LISTING_BYTES} bytes or {LINKS} links; the rest was not read");
                 return finds.trouble(folder, why).await;
             }
         }

@@ -138,7 +138,9 @@ fn end_of_tag(tag: &[u8]) -> Option<usize> {
 
 /// The value of an attribute, as written; the first one counts.
 fn attribute<'t>(mut rest: &'t [u8], wanted: &[u8]) -> Option<&'t [u8]> {
-    let split = |bytes: &'t [u8], ends: fn(u8) -> bool| bytes.split_at(bytes.iter().position(|&b| ends(b)).unwrap_or(bytes.len()));
+    let split = |bytes: &'t [u8], ends: fn(u8) -> bool| {
+        bytes.split_at(bytes.iter().position(|&b| ends(b)).unwrap_or(bytes.len()))
+    };
     loop {
         rest = split(rest, |b| !b.is_ascii_whitespace() && b != b'/').1;
         if rest.is_empty() {

@@ -45,9 +45,14 @@ mod tests {
         assert_eq!(of("https://h/pub/a/b%2Bc.rpm"), Ok("sample/a/b+c.rpm".to_owned()));
         assert_eq!(of("https://h:443/pub/a?x=1&countme=2"), Ok("sample/a?x=1".to_owned()));
         assert_eq!(of("http://m:8080/a"), Ok("sample/a".to_owned()));
-        for outside in
-            ["http://h/pub/a", "https://h/a", "https://h/pub/../a", "https://other/pub/a", "http://m/a", "file:///etc/passwd"]
-        {
+        for outside in [
+            "http://h/pub/a",
+            "https://h/a",
+            "https://h/pub/../a",
+            "https://other/pub/a",
+            "http://m/a",
+            "file:///etc/passwd",
+        ] {
             assert!(of(outside).is_err_and(|why| why.contains("does not lie below https://h/pub/")), "{outside}");
         }
         assert!(of("pub/a").is_err_and(|why| why.starts_with("is not an absolute URL")));

@@ -101,7 +101,8 @@ async fn heed(went: Result<(), Halt>, finds: &Finds<'_>) -> ControlFlow<()> {
 
 /// The roots that `folder` may be, or the one whose entry it names.
 fn roots_at(index: &dyn IndexFormat, folder: &str) -> Vec<IndexRoot> {
-    if let Some(root) = RepoPath::new(folder).ok().and_then(|entry| index.root_of(&entry).filter(|r| r.entry == entry)) {
+    if let Some(root) = RepoPath::new(folder).ok().and_then(|entry| index.root_of(&entry).filter(|r| r.entry == entry))
+    {
         return vec![root];
     }
     index.entries_in(folder).into_iter().map(|entry| IndexRoot { entry }).collect()

@@ -125,8 +125,8 @@ fn named(wanted: &Wanted, repository: &Repository, remote: &Remote) -> Result<Ve
         named.push(Target::new(repository.name.clone(), path));
     }
     for (at, url) in wanted.urls.iter().enumerate() {
-        let target = origin::target_of(url, repository, remote)
-            .map_err(|why| InvalidBatch::new(format!("urls[{at}]"), why))?;
+        let target =
+            origin::target_of(url, repository, remote).map_err(|why| InvalidBatch::new(format!("urls[{at}]"), why))?;
         if !is_file(&target.path) {
             return Err(InvalidBatch::new(format!("urls[{at}]"), "names a folder; give it as path to look below it"));
         }

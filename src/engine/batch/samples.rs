@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{CachePolicy, Kind, Patterns, PatternSet, Remote, Repository, Timeouts};
+use crate::config::{CachePolicy, Kind, PatternSet, Patterns, Remote, Repository, Timeouts};
 
 pub(super) fn remote(format: &str, base: &str, mirrors: &[&str], include: Option<&[&str]>) -> Arc<Repository> {
     let kind = Kind::Remote(Remote {
@@ -28,7 +28,8 @@ pub(super) fn remote_of(repository: &Repository) -> &Remote {
 }
 
 fn repository(format: &str, kind: Kind, include: Option<&[&str]>) -> Arc<Repository> {
-    let compile = |list: &[&str]| PatternSet::compile(list.iter().map(ToString::to_string).collect()).expect("patterns");
+    let compile =
+        |list: &[&str]| PatternSet::compile(list.iter().map(ToString::to_string).collect()).expect("patterns");
     Arc::new(Repository {
         name: "sample".parse().expect("a name"),
         format: artifactapi_formats::find(format).expect("a format"),

@@ -59,7 +59,9 @@ pub(super) async fn settle(
             Reading::Held { held, source: Source::Stale, .. } => {
                 // A client is not made to wait for a slow refresh. We are no client.
                 return match fills.running(target) {
-                    Some(mut fill) => Ok(outcome(fill.settled().await).unwrap_or(Settled { held, came: Came::Already })),
+                    Some(mut fill) => {
+                        Ok(outcome(fill.settled().await).unwrap_or(Settled { held, came: Came::Already }))
+                    }
                     None => Ok(Settled { held, came: Came::Already }),
                 };
             }

@@ -55,10 +55,13 @@ mod tests {
     #[test]
     fn who_gets_html() {
         let firefox = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
-        for html in [firefox, "text/html", "text/*", "TEXT/HTML, application/json;q=0.9", "application/json;q=0.5, */*;q=0.6"] {
+        for html in
+            [firefox, "text/html", "text/*", "TEXT/HTML, application/json;q=0.9", "application/json;q=0.5, */*;q=0.6"]
+        {
             assert!(asked(html), "{html}");
         }
-        let others = ["*/*", "application/json", "text/html;q=0.5, application/json", "text/html;q=0", "text/html;q=x", ""];
+        let others =
+            ["*/*", "application/json", "text/html;q=0.5, application/json", "text/html;q=0", "text/html;q=x", ""];
         for json in others {
             assert!(!asked(json), "{json}");
         }

@@ -56,7 +56,8 @@ async fn list(
         Some(text) => {
             // A large pattern takes milliseconds to compile.
             let compiled = tokio::task::spawn_blocking(move || RequestPattern::compile(&text)).await;
-            let compiled = compiled.map_err(|error| Problem::unavailable("The pattern could not be compiled.", &error))?;
+            let compiled =
+                compiled.map_err(|error| Problem::unavailable("The pattern could not be compiled.", &error))?;
             Some(compiled.map_err(|why| Problem::unprocessable(format!("pattern {why}.")))?)
         }
     };
@@ -233,7 +234,17 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        for query in ["limit=0", "limit=1001", "limit=x", "limit=-1", "after=x", "after=", "prefix=%00", "offset=3", "limit=1&limit=2"] {
+        for query in [
+            "limit=0",
+            "limit=1001",
+            "limit=x",
+            "limit=-1",
+            "after=x",
+            "after=",
+            "prefix=%00",
+            "offset=3",
+            "limit=1&limit=2",
+        ] {
             let name = query.split('=').next().expect("a name");
             let problem = format!("{:?}", Asked::parse(query).expect_err(query));
             assert!(problem.contains(&format!("{name} ")) && problem.contains("422"), "{query}: {problem}");

@@ -42,10 +42,7 @@ pub struct CacheArtifact {
 
 /// `/cache-artifact`.
 pub fn routes(state: CacheArtifact) -> Router {
-    Router::new()
-        .route("/cache-artifact", post(cache))
-        .layer(DefaultBodyLimit::max(MAX_REQUEST))
-        .with_state(state)
+    Router::new().route("/cache-artifact", post(cache)).layer(DefaultBodyLimit::max(MAX_REQUEST)).with_state(state)
 }
 
 /// The body of a request.
@@ -108,9 +105,8 @@ impl Told {
             let mut told = told?;
             let line = told.next_line().await;
             let over = line.is_none();
-            let line = line.unwrap_or_else(|| {
-                written(&Line::Summary(SummaryView::of(&told.remote, told.dry_run, &told.summary)))
-            });
+            let line = line
+                .unwrap_or_else(|| written(&Line::Summary(SummaryView::of(&told.remote, told.dry_run, &told.summary))));
             Some((Ok::<_, Infallible>(line), (!over).then_some(told)))
         });
         let mut response = Response::new(Body::from_stream(lines));

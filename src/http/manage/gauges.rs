@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::totals::Holdings;
 use crate::engine::fills::Fills;
@@ -49,14 +49,15 @@ impl Collector for Gauges {
             gauge(&mut encoder, name, help, value)?;
         }
         let totals = self.holdings.known();
-        let held = |encoder: &mut DescriptorEncoder<'_>, name, help, value: fn(&crate::store::catalog::Totals) -> u64| {
-            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            for (repository, totals) in &totals {
-                let labels = [("repository", repository.as_str())];
-                ConstGauge::new(value(totals)).encode(family.encode_family(&labels)?)?;
-            }
-            Ok::<_, std::fmt::Error>(())
-        };
+        let held =
+            |encoder: &mut DescriptorEncoder<'_>, name, help, value: fn(&crate::store::catalog::Totals) -> u64| {
+                let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+                for (repository, totals) in &totals {
+                    let labels = [("repository", repository.as_str())];
+                    ConstGauge::new(value(totals)).encode(family.encode_family(&labels)?)?;
+                }
+                Ok::<_, std::fmt::Error>(())
+            };
         held(&mut encoder, "held_artifacts", "Artifacts held, by repository", |totals| totals.artifacts)?;
         held(&mut encoder, "held_bytes", "Bytes held, by repository", |totals| totals.bytes)
     }
@@ -122,7 +123,12 @@ mod tests {
         registry.register_collector(Box::new(Process::starting_now()));
         let mut text = String::new();
         encode(&mut text, &registry).expect("encodes");
-        for name in ["process_start_time_seconds 1", "process_uptime_seconds 0", "process_resident_memory_bytes ", "process_open_fds "] {
+        for name in [
+            "process_start_time_seconds 1",
+            "process_uptime_seconds 0",
+            "process_resident_memory_bytes ",
+            "process_open_fds ",
+        ] {
             assert!(text.contains(&format!("\n{name}")), "{name}\n{text}");
         }
     }

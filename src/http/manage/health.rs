@@ -147,7 +147,8 @@ struct Checked {
 
 impl Checked {
     fn all_well(&self) -> bool {
-        let states = [self.catalog.state, self.store.state, self.coordinator.state, self.configuration.state, self.spool.state];
+        let states =
+            [self.catalog.state, self.store.state, self.coordinator.state, self.configuration.state, self.spool.state];
         states.iter().all(|state| *state == Condition::Ok)
     }
 }

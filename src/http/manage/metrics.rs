@@ -105,7 +105,8 @@ impl Times {
 async fn take_time(State(times): State<Times>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     // The route's pattern, never the path: a stranger could make as many series of paths as he likes.
-    let route = request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
+    let route =
+        request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
     let response = next.run(request).await;
     let labels = TimesLabels { route, status: response.status().as_u16() };
     times.seconds.get_or_create(&labels).observe(began.elapsed().as_secs_f64());

@@ -17,11 +17,7 @@ pub(super) const STYLE: &str = include_str!("style.css");
 const PAGE: &str = include_str!("page.html");
 
 /// The page. `url` is the server's own, without a slash at the end.
-pub(super) fn front(
-    url: &str,
-    repositories: &[Arc<Repository>],
-    totals: &HashMap<RepositoryName, Totals>,
-) -> String {
+pub(super) fn front(url: &str, repositories: &[Arc<Repository>], totals: &HashMap<RepositoryName, Totals>) -> String {
     let mut sections = String::new();
     for repository in repositories {
         section(&mut sections, url, repository, totals.get(&repository.name));

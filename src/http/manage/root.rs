@@ -61,7 +61,9 @@ async fn show(State(root): State<Root>, request: Request) -> Response {
 fn html(page: String) -> Response {
     static POLICY: LazyLock<String> = LazyLock::new(|| {
         let style = BASE64_STANDARD.encode(Sha256::of(page::STYLE.as_bytes()).as_bytes());
-        format!("default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+        format!(
+            "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
     });
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
