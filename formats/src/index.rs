@@ -70,6 +70,12 @@ pub trait IndexFormat: Send + Sync {
     /// The root that an index, companion or member path belongs to, by name alone; `None` for everything else.
     fn root_of(&self, path: &RepoPath) -> Option<IndexRoot>;
 
+    /// The entry files that would make `folder` a root, the usual one first; `""` is the top of the repository. Empty when
+    /// names do not tell.
+    fn entries_in(&self, _folder: &str) -> Vec<RepoPath> {
+        Vec::new()
+    }
+
     /// The files of a root.
     fn layout(&self, root: &IndexRoot) -> IndexLayout;
 
