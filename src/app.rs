@@ -17,7 +17,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::config::{LiveRepositories, PostgresSettings, Secret, Settings};
+use crate::config::{LiveRepositories, PostgresSettings, S3Settings, Secret, Settings};
 use crate::engine::counts::Counts;
 use crate::engine::fills::{FillParts, Fills};
 use crate::engine::keep::Keeper;
@@ -29,8 +29,10 @@ use crate::http::artifact::Artifacts;
 use crate::http::fast::Fast;
 use crate::http::{self, serve};
 use crate::spool::SpoolFolder;
-use crate::store::blobs::BlobStore;
 use crate::store::blobs::files::FileBlobs;
+use crate::store::blobs::hot_tier::HotTier;
+use crate::store::blobs::s3::{self, S3Blobs};
+use crate::store::blobs::{BlobErrorKind, BlobStore};
 use crate::store::catalog::postgres::{self, PostgresCatalog};
 use crate::store::catalog::sqlite::SqliteCatalog;
 use crate::store::catalog::{Catalog, CatalogErrorKind};
@@ -71,12 +73,15 @@ impl Stores {
     ///
     /// # Errors
     /// [`StartError`] when one of them needs an operator.
-    pub async fn open(settings: &Settings) -> Result<Self, StartError> {
+    pub async fn open(settings: &Settings, spool: &SpoolFolder) -> Result<Self, StartError> {
         let data = &settings.data_dir;
-        std::fs::create_dir_all(data)
-            .map_err(|error| StartError::new(&format!("the data folder {} cannot be made", data.display()), &error))?;
-        let blobs: Arc<dyn BlobStore> =
-            Arc::new(FileBlobs::open(data).map_err(|error| StartError::new("the file store cannot be opened", &error))?);
+        let blobs: Arc<dyn BlobStore> = match &settings.s3 {
+            Some(s3) => Arc::new(open_s3(settings, s3, spool).await?),
+            None => {
+                let files = FileBlobs::open(data);
+                Arc::new(files.map_err(|error| StartError::new("the file store cannot be opened", &error))?)
+            }
+        };
         let catalog: Arc<dyn Catalog> = match &settings.postgres {
             Some(postgres) => Arc::new(open_postgres(postgres).await?),
             None => Arc::new(
@@ -94,6 +99,35 @@ impl Stores {
         };
         Ok(Self { blobs, catalog, coordinator })
     }
+}
+
+/// A bucket that cannot be reached yet may be any moment; one that is missing or refuses us will not.
+async fn open_s3(settings: &Settings, s3: &S3Settings, spool: &SpoolFolder) -> Result<HotTier<S3Blobs>, StartError> {
+    let settings_of_store = s3::S3Settings {
+        endpoint: s3.endpoint.as_ref().map(ToString::to_string),
+        secure: true,
+        region: s3.region.clone(),
+        bucket: s3.bucket.clone(),
+        keys: s3.keys.as_ref().map(|keys| s3::S3Keys {
+            access_key: keys.access.expose().to_owned(),
+            secret_key: keys.secret.expose().to_owned(),
+        }),
+    };
+    let store = S3Blobs::new(&settings_of_store)
+        .await
+        .map_err(|error| StartError::new("S3 (MINIO_*) cannot be used", &error))?;
+    match store.ping().await {
+        Ok(()) => {}
+        Err(error) if matches!(error.kind, BlobErrorKind::Missing | BlobErrorKind::Denied) => {
+            return Err(StartError::new("S3 (MINIO_*) cannot be used", &error));
+        }
+        Err(error) => {
+            tracing::warn!(%error, "S3 does not answer; serving without it until it does")
+        }
+    }
+    let folder = settings.data_dir.join("hot");
+    HotTier::open(store, &folder, settings.hot_tier_bytes, spool.clone())
+        .map_err(|error| StartError::new("the hot tier cannot be opened", &error))
 }
 
 /// A database that does not answer yet may do so any moment, and every call tries again; one that refuses us will not.
@@ -138,10 +172,13 @@ impl App {
     pub async fn start(settings: &Settings, repositories: Arc<LiveRepositories>) -> Result<Self, StartError> {
         // Whoever installed one before us has chosen; there is only one choice here.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let stores = Stores::open(settings).await?;
-        let data_lock = lock(&settings.data_dir)?;
-        let spool = SpoolFolder::open(&settings.data_dir.join("spool"))
+        let data = &settings.data_dir;
+        std::fs::create_dir_all(data)
+            .map_err(|error| StartError::new(&format!("the data folder {} cannot be made", data.display()), &error))?;
+        let data_lock = lock(data)?;
+        let spool = SpoolFolder::open(&data.join("spool"))
             .map_err(|error| StartError::new("the spool folder cannot be opened", &error))?;
+        let stores = Stores::open(settings, &spool).await?;
         let upstream = Upstream::new(Duration::from_secs(10))
             .map_err(|error| StartError::new("upstreams cannot be asked", &error))?;
         let mut registry = Registry::with_prefix("artifactapi");
@@ -182,7 +219,16 @@ impl App {
         let listener = serve::listen(settings.listen).map_err(|error| {
             StartError::new(&format!("cannot listen on {} (ARTIFACTAPI_LISTEN)", settings.listen), &error)
         })?;
-        Ok(Self { listener, router, fast, shelf, catalog, background, grace: settings.shutdown_grace, _data_lock: data_lock })
+        Ok(Self {
+            listener,
+            router,
+            fast,
+            shelf,
+            catalog,
+            background,
+            grace: settings.shutdown_grace,
+            _data_lock: data_lock,
+        })
     }
 
     /// Where it listens.

@@ -81,10 +81,10 @@ pub(super) async fn targets_do_not_wait_for_each_other(coordinator: Arc<dyn Coor
 pub(super) async fn events_reach_all_receivers(coordinator: Arc<dyn Coordinator>) {
     let mut receivers = [coordinator.events(), coordinator.events()];
     let said = [
-        Event::Published(target("a.apk")),
+        published(target("a.apk")),
         Event::Removed(target("b.apk")),
         Event::Purged("alpine".parse().expect("a name")),
-        Event::Published(target("a.apk")),
+        published(target("a.apk")),
     ];
     for event in &said {
         coordinator.announce(event.clone()).await;
@@ -99,7 +99,7 @@ pub(super) async fn events_reach_all_receivers(coordinator: Arc<dyn Coordinator>
 pub(super) async fn a_receiver_that_lags_is_told(coordinator: Arc<dyn Coordinator>) {
     let mut asleep = coordinator.events();
     for n in 0..EVENTS_KEPT + 100 {
-        coordinator.announce(Event::Published(target(&format!("{n}.apk")))).await;
+        coordinator.announce(published(target(&format!("{n}.apk")))).await;
     }
     assert!(matches!(asleep.recv().await, Err(RecvError::Lagged(_))));
 }

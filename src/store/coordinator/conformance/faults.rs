@@ -54,8 +54,8 @@ async fn a_coordinator_is_made_while_redis_is_away() {
     let entered = one.enter(&target("b.apk"), Duration::from_millis(50)).await;
     assert!(matches!(entered, Entered::OutOfPatience), "in one process there is still one lead: {entered:?}");
     drop(lease);
-    one.announce(Event::Published(target("a.apk"))).await;
-    assert_eq!(next(&mut events).await, Event::Published(target("a.apk")), "one's own events need no Redis");
+    one.announce(published(target("a.apk"))).await;
+    assert_eq!(next(&mut events).await, published(target("a.apk")), "one's own events need no Redis");
     one.ping().await.expect_err("it is away");
 
     service.restart();
@@ -87,7 +87,7 @@ async fn a_killed_redis_delays_nobody_and_comes_back() {
     }
     let start = Instant::now();
     for n in 0..10_000 {
-        one.announce(Event::Published(target(&format!("{n}.apk")))).await;
+        one.announce(published(target(&format!("{n}.apk")))).await;
     }
     here = here.resubscribe();
     assert!(start.elapsed() < Duration::from_secs(2), "announcing waits for nothing");
@@ -128,7 +128,7 @@ async fn a_hanging_redis_costs_one_short_wait() {
     }
     leads_within(AFTERWARDS, &*one, "a.apk").await;
     let start = Instant::now();
-    one.announce(Event::Published(target("a.apk"))).await;
+    one.announce(published(target("a.apk"))).await;
     drop(lease);
     assert!(start.elapsed() < AFTERWARDS);
     until("the other one notices without being asked", async || {
@@ -157,7 +157,7 @@ async fn the_others_are_told_of_what_could_not_be_said() {
     let mut events = other.events();
     road.close();
     until("it is cut off", async || cut_off.ping().await.is_err()).await;
-    cut_off.announce(Event::Published(target("a.apk"))).await;
+    cut_off.announce(published(target("a.apk"))).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     while events.try_recv().is_ok() {}
 

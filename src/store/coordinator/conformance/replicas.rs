@@ -99,11 +99,11 @@ async fn events_reach_the_other_replica_once() {
     let (one, other) = (replica(&service).await, replica(&service).await);
     let (mut here, mut there) = (one.events(), other.events());
     for n in 0..500 {
-        one.announce(Event::Published(target(&format!("{n}.apk")))).await;
+        one.announce(published(target(&format!("{n}.apk")))).await;
     }
     for receiver in [&mut here, &mut there] {
         for n in 0..500 {
-            assert_eq!(next(receiver).await, Event::Published(target(&format!("{n}.apk"))));
+            assert_eq!(next(receiver).await, published(target(&format!("{n}.apk"))));
         }
     }
     other.announce(Event::Purged("alpine".parse().expect("a name"))).await;
@@ -125,14 +125,14 @@ async fn a_follower_has_heard_what_its_leader_announced() {
             async move { other.enter(&work, LONG).await }
         });
         tokio::time::sleep(Duration::from_millis(5)).await;
-        one.announce(Event::Published(work.clone())).await;
+        one.announce(published(work.clone())).await;
         drop(lease);
         if matches!(follower.await.expect("no panic"), Entered::Settled) {
             let mut heard = Vec::new();
             while let Ok(event) = events.try_recv() {
                 heard.push(event);
             }
-            assert!(heard.contains(&Event::Published(work)), "{heard:?}");
+            assert!(heard.contains(&published(work)), "{heard:?}");
         }
     }
 }
