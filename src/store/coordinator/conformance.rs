@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::in_process::InProcessCoordinator;
 use super::redis::RedisCoordinator;
 use super::{Coordinator, Entered, Event, Lease};
+use crate::store::catalog::Revision;
 use crate::store::key::Target;
 use crate::store::services::Service;
 
@@ -53,6 +54,11 @@ async fn replica(service: &Service) -> Arc<RedisCoordinator> {
 
 fn target(path: &str) -> Target {
     Target::new("alpine".parse().expect("a name"), RepoPath::new(path).expect("a path"))
+}
+
+/// Something to announce.
+fn published(target: Target) -> Event {
+    Event::Published(target, Revision(7))
 }
 
 /// Enters and leads.

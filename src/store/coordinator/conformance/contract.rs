@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::broadcast::error::RecvError;
 
-use super::{LONG, lead, next, target};
+use super::{LONG, lead, next, published, target};
 use crate::store::coordinator::{Coordinator, EVENTS_KEPT, Entered, Event};
 
 pub(super) async fn one_of_fifty_leads_and_the_others_are_told(coordinator: Arc<dyn Coordinator>) {

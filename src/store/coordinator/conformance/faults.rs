@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::{LONG, lead, next, replica, target, until};
+use super::{LONG, lead, next, published, replica, target, until};
 use crate::store::coordinator::redis::RedisCoordinator;
 use crate::store::coordinator::{Coordinator, Entered, Event};
 use crate::store::services::Service;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{LONG, lead, next, replica, target, until};
+use super::{LONG, lead, next, published, replica, target, until};
 use crate::store::coordinator::redis::{LEASE_TTL, RedisCoordinator};
 use crate::store::coordinator::{Coordinator, Entered, Event};
 use crate::store::services::Service;
@@ -139,7 +139,9 @@ async fn a_follower_has_heard_what_its_leader_announced() {
 
 #[tokio::test]
 async fn a_url_is_never_repeated() {
-    for url in ["redis://user:swordfish@host:nonsense/0", "http://:swordfish@host", "swordfish", "redis://:swordfish@/x"] {
+    for url in
+        ["redis://user:swordfish@host:nonsense/0", "http://:swordfish@host", "swordfish", "redis://:swordfish@/x"]
+    {
         let error = RedisCoordinator::connect(url).await.err().expect("no URL");
         assert!(!format!("{error} {error:?}").contains("swordfish"), "{error:?}");
     }
