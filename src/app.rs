@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::config::{LiveRepositories, PostgresSettings, S3Settings, Secret, Settings};
+use crate::engine::batch::{BatchParts, Batches};
 use crate::engine::counts::Counts;
 use crate::engine::fills::{FillParts, Fills};
 use crate::engine::keep::Keeper;
@@ -27,6 +28,15 @@ use crate::engine::shelf::{Shelf, ShelfBudget};
 use crate::engine::tend;
 use crate::http::artifact::Artifacts;
 use crate::http::fast::Fast;
+use crate::http::manage::artifacts::Listing;
+use crate::http::manage::batch::CacheArtifact;
+use crate::http::manage::config::Configuration;
+use crate::http::manage::gauges::Gauges;
+use crate::http::manage::health::{Health, Parts, Stage};
+use crate::http::manage::metrics::{Metrics, Times};
+use crate::http::manage::root::Root;
+use crate::http::manage::totals::Holdings;
+use crate::http::manage::{self, Management};
 use crate::http::{self, serve};
 use crate::spool::SpoolFolder;
 use crate::store::blobs::files::FileBlobs;
@@ -160,6 +170,7 @@ pub struct App {
     shelf: Arc<Shelf>,
     catalog: Arc<dyn Catalog>,
     background: JoinSet<()>,
+    stage: Arc<Stage>,
     grace: Duration,
     _data_lock: File,
 }
@@ -199,16 +210,55 @@ impl App {
             counts: Arc::clone(&counts),
         }));
         let roots = Roots::new(Arc::clone(&shelf), Limits::default());
-        let reader = Arc::new(Reader::new(Arc::clone(&shelf), fills, roots, Arc::clone(&blobs), counts));
+        let reader = Arc::new(Reader::new(Arc::clone(&shelf), Arc::clone(&fills), roots, Arc::clone(&blobs), counts));
         let fast = Arc::new(Fast::default());
 
         let artifacts = Artifacts {
             repositories: Arc::clone(&repositories),
-            reader,
+            reader: Arc::clone(&reader),
             blobs: Arc::clone(&blobs),
             fast: Arc::clone(&fast),
         };
-        let router = http::finish(http::artifact_routes(artifacts));
+        let stage = Arc::new(Stage::default());
+        let holdings = Arc::new(Holdings::new(Arc::clone(&catalog)));
+        let times = Times::registered(&mut registry);
+        let batches = Batches::new(BatchParts {
+            reader,
+            fills: Arc::clone(&fills),
+            catalog: Arc::clone(&catalog),
+            blobs: Arc::clone(&blobs),
+            limits: Limits::default(),
+        });
+        let management = Management {
+            root: Root {
+                repositories: Arc::clone(&repositories),
+                holdings: Arc::clone(&holdings),
+                trusted_proxies: settings.trusted_proxies.clone().into(),
+            },
+            health: Health::new(
+                Arc::clone(&stage),
+                Parts {
+                    catalog: Arc::clone(&catalog),
+                    blobs: Arc::clone(&blobs),
+                    coordinator: Arc::clone(&coordinator),
+                    repositories: Arc::clone(&repositories),
+                    data_dir: settings.data_dir.clone(),
+                },
+            ),
+            configuration: Configuration {
+                settings: Arc::new(settings.clone()),
+                repositories: Arc::clone(&repositories),
+            },
+            listing: Listing { repositories: Arc::clone(&repositories), catalog: Arc::clone(&catalog) },
+            cache_artifact: CacheArtifact { repositories: Arc::clone(&repositories), batches: Arc::new(batches) },
+            metrics: Metrics::new(
+                registry,
+                Gauges { fills, shelf: Arc::clone(&shelf), holdings },
+                Arc::clone(&repositories),
+            ),
+        };
+        let routes = http::artifact_routes(artifacts).merge(manage::routes(management));
+        let router = http::finish(times.around(routes));
 
         let mut background = JoinSet::new();
         background.spawn(tend::hear(coordinator, Arc::clone(&shelf)));
@@ -226,6 +276,7 @@ impl App {
             shelf,
             catalog,
             background,
+            stage,
             grace: settings.shutdown_grace,
             _data_lock: data_lock,
         })
@@ -241,6 +292,12 @@ impl App {
 
     /// Serves until `stop` resolves, then drains.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
+        self.stage.serving();
+        let stage = Arc::clone(&self.stage);
+        let stop = async move {
+            stop.await;
+            stage.draining();
+        };
         serve::serve(self.listener, self.router, self.fast, self.grace, stop).await;
         self.background.abort_all();
         tend::report_uses_now(&*self.catalog, &self.shelf).await;

@@ -6,8 +6,9 @@
 //! <data>/incoming/            files on their way; emptied at start
 //! ```
 //!
-//! A blob is put in place by a hard link of the spool file, which is whole, checked and durable by then, and which fails
-//! if the name is taken. So the file system itself decides races, and nothing is ever half there. Then comes the record.
+//! A blob is put in place by a hard link of the spool file, which is whole, checked and durable by then, and which
+//! fails if the name is taken. So the file system itself decides races, and nothing is ever half there. Then comes the
+//! record.
 //!
 //! **A crash between the two** leaves a blob without a record. It can be read (its bytes are right) but
 //! [`BlobStore::about`] does not know it. The next write of the same bytes compares them and adds the record. Deleting
@@ -222,8 +223,8 @@ fn prune(folder: &Path, root: &Path) {
     }
 }
 
-/// Whether the file at `path` holds the spooled bytes. It is read and hashed rather than its record believed: this is the
-/// rare case, and a blob that was damaged on disk must not be taken for a whole one.
+/// Whether the file at `path` holds the spooled bytes. It is read and hashed rather than its record believed: this is
+/// the rare case, and a blob that was damaged on disk must not be taken for a whole one.
 fn same_bytes(path: &Path, spooled: &Spooled) -> io::Result<bool> {
     let mut file = File::open(path)?;
     if file.metadata()?.len() != spooled.size {

@@ -1,9 +1,9 @@
 //! Fetches a blob from the store behind the tier, once for however many want it.
 //!
 //! A fill is a task of its own: whoever asked first may leave without harm to the others. It has three ends. The blob
-//! *grows* here, in a spool that everybody follows, and is kept when its digest is right. Or it is *elsewhere*: too large,
-//! already local, without a digest, or there is no room; then each reader asks the store itself, except that one of them
-//! gets the answer that is open already. Or the store has *nothing*, or no answer.
+//! *grows* here, in a spool that everybody follows, and is kept when its digest is right. Or it is *elsewhere*: too
+//! large, already local, without a digest, or there is no room; then each reader asks the store itself, except that one
+//! of them gets the answer that is open already. Or the store has *nothing*, or no answer.
 
 use std::collections::HashMap;
 use std::sync::Arc;

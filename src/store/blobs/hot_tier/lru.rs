@@ -78,8 +78,8 @@ impl Lru {
         cost(size) <= self.budget / LARGEST_SHARE
     }
 
-    /// Sets room aside for `size` bytes, evicting what was not used for longest. `None` if that much is never kept, or if
-    /// too much is set aside already.
+    /// Sets room aside for `size` bytes, evicting what was not used for longest. `None` if that much is never kept, or
+    /// if too much is set aside already.
     pub(super) fn reserve(&mut self, size: u64) -> Option<Vec<Evicted>> {
         if !self.would_keep(size) || self.reserved + cost(size) > self.budget {
             return None;

@@ -26,7 +26,7 @@ impl Unfinished {
     }
 
     /// There is nothing to give up any more.
-    pub(super) fn is_finished(mut self) {
+    pub(super) fn finished(mut self) {
         self.given_up = true;
     }
 

@@ -1,7 +1,7 @@
 //! Reads an object, or a part of one.
 //!
-//! Size and digest are taken from the answer that carries the bytes, never from an earlier question: between two requests
-//! the object may have become another one.
+//! Size and digest are taken from the answer that carries the bytes, never from an earlier question: between two
+//! requests the object may have become another one.
 
 use std::ops::Range;
 

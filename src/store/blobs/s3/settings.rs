@@ -1,7 +1,7 @@
 //! Which bucket, where, and who we are.
 //!
-//! With keys in the settings they are used and nothing else is asked. Without, the usual AWS chain decides: environment,
-//! profile, web identity, container, instance. The secret never shows: not in `Debug`, not in an error.
+//! With keys in the settings they are used and nothing else is asked. Without, the usual AWS chain decides:
+//! environment, profile, web identity, container, instance. The secret never shows: not in `Debug`, not in an error.
 
 use std::fmt;
 use std::time::Duration;
