@@ -47,7 +47,7 @@ pub fn routes(state: CacheArtifact) -> Router {
 
 /// The body of a request.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with remote, and include_pattern, path, paths, urls and dry_run as needed")]
 struct Asked {
     remote: String,
     include_pattern: Option<String>,

@@ -179,7 +179,7 @@ struct Part {
 struct Configuration {
     state: Condition,
     generation: u64,
-    sha256: String,
+    digest: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     refused_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -220,7 +220,7 @@ async fn part<E: std::error::Error>(name: &'static str, ping: impl Future<Output
 }
 
 fn configuration(repositories: &LiveRepositories) -> Configuration {
-    let (generation, sha256) = {
+    let (generation, digest) = {
         let current = repositories.current();
         (current.generation(), current.digest().hex())
     };
@@ -228,7 +228,7 @@ fn configuration(repositories: &LiveRepositories) -> Configuration {
     Configuration {
         state: if refused.is_some() { Condition::Outdated } else { Condition::Ok },
         generation,
-        sha256,
+        digest,
         refused_at: refused.as_ref().map(|refused| rfc3339(refused.at)),
         problems: refused.map(|refused| refused.message.clone()),
     }
