@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod architecture;
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod frames;

@@ -303,6 +303,12 @@ impl SpoolReader {
         self.progress.borrow().readable
     }
 
+    /// Whether it is complete or has failed.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.progress.borrow().end.is_some()
+    }
+
     /// Waits until more than `offset` bytes are readable, or the spool is complete. Returns how many are readable: no
     /// more than `offset` only at the end.
     ///

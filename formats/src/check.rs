@@ -1,9 +1,12 @@
 //! Checks that any format can use: a whole file against a digest, the first bytes against what they must begin with.
 //!
 //! They promise an answer as early as one is possible, so that a wrong file is given up after its first kilobyte and not
-//! after its last gigabyte. None of them keeps more than a few bytes.
+//! after its last gigabyte. None keeps more than a few bytes, but for [`Parsed`], which is for files that are small by a
+//! named limit.
 
-use crate::{Checker, Digest, Hasher, Invalid, ReadSeek};
+use std::io::Read;
+
+use crate::{Checker, Digest, Hasher, Invalid, Limits, ReadSeek};
 
 /// The length of a file against the length an index gives.
 #[derive(Debug, Clone)]
@@ -66,6 +69,11 @@ impl WholeFile {
         }
         Self { what, length: Length::new(what, size), digests: all }
     }
+
+    fn verdict(self) -> Result<(), Invalid> {
+        self.length.finish()?;
+        self.digests.into_iter().try_for_each(|(digest, hasher)| same(self.what, &digest, &hasher.finish()))
+    }
 }
 
 impl Checker for WholeFile {
@@ -78,8 +86,49 @@ impl Checker for WholeFile {
     }
 
     fn finish(self: Box<Self>, _whole: &mut dyn ReadSeek) -> Result<(), Invalid> {
-        self.length.finish()?;
-        self.digests.into_iter().try_for_each(|(digest, hasher)| same(self.what, &digest, &hasher.finish()))
+        self.verdict()
+    }
+}
+
+/// A small file that is parsed whole once it is there.
+pub(crate) struct Parsed {
+    what: &'static str,
+    length: u64,
+    limits: Limits,
+    digest: Option<WholeFile>,
+    parse: Parse,
+}
+
+/// Reads a whole file and forgets what it says.
+type Parse = Box<dyn Fn(&[u8], &Limits) -> Result<(), Invalid> + Send>;
+
+impl Parsed {
+    /// `digest` is checked first, when there is one.
+    pub(crate) fn new(
+        what: &'static str,
+        digest: Option<WholeFile>,
+        limits: &Limits,
+        parse: impl Fn(&[u8], &Limits) -> Result<(), Invalid> + Send + 'static,
+    ) -> Self {
+        Self { what, length: 0, limits: limits.clone(), digest, parse: Box::new(parse) }
+    }
+}
+
+impl Checker for Parsed {
+    fn update(&mut self, bytes: &[u8]) -> Result<(), Invalid> {
+        self.length = self.length.saturating_add(bytes.len() as u64);
+        if self.length > self.limits.entry_bytes {
+            let value = self.limits.entry_bytes;
+            return Err(Invalid::OverLimit { what: self.what, limit: "entry_bytes", value });
+        }
+        self.digest.as_mut().map_or(Ok(()), |digest| digest.update(bytes))
+    }
+
+    fn finish(self: Box<Self>, whole: &mut dyn ReadSeek) -> Result<(), Invalid> {
+        self.digest.map_or(Ok(()), WholeFile::verdict)?;
+        let mut bytes = Vec::new();
+        whole.rewind().and_then(|()| whole.take(self.length).read_to_end(&mut bytes)).map_err(Invalid::Read)?;
+        (self.parse)(&bytes, &self.limits)
     }
 }
 
@@ -88,16 +137,22 @@ pub(crate) struct Opening {
     what: &'static str,
     head: Vec<u8>,
     decided: bool,
-    judge: fn(&'static str, &[u8]) -> Result<(), Invalid>,
+    judge: Judge,
 }
+
+/// Says whether a file called the first argument may begin like the second.
+type Judge = Box<dyn Fn(&'static str, &[u8]) -> Result<(), Invalid> + Send>;
 
 impl Opening {
     /// As much of the start as any judge looks at.
     const HEAD: usize = 1024;
 
     /// `judge` is shown the first 1,024 bytes, or the whole file if it is shorter.
-    pub(crate) fn new(what: &'static str, judge: fn(&'static str, &[u8]) -> Result<(), Invalid>) -> Self {
-        Self { what, head: Vec::new(), decided: false, judge }
+    pub(crate) fn new(
+        what: &'static str,
+        judge: impl Fn(&'static str, &[u8]) -> Result<(), Invalid> + Send + 'static,
+    ) -> Self {
+        Self { what, head: Vec::new(), decided: false, judge: Box::new(judge) }
     }
 }
 

@@ -66,7 +66,7 @@ pub enum Mutability {
     Addressed(Digest),
 }
 
-/// A repository format. One value per format, in the table that [`find`] searches.
+/// A repository format. One value per format, in the table that [`crate::find`] searches.
 pub trait Format: Send + Sync {
     /// The word in `package:` of remotes.yaml.
     fn name(&self) -> &'static str;

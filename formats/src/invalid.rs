@@ -18,12 +18,12 @@ pub enum Invalid {
         /// Which file or part of it.
         what: &'static str,
     },
-    /// A named limit of [`Limits`] was reached.
+    /// A named limit of [`crate::Limits`] was reached.
     #[error("{what} is over the limit {limit} ({value})")]
     OverLimit {
         /// What was too big.
         what: &'static str,
-        /// The field of [`Limits`].
+        /// The field of [`crate::Limits`].
         limit: &'static str,
         /// Its value.
         value: u64,

@@ -19,6 +19,8 @@ pub struct Limits {
     pub packages: u64,
     /// Members one entry may name.
     pub members: u64,
+    /// Mirrors in one list.
+    pub mirrors: u64,
     /// One line of an APKINDEX, one text or attribute of an XML document. Bytes.
     pub text_bytes: u64,
     /// How deep XML elements may nest.
@@ -43,6 +45,7 @@ impl Default for Limits {
             ratio_free_bytes: 64 * MIB,
             packages: 4_000_000,
             members: 4_096,
+            mirrors: 4_096,
             text_bytes: 4 * MIB,
             depth: 32,
             control_bytes: 32 * MIB,

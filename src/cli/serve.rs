@@ -5,11 +5,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::EXIT_CONFIGURATION;
 use crate::app::App;
-use crate::config::{LiveRepositories, LogFormat, LogSettings, Settings, Source, watch};
+use crate::config::watch::{self, Pace};
+use crate::config::{LogFormat, LogSettings, Settings, Source};
 
 /// What is logged unless `RUST_LOG` says otherwise.
 const LOG: &str = "info";
@@ -23,10 +25,6 @@ pub(super) fn run(settings: &Settings) -> ExitCode {
         Ok(source) => source,
         Err(error) => return refuse(&error),
     };
-    let repositories = match source.load() {
-        Ok(repositories) => Arc::new(LiveRepositories::new(repositories)),
-        Err(error) => return refuse(&error),
-    };
     raise_file_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -35,13 +33,18 @@ pub(super) fn run(settings: &Settings) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let code = runtime.block_on(serve(settings, source, repositories));
+    let code = runtime.block_on(serve(settings, source));
     // Fills that still run are dropped with the runtime; their spools are removed when the folder is opened next.
     runtime.shutdown_background();
     code
 }
 
-async fn serve(settings: &Settings, source: Source, repositories: Arc<LiveRepositories>) -> ExitCode {
+async fn serve(settings: &Settings, source: Source) -> ExitCode {
+    let stop_watching = CancellationToken::new();
+    let (repositories, _) = match watch::start(source, Pace::default(), stop_watching.clone()) {
+        Ok(watched) => watched,
+        Err(error) => return refuse(&error),
+    };
     let app = match App::start(settings, Arc::clone(&repositories)).await {
         Ok(app) => app,
         Err(error) => {
@@ -66,13 +69,12 @@ async fn serve(settings: &Settings, source: Source, repositories: Arc<LiveReposi
             tracing::info!(repository = %repository.name, "no include_patterns: every path of its upstream may be fetched");
         }
     }
-    let watching = watch::start(source, repositories);
     match app.address() {
         Ok(addr) => tracing::info!(%addr, version = env!("CARGO_PKG_VERSION"), "listening"),
         Err(error) => tracing::warn!(%error, "listening, at an address that cannot be told"),
     }
     app.run(stop).await;
-    drop(watching);
+    stop_watching.cancel();
     tracing::info!("stopped");
     ExitCode::SUCCESS
 }

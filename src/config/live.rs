@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use arc_swap::{ArcSwap, ArcSwapOption, Guard};
+use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
 
 use super::repositories::{Repositories, Repository};
@@ -16,16 +16,16 @@ use super::repositories::{Repositories, Repository};
 #[derive(Debug)]
 pub struct LiveRepositories {
     current: ArcSwap<Repositories>,
-    last_error: ArcSwapOption<ReloadError>,
     generations: watch::Sender<u64>,
+    errors: watch::Sender<Option<Arc<ReloadError>>>,
 }
 
 /// Why the file on disk is not the configuration in force.
 #[derive(Debug, Clone)]
 pub struct ReloadError {
-    /// When it was last found to be wrong.
+    /// When it was found to be wrong.
     pub at: SystemTime,
-    /// What is wrong with it; one problem a line.
+    /// What is wrong with it; one problem a line. Holds no secret.
     pub message: String,
 }
 
@@ -34,8 +34,11 @@ impl LiveRepositories {
     #[must_use]
     pub fn new(mut first: Repositories) -> Self {
         first.generation = 1;
-        let (generations, _) = watch::channel(1);
-        Self { current: ArcSwap::from_pointee(first), last_error: ArcSwapOption::empty(), generations }
+        Self {
+            generations: watch::Sender::new(first.generation),
+            errors: watch::Sender::new(None),
+            current: ArcSwap::from_pointee(first),
+        }
     }
 
     /// The repositories in force. Cheap, and meant to be short-lived: take what is needed and let go of it before the
@@ -59,22 +62,36 @@ impl LiveRepositories {
     /// Why the file on disk is not in force; `None` when it is.
     #[must_use]
     pub fn last_error(&self) -> Option<Arc<ReloadError>> {
-        self.last_error.load_full()
+        self.errors.borrow().clone()
     }
 
-    /// Puts another reading in force and tells everybody.
+    /// Tells [`LiveRepositories::last_error`], and each change of it.
+    #[must_use]
+    pub fn errors(&self) -> watch::Receiver<Option<Arc<ReloadError>>> {
+        self.errors.subscribe()
+    }
+
+    /// Puts another reading in force, tells everybody and answers its generation.
     pub fn replace(&self, mut next: Repositories) -> u64 {
-        // Only one task reloads, so nobody else counts between the load and the store.
-        next.generation = self.current.load().generation + 1;
-        let generation = next.generation;
-        self.current.store(Arc::new(next));
-        self.last_error.store(None);
-        self.generations.send_replace(generation);
+        // The channel's lock makes counting and storing one step, should two reload at once.
+        let mut generation = 0;
+        self.generations.send_modify(|last| {
+            *last += 1;
+            generation = *last;
+            next.generation = generation;
+            self.current.store(Arc::new(next));
+        });
+        self.settle();
         generation
     }
 
     /// Notes that the file on disk is wrong; what is in force stays.
     pub fn refuse(&self, message: String) {
-        self.last_error.store(Some(Arc::new(ReloadError { at: SystemTime::now(), message })));
+        self.errors.send_replace(Some(Arc::new(ReloadError { at: SystemTime::now(), message })));
+    }
+
+    /// Notes that the file on disk is what is in force.
+    pub fn settle(&self) {
+        self.errors.send_if_modified(|error| error.take().is_some());
     }
 }

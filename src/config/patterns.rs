@@ -169,12 +169,7 @@ fn anchor(pattern: &str) -> Result<String, regex::Error> {
 }
 
 fn try_compile(pattern: &str) -> Result<(), regex::Error> {
-    RegexBuilder::new(pattern)
-        .size_limit(COMPILED_BYTES)
-        .dfa_size_limit(CACHE_BYTES)
-        .nest_limit(NEST)
-        .build()
-        .map(drop)
+    RegexBuilder::new(pattern).size_limit(COMPILED_BYTES).dfa_size_limit(CACHE_BYTES).nest_limit(NEST).build().map(drop)
 }
 
 /// The engine draws the pattern with a caret below it and ends in a line `error: ...`; that line is what fits into ours.

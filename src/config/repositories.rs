@@ -1,7 +1,7 @@
 //! The repositories that remotes.yaml describes, as values that are right by construction.
 //!
 //! Whoever holds a [`Repository`] need not ask again whether its URL is one, its patterns compile or its members exist:
-//! [`Repositories::parse`] is the only way to get one, and it either says yes to the whole file or names everything that
+//! reading the file ([`Source::load`]) is the only way to get one, and it either says yes to the whole file or names everything that
 //! is wrong with it.
 
 use std::collections::BTreeMap;
@@ -14,6 +14,8 @@ use url::Url;
 
 use super::patterns::Patterns;
 use super::secret::Secret;
+#[cfg(doc)]
+use super::source::Source;
 use crate::store::key::RepositoryName;
 
 /// Every repository of one reading of the file. Never changes; a new reading makes a new value.
@@ -54,6 +56,11 @@ impl Repositories {
         self.generation
     }
 
+    /// What is allowed but should be known, for the log.
+    pub fn remarks(&self) -> impl Iterator<Item = String> {
+        self.iter().flat_map(|repository| repository.remarks())
+    }
+
     /// Of the file's bytes: tells an operator whether two replicas run the same configuration.
     #[must_use]
     pub const fn digest(&self) -> &Sha256 {
@@ -76,6 +83,22 @@ pub struct Repository {
     pub patterns: Patterns,
     /// How long things are kept.
     pub cache: CachePolicy,
+}
+
+impl Repository {
+    fn remarks(&self) -> Vec<String> {
+        let Kind::Remote(remote) = &self.kind else { return Vec::new() };
+        let name = &self.name;
+        let mut remarks = Vec::new();
+        if self.patterns.include().is_none() {
+            remarks
+                .push(format!("{name} has no include_patterns: all that its upstream has can be fetched through it"));
+        }
+        if remote.credentials.is_some() && remote.base.scheme() == "http" {
+            remarks.push(format!("{name} sends its credentials over http: whoever is on the way can read them"));
+        }
+        remarks
+    }
 }
 
 /// Where a repository's files come from.

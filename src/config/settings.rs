@@ -1,20 +1,20 @@
 //! What the environment says: which services to use, where to listen, how much to keep.
 //!
 //! [`Settings::from_env`] is handed a function instead of reading the environment itself, so that a test needs no
-//! process of its own; [`process_environment`] is the real one and the only reader of the environment in the project.
-//! A variable that is set to nothing counts as not set, because that is what manifests with blanks in them mean.
-//!
-//! Each service is chosen by the presence of its first variable, independently of the others: `DBHOST` for PostgreSQL,
-//! `REDIS_URL` for Redis, `MINIO_ENDPOINT` or `MINIO_BUCKET` for S3. Everything that is wrong is reported at once.
+//! process of its own; [`process_environment`] is the real one. Everything that is wrong is reported at once.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use url::Url;
 
+#[cfg(doc)]
+use super::environment::process_environment;
+use super::environment::{SettingsError, Variables};
 use super::secret::Secret;
+use super::{duration, services, size};
 
 /// What the environment says, checked.
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ pub struct Settings {
     pub config: Option<PathBuf>,
     /// `ARTIFACTAPI_DATA_DIR`: where files, records and the hot tier are kept on this machine.
     pub data_dir: PathBuf,
-    /// `ARTIFACTAPI_ADMIN_TOKEN`: what writers must present; `None` leaves writing switched off or open as the server says.
+    /// `ARTIFACTAPI_ADMIN_TOKEN`: what a client must present to change things; `None` when there is none.
     pub admin_token: Option<Secret>,
     /// `ARTIFACTAPI_TRUSTED_PROXIES`: whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
@@ -108,4 +108,86 @@ pub struct S3Keys {
     pub access: Secret,
     /// `MINIO_SECRET_KEY`.
     pub secret: Secret,
+}
+
+impl Settings {
+    /// Where to listen unless told otherwise.
+    pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8000);
+    /// Where things are kept unless told otherwise.
+    pub const DATA_DIR: &str = "./data";
+    /// The hot tier unless told otherwise: 10 GiB.
+    pub const HOT_TIER_BYTES: u64 = 10 << 30;
+    /// Small files in memory unless told otherwise: 64 MiB.
+    pub const MEMORY_CACHE_BYTES: u64 = 64 << 20;
+    /// How long to wait for running requests unless told otherwise.
+    pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
+    /// Shorter tokens are remarked on: they can be guessed.
+    const ADMIN_TOKEN_BYTES: usize = 16;
+
+    /// Reads the variables that `lookup` answers for.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names every variable that is wrong or missing, and what to set it to.
+    pub fn from_env(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let mut from = Variables::new(lookup);
+        let mut remarks = Vec::new();
+        let settings = Self {
+            listen: from.parsed("ARTIFACTAPI_LISTEN", listen).unwrap_or(Self::LISTEN),
+            config: from.text("ARTIFACTAPI_CONFIG").map(PathBuf::from),
+            data_dir: from.text("ARTIFACTAPI_DATA_DIR").unwrap_or_else(|| Self::DATA_DIR.to_owned()).into(),
+            admin_token: admin_token(&mut from, &mut remarks),
+            trusted_proxies: from.parsed("ARTIFACTAPI_TRUSTED_PROXIES", networks).unwrap_or_default(),
+            hot_tier_bytes: from.parsed("ARTIFACTAPI_HOT_TIER_BYTES", size::parse).unwrap_or(Self::HOT_TIER_BYTES),
+            memory_cache_bytes: from
+                .parsed("ARTIFACTAPI_MEMORY_CACHE_BYTES", size::parse)
+                .unwrap_or(Self::MEMORY_CACHE_BYTES),
+            shutdown_grace: from.parsed("ARTIFACTAPI_SHUTDOWN_GRACE", duration::parse).unwrap_or(Self::SHUTDOWN_GRACE),
+            log: LogSettings {
+                filter: from.text("RUST_LOG"),
+                format: from.parsed("ARTIFACTAPI_LOG_FORMAT", log_format).unwrap_or_default(),
+            },
+            postgres: services::postgres(&mut from, &mut remarks),
+            redis: services::redis(&mut from),
+            s3: services::s3(&mut from, &mut remarks),
+            remarks,
+        };
+        if from.problems.is_empty() { Ok(settings) } else { Err(SettingsError(from.problems)) }
+    }
+}
+
+/// An address with a port, or `:8000` for all addresses.
+fn listen(text: &str) -> Result<SocketAddr, &'static str> {
+    let whole = if text.starts_with(':') { format!("{}{text}", Ipv4Addr::UNSPECIFIED) } else { text.to_owned() };
+    whole.parse().map_err(|_| "is not an address to listen on; write it as 0.0.0.0:8000, [::]:8000 or :8000")
+}
+
+fn admin_token(from: &mut Variables<'_>, remarks: &mut Vec<String>) -> Option<Secret> {
+    const NAME: &str = "ARTIFACTAPI_ADMIN_TOKEN";
+    let token = from.secret(NAME)?;
+    if !token.expose().bytes().all(|b| b.is_ascii_graphic()) {
+        from.refuse(NAME, "must be printable ASCII without spaces, for it travels in a header");
+    }
+    if token.expose().len() < Settings::ADMIN_TOKEN_BYTES {
+        remarks.push(format!("{NAME} has fewer than {} characters and can be guessed", Settings::ADMIN_TOKEN_BYTES));
+    }
+    Some(token)
+}
+
+/// Networks (`10.0.0.0/8`) and single addresses, with commas or blanks between them.
+fn networks(text: &str) -> Result<Vec<IpNet>, String> {
+    let words = text.split([',', ' ']).filter(|word| !word.is_empty());
+    let network = |word: &str| word.parse().or_else(|_| word.parse::<IpAddr>().map(IpNet::from));
+    words
+        .map(|word| {
+            network(word).map_err(|_| format!("holds {word:?}, which is no network; write 10.0.0.0/8 or 192.0.2.1"))
+        })
+        .collect()
+}
+
+fn log_format(text: &str) -> Result<LogFormat, &'static str> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("is not a log format; write text or json"),
+    }
 }

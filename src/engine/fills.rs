@@ -23,7 +23,7 @@ use crate::config::{Kind, Remote};
 use crate::spool::{SpoolError, SpoolFolder, Spooled};
 use crate::store::catalog::{Artifact, Catalog, Revision, Validators};
 use crate::store::coordinator::{Coordinator, Entered};
-use crate::store::key::Target;
+use crate::store::key::{RepositoryName, Target};
 use crate::upstream::{Answer, Ask, How, Upstream, UpstreamError, UpstreamErrorKind};
 
 /// How long a replica waits for another that fetches the same target, before it fetches too. Shorter than the 30 s
@@ -41,6 +41,7 @@ pub struct Fills {
     running: Mutex<HashMap<Target, Fill>>,
     suspects: quick_cache::sync::Cache<Target, usize>,
     room: Semaphore,
+    lanes: Mutex<HashMap<RepositoryName, Arc<Semaphore>>>,
     upstream: Upstream,
     spool: SpoolFolder,
     limits: Limits,
@@ -72,6 +73,7 @@ impl Fills {
             running: Mutex::default(),
             suspects: quick_cache::sync::Cache::new(SUSPECTS),
             room: Semaphore::new(MAX_FILLS),
+            lanes: Mutex::default(),
             upstream: parts.upstream,
             spool: parts.spool,
             limits: parts.limits,
@@ -114,7 +116,10 @@ impl Fills {
         let fills = Arc::clone(self);
         tokio::spawn(async move {
             let ending = Ending { fills: &fills, target: order.target.clone() };
-            let outcome = Box::pin(fills.run(&order, held, &sender)).await;
+            let outcome = Box::pin(fills.run(&order, held.clone(), &sender)).await;
+            if let (Outcome::Failed(_) | Outcome::Absent(_), Some(held)) = (&outcome, &held) {
+                held.revalidation_failed(now());
+            }
             if let Outcome::Failed(error) = &outcome {
                 tracing::warn!(target: "artifactapi::fill", path = %order.target, role = %order.role, error = %error, "fill failed");
             }
@@ -150,12 +155,23 @@ impl Fills {
         if let Some(current) = self.shelf.peek(&order.target) {
             held = Some(current);
         }
+        let lane = remote.max_parallel.map(|most| self.lane(&order.target.repository, most.get()));
+        let _lane_turn = match &lane {
+            Some(lane) => lane.acquire().await.ok(),
+            None => None,
+        };
         let Ok(_turn) = self.room.acquire().await else {
             return Outcome::Failed(FillError::GivenUp);
         };
         let outcome = self.fetch(order, remote, held, sender).await;
         drop(lease);
         outcome
+    }
+
+    /// The turns of a repository with a bound of its own. A changed bound takes effect when the server starts again.
+    fn lane(&self, repository: &RepositoryName, most: usize) -> Arc<Semaphore> {
+        let mut lanes = self.lanes.lock();
+        Arc::clone(lanes.entry(repository.clone()).or_insert_with(|| Arc::new(Semaphore::new(most))))
     }
 
     /// Whether the catalog has something newer than what the request knew of.
@@ -180,26 +196,25 @@ impl Fills {
     /// Asks the sources in turn until one sends something fit.
     async fn fetch(&self, order: &Order, remote: &Remote, held: Option<Arc<Held>>, sender: &FillSender) -> Outcome {
         let sources = 1 + remote.mirrors.len();
-        let first = self.suspects.get(&order.target).unwrap_or(0);
+        let mut source = self.suspects.get(&order.target).unwrap_or(0) % sources;
         let mut trouble = None;
-        for round in 0..sources {
-            let source = (first + round) % sources;
+        for _ in 0..sources {
             match self.fetch_from(order, remote, held.as_ref(), sender, source).await {
                 Ok(outcome) => {
-                    if round == 0 {
-                        self.suspects.remove(&order.target);
-                    }
+                    self.suspects.remove(&order.target);
                     return outcome;
                 }
-                Err((unfit, error)) => {
-                    if unfit {
-                        self.counts.unfit.inc();
-                        self.suspects.insert(order.target.clone(), source + 1);
-                    }
-                    // Once readers have bytes of this source, no other can continue them.
-                    let over = sender.is_streaming() || !unfit;
+                Err(Miss::Everywhere(error)) => {
                     trouble.get_or_insert(error);
-                    if over {
+                    break;
+                }
+                Err(Miss::Source(culprit, error)) => {
+                    self.counts.unfit.inc();
+                    source = (culprit + 1) % sources;
+                    self.suspects.insert(order.target.clone(), source);
+                    trouble.get_or_insert(error);
+                    // Once readers have bytes of one source, no other can continue them.
+                    if sender.is_streaming() {
                         break;
                     }
                 }
@@ -214,7 +229,7 @@ impl Fills {
         }
     }
 
-    /// One source. An error says whether the source sent something unfit, so that another may be asked.
+    /// Asks, beginning with `source`.
     async fn fetch_from(
         &self,
         order: &Order,
@@ -222,7 +237,7 @@ impl Fills {
         held: Option<&Arc<Held>>,
         sender: &FillSender,
         source: usize,
-    ) -> Result<Outcome, (bool, FillError)> {
+    ) -> Result<Outcome, Miss> {
         let validators = held.map(|held| &held.artifact.validators);
         let how = match validators {
             Some(Validators { etag: None, last_modified: None }) | None => How::Get,
@@ -230,20 +245,20 @@ impl Fills {
         };
         let ask = Ask { remote, path: &order.target.path, query: &order.target.query, how };
         self.counts.upstream_requests.inc();
-        let answer = self.upstream.ask(&ask, source).await.map_err(|error| (false, error.into()))?;
+        let answer = self.upstream.ask(&ask, source).await.map_err(|error| Miss::Everywhere(error.into()))?;
         if answer.status == StatusCode::NOT_MODIFIED {
             return match held {
                 Some(held) => Ok(self.confirm(order, held, answer.etag, answer.last_modified).await),
-                None => Err((true, unfit(&answer, "304 to an unconditional request").into())),
+                None => Err(unfit(&answer, "304 to an unconditional request")),
             };
         }
         if answer.status != StatusCode::OK {
-            return Err((true, unfit(&answer, "a part although the whole was asked for").into()));
+            return Err(unfit(&answer, "a part although the whole was asked for"));
         }
         let worth_keeping = match appearance(order, &answer) {
             Appearance::Fit => true,
             Appearance::Doubtful => false,
-            Appearance::Unfit(why) => return Err((true, unfit(&answer, why).into())),
+            Appearance::Unfit(why) => return Err(unfit(&answer, why)),
         };
         self.receive(order, remote, held, sender, answer, worth_keeping).await
     }
@@ -256,13 +271,14 @@ impl Fills {
         sender: &FillSender,
         answer: Answer,
         worth_keeping: bool,
-    ) -> Result<Outcome, (bool, FillError)> {
+    ) -> Result<Outcome, Miss> {
         let checker = order.repository.format.checker(&order.target.path, order.expected.as_ref(), &self.limits);
         let (mut writer, reader) = match self.spool.create(answer.length, checker).await {
             Ok(made) => made,
             Err(SpoolError::Full) => return Ok(Outcome::NoRoom),
-            Err(error) => return Err((false, error.into())),
+            Err(error) => return Err(Miss::Everywhere(error.into())),
         };
+        let source = answer.source;
         let head = Arc::new(Head::of(&answer, order));
         let replaces_metadata = held.is_some() && order.role.is_metadata();
         let host = answer.url.host_str().unwrap_or_default().to_owned();
@@ -273,22 +289,19 @@ impl Fills {
             order,
             readers: (!replaces_metadata).then(|| (sender, Arc::clone(&head), reader)),
         };
-        let name_upstream = |error: SpoolError| match error {
-            SpoolError::Invalid(why) => {
-                (true, UpstreamError { host: host.clone(), kind: UpstreamErrorKind::Unfit(why.to_string()) }.into())
+        let blame = |error: FillError| match error {
+            FillError::Spool(SpoolError::Invalid(why)) => {
+                let kind = UpstreamErrorKind::Unfit(why.to_string());
+                Miss::Source(source, UpstreamError { host: host.clone(), kind }.into())
             }
-            other => (false, FillError::Spool(other)),
+            FillError::Upstream(error) => Miss::Source(source, error.into()),
+            other => Miss::Everywhere(other),
         };
         if let Err(error) = transfer.run(answer, &mut writer).await {
-            let (unfit, error) = match error {
-                FillError::Spool(error) => name_upstream(error),
-                FillError::Upstream(error) => (true, FillError::Upstream(error)),
-                FillError::GivenUp => (false, FillError::GivenUp),
-            };
             writer.abandon(&error.to_string());
-            return Err((unfit, error));
+            return Err(blame(error));
         }
-        let spooled = writer.complete().await.map_err(name_upstream)?;
+        let spooled = writer.complete().await.map_err(|error| blame(error.into()))?;
         self.counts.upstream_bytes.inc_by(spooled.size);
         let replaces = held.map(|held| held.artifact.revision);
         Ok(self.store(order, draft, &spooled, replaces, worth_keeping).await)
@@ -370,8 +383,16 @@ impl Drop for Ending<'_> {
     }
 }
 
-fn unfit(answer: &Answer, why: impl Into<String>) -> UpstreamError {
-    answer.body.error(UpstreamErrorKind::Unfit(why.into()))
+/// Why one round of asking gave nothing.
+enum Miss {
+    /// This source sent something unfit or broke off; another may do better.
+    Source(usize, FillError),
+    /// No source can help, or the trouble is ours.
+    Everywhere(FillError),
+}
+
+fn unfit(answer: &Answer, why: impl Into<String>) -> Miss {
+    Miss::Source(answer.source, answer.body.error(UpstreamErrorKind::Unfit(why.into())).into())
 }
 
 /// What the head of an answer lets one think of its body.

@@ -53,6 +53,14 @@ pub enum HeldBody {
     Distant,
 }
 
+impl HeldBody {
+    /// Whether it was on its way and is not any more: opening it again gives a better form of it.
+    #[must_use]
+    pub fn has_arrived(&self) -> bool {
+        matches!(self, Self::Growing(reader) if reader.is_over())
+    }
+}
+
 impl Held {
     /// What we hold, as loaded now.
     #[must_use]

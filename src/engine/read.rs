@@ -154,7 +154,7 @@ impl Reader {
             }
         };
         match found {
-            Ok(Found::Held(held)) => self.read_held(wish, remote, held).await,
+            Ok(Found::Held(held)) => self.read_held(wish, held).await,
             Ok(Found::Bodiless(artifact)) => {
                 // The record stays, so that what is fetched now replaces it; its validators must not be used.
                 let mut artifact = *artifact;
@@ -167,13 +167,13 @@ impl Reader {
         }
     }
 
-    async fn read_held(&self, wish: &Wish, remote: &Remote, held: Arc<Held>) -> Result<Reading, ReadError> {
+    async fn read_held(&self, wish: &Wish, held: Arc<Held>) -> Result<Reading, ReadError> {
         let bond = self.roots.of(&wish.repository, &wish.target, wish.role).await;
         let at = now();
         match decide(Some(held.confirmed_at()), self.lifetime(wish, &held.mutability, bond.as_ref()), wish.no_cache, at) {
             Decision::Serve { fresh_for } => Ok(hit(held, fresh_for)),
             _ if held.is_resting(at) => Ok(stale(held)),
-            _ => self.revalidate(wish, remote, held, bond).await,
+            _ => self.revalidate(wish, held, bond).await,
         }
     }
 
@@ -181,7 +181,6 @@ impl Reader {
     async fn revalidate(
         &self,
         wish: &Wish,
-        _remote: &Remote,
         held: Arc<Held>,
         bond: Option<Bond>,
     ) -> Result<Reading, ReadError> {
@@ -205,7 +204,6 @@ impl Reader {
                 },
             }),
             _ => {
-                held.revalidation_failed(now());
                 if let Some(bond) = bond {
                     bond.entry.doubt();
                 }
@@ -239,6 +237,10 @@ impl Reader {
         }
         let bond = self.roots.of(&wish.repository, &wish.target, wish.role).await;
         let mut fill = self.fills.join(order(wish, mutability.clone(), bond.as_ref()), husk);
+        // A HEAD of metadata waits for the whole, so that its ETag is the one that a GET will have (FORMATS 1.6).
+        if wish.head_only {
+            let _ = fill.settled_within(wish.repository.cache.refresh_wait).await;
+        }
         match fill.ready().await {
             State::Streaming(head, body) if is_far_ahead(wish, &head, &body) => {
                 match self.pass_range_through(wish, remote, mutability).await {
@@ -325,6 +327,7 @@ impl Reader {
         let never_changes = matches!(self.lifetime(wish, &mutability, None), Lifetime::Forever);
         if catalog_is_away && never_changes {
             if let Some(held) = self.by_predictable_key(wish, &mutability).await {
+                self.shelf.put(&held);
                 return Ok(hit(held, Some(Duration::ZERO)));
             }
         }

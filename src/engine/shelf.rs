@@ -86,7 +86,7 @@ impl Shelf {
     /// # Errors
     /// [`ShelfError`] when it is not on the shelf and cannot be looked up or opened.
     pub async fn find(&self, target: &Target, role: Role, mutability: &Mutability) -> Result<Found, ShelfError> {
-        if let Some(held) = self.cache.get(target) {
+        if let Some(held) = self.cache.get(target).filter(|held| !held.body.has_arrived()) {
             if !held.record_is_old() {
                 return Ok(Found::Held(held));
             }

@@ -7,7 +7,7 @@ use artifactapi_formats::{RepoPath, Role};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 
 use super::body::{Origin, ServedBody};
@@ -130,7 +130,10 @@ pub fn resolve(
 fn says_no_cache(headers: &HeaderMap) -> bool {
     let says = |name: header::HeaderName| {
         let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
-        lines.flat_map(|line| line.split(',')).any(|word| word.trim().eq_ignore_ascii_case("no-cache"))
+        lines.flat_map(|line| line.split(',')).any(|word| {
+            let word = word.trim();
+            word.eq_ignore_ascii_case("no-cache") || word.eq_ignore_ascii_case("max-age=0")
+        })
     };
     says(header::CACHE_CONTROL) || (!headers.contains_key(header::CACHE_CONTROL) && says(header::PRAGMA))
 }
@@ -188,7 +191,8 @@ fn whole_or_parts(
             return finish(StatusCode::NOT_MODIFIED, about.headers, None, status, ServedBody::empty());
         }
         Verdict::Failed => {
-            return finish(StatusCode::PRECONDITION_FAILED, about.headers, Some(0), status, ServedBody::empty());
+            let detail = "The file is not (any more) the one that If-Match or If-Unmodified-Since asks for.";
+            return Problem::new(StatusCode::PRECONDITION_FAILED, "Precondition failed", detail).into_response();
         }
     }
     let size = about.size.unwrap_or_default();
@@ -203,7 +207,7 @@ fn whole_or_parts(
             let body = if head_only { ServedBody::empty() } else { origin.range(0..size) };
             finish(StatusCode::OK, about.headers, Some(size), status, body)
         }
-        Ranges::Unsatisfiable => unsatisfiable(about, size, status),
+        Ranges::Unsatisfiable => unsatisfiable(size),
         Ranges::Parts(parts) => match parts.as_slice() {
             [one] => {
                 let length = one.end - one.start;
@@ -217,12 +221,13 @@ fn whole_or_parts(
     }
 }
 
-fn unsatisfiable(mut about: Representation, size: u64, status: &Status) -> Response {
-    insert(&mut about.headers, header::CONTENT_RANGE, &format!("bytes */{size}"));
-    for name in [header::CONTENT_DISPOSITION, header::ETAG, header::CACHE_CONTROL] {
-        about.headers.remove(name);
+fn unsatisfiable(size: u64) -> Response {
+    let detail = format!("None of the ranges asked for lies within the {size} bytes there are.");
+    let problem = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "Range not satisfiable", detail);
+    match HeaderValue::from_str(&format!("bytes */{size}")) {
+        Ok(range) => problem.with(header::CONTENT_RANGE, range).into_response(),
+        Err(_) => problem.into_response(),
     }
-    finish(StatusCode::RANGE_NOT_SATISFIABLE, about.headers, Some(0), status, ServedBody::empty())
 }
 
 /// One part for each range, in the asked order; header names and boundary as zchunk's and zypper's readers want them
@@ -234,7 +239,9 @@ fn multipart(
     size: u64,
     status: &Status,
 ) -> Response {
-    let boundary = format!("{:032x}", about.etag.as_ref().map_or(size, |etag| etag.len() as u64 ^ size) | 1 << 63);
+    // Chosen anew each time, so that no content can be made to hold it.
+    let chosen = [getrandom::u64(), getrandom::u64()].map(|half| half.unwrap_or(size));
+    let boundary = format!("{:016x}{:016x}", chosen[0], chosen[1]);
     let content_type = about.headers.get(header::CONTENT_TYPE).and_then(|t| t.to_str().ok()).unwrap_or_default();
     let mut length = 0;
     let mut parts = Vec::with_capacity(ranges.len());
@@ -290,7 +297,7 @@ async fn distant(
             let nothing = Origin::Memory(Bytes::new());
             return Ok(whole_or_parts(asked, true, about, &nothing, status, Some(held)));
         }
-        Ranges::Unsatisfiable => return Ok(unsatisfiable(about, size, status)),
+        Ranges::Unsatisfiable => return Ok(unsatisfiable(size)),
         Ranges::Parts(parts) if parts.len() == 1 => (StatusCode::PARTIAL_CONTENT, parts[0].clone()),
         _ => (StatusCode::OK, 0..size),
     };

@@ -130,6 +130,10 @@ pub struct BlobKey(String);
 pub struct InvalidKey(pub String);
 
 impl BlobKey {
+    /// The longest key taken back from a store, in bytes: a repository or host name, two hashes and a file name of
+    /// [`RepoPath::MAX_BYTES`].
+    pub const MAX_BYTES: usize = 256 + 2 * 17 + RepoPath::MAX_BYTES;
+
     /// The key of a file cached by its absolute URL: `{hostname}/{url_hash}/{filename}`.
     #[must_use]
     pub fn for_url(host: &str, url: &str, file_name: &str) -> Self {
@@ -147,8 +151,9 @@ impl FromStr for BlobKey {
     type Err = InvalidKey;
 
     fn from_str(key: &str) -> Result<Self, InvalidKey> {
-        let fine = RepoPath::new(key).is_ok_and(|path| !path.is_directory() && key.contains('/'));
-        if fine { Ok(Self(key.to_owned())) } else { Err(InvalidKey(key.to_owned())) }
+        // A key is longer than the path it was made of, so a path's own rules are asked of each segment.
+        let segment = |segment: &str| RepoPath::new(segment).is_ok();
+        if key.len() <= Self::MAX_BYTES && key.contains('/') && key.split('/').all(segment) { Ok(Self(key.to_owned())) } else { Err(InvalidKey(key.to_owned())) }
     }
 }
 
@@ -182,6 +187,14 @@ mod tests {
         let later = target(path, "").later_blob_key(&content);
         assert_eq!(later.as_str(), format!("github/{hash}/{}/terragrunt_linux_amd64.tar.gz", content.hex16()));
         assert_eq!(later.as_str().parse(), Ok(later));
+    }
+
+    #[test]
+    fn the_longest_key_is_read_back() {
+        let longest = RepoPath::new(&"x".repeat(RepoPath::MAX_BYTES)).expect("path");
+        let name = "r".repeat(RepositoryName::MAX_BYTES).parse().expect("name");
+        let key = Target::new(name, longest).later_blob_key(&Sha256::of(b""));
+        assert_eq!(key.as_str().parse(), Ok(key));
     }
 
     #[test]

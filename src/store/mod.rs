@@ -6,5 +6,6 @@
 
 pub mod blobs;
 pub mod catalog;
+mod circuit;
 pub mod coordinator;
 pub mod key;

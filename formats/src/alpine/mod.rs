@@ -1,8 +1,8 @@
 //! Alpine repositories: apk v2 (`APKINDEX.tar.gz`) and v3 (`*.adb`) indexes and their packages (FORMATS 1 and 2).
 //!
 //! An index here is one file: no companions and no members, because its signature lies inside it. It names packages by
-//! name, version and architecture only; where they lie follows from those ([`place`]), and what they must be from a
-//! digest over a *part* of the package ([`package`]).
+//! name, version and architecture only; where they lie follows from those (`place.rs`), and what they must be from a
+//! digest over a *part* of the package (`package.rs`).
 
 mod adb;
 mod checksum;

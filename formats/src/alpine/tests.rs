@@ -72,7 +72,7 @@ fn what_apk_takes_is_taken() {
         ("no end of archive", gzip(&entry(b'0', &text)), 2),
         ("an unknown file", gzip(&[tar_entry("NOTES", b'0', b"x"), entry(b'0', &text)].concat()), 2),
         ("an extension header", gzip(&[tar_entry("x", b'x', b"11 path=x\n"), entry(b'0', &text)].concat()), 2),
-        ("no blank line at the end", index(text.trim_end_matches('\n')).clone(), 1),
+        ("no blank line at the end", index(text.trim_end_matches('\n')), 1),
         ("a line feed at the end", index(&format!("{}\n", text.trim_end_matches('\n'))), 2),
         ("blank lines in a row", index(&text.replace("\n\n", "\n\n\n\n")), 2),
         ("an odd version, unknown letters", index(more), 1),

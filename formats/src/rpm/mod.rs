@@ -3,7 +3,17 @@
 //! `repomd.xml` is the only true index: it names every other metadata file with size and digest. Its signature and key
 //! lie beside it as companions; the package list is the member called `primary`.
 
+mod checkers;
+mod header;
+pub mod mirrors;
 mod names;
+mod package;
+mod place;
+mod primary;
+mod repomd;
+#[cfg(test)]
+mod tests;
+mod xml;
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -35,8 +45,8 @@ impl Format for Rpm {
         names::content_type(path)
     }
 
-    fn checker(&self, _path: &RepoPath, _expected: Option<&Expected>, _limits: &Limits) -> Option<Box<dyn Checker>> {
-        None
+    fn checker(&self, path: &RepoPath, expected: Option<&Expected>, limits: &Limits) -> Option<Box<dyn Checker>> {
+        checkers::checker(path, expected, limits)
     }
 
     fn query_key<'q>(&self, _path: &RepoPath, query: &'q str) -> Option<Cow<'q, str>> {
@@ -57,8 +67,8 @@ impl IndexFormat for Rpm {
         names::layout(root)
     }
 
-    fn members(&self, _root: &IndexRoot, _entry: &[u8], _limits: &Limits) -> Result<Vec<Member>, Invalid> {
-        Ok(Vec::new())
+    fn members(&self, root: &IndexRoot, entry: &[u8], limits: &Limits) -> Result<Vec<Member>, Invalid> {
+        repomd::members(&names::layout(root), entry, limits)
     }
 
     fn package_list(&self, _root: &IndexRoot, members: &[Member]) -> Option<RepoPath> {
@@ -67,11 +77,11 @@ impl IndexFormat for Rpm {
 
     fn packages(
         &self,
-        _root: &IndexRoot,
-        _from: &mut dyn Read,
-        _limits: &Limits,
-        _each: &mut dyn FnMut(PackageEntry) -> ControlFlow<()>,
+        root: &IndexRoot,
+        from: &mut dyn Read,
+        limits: &Limits,
+        each: &mut dyn FnMut(PackageEntry) -> ControlFlow<()>,
     ) -> Result<(), Invalid> {
-        Ok(())
+        primary::packages(&names::layout(root).folder, from, limits, each)
     }
 }

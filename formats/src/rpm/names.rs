@@ -49,6 +49,11 @@ fn digest_in(name: &str) -> Option<Digest> {
     Digest::from_hex(Algorithm::from_hex_length(hex.len())?, hex).ok()
 }
 
+/// Whether the path is the entry of a root.
+pub(super) fn is_entry(path: &RepoPath) -> bool {
+    place(path).is_some_and(|place| place.below == ENTRY)
+}
+
 /// A path taken apart at its last `repodata` folder.
 struct Place<'p> {
     /// The root folder with its slash, or empty.
@@ -107,7 +112,7 @@ fn is_package(name: &str) -> bool {
     name.ends_with(".rpm") || name.ends_with(".drpm")
 }
 
-fn is_mirror_list(name: &str) -> bool {
+pub(super) fn is_mirror_list(name: &str) -> bool {
     const SUFFIXES: [&str; 3] = [".mirrorlist", ".metalink", ".meta4"];
     name == "mirrorlist" || name == "metalink" || SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
 }

@@ -11,6 +11,16 @@
 //! It never interprets a key beyond its slashes, never caches an absence, and never holds a whole blob in memory unless
 //! it is smaller than a named limit. Absence is `None`, not an error.
 
+#[cfg(test)]
+mod conformance;
+mod error;
+pub mod files;
+pub mod hot_tier;
+mod names;
+mod place;
+mod record;
+pub mod s3;
+
 use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,8 +31,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
+pub use self::error::{BlobError, BlobErrorKind};
 use super::key::{BlobKey, RepositoryName};
-use crate::spool::{Spooled, SpoolReader};
+use crate::spool::{SpoolReader, Spooled};
 
 /// A store of immutable blobs. The module's text is the contract.
 #[async_trait]
@@ -143,40 +154,4 @@ pub struct BlobListing {
     pub size: u64,
     /// When the store took it.
     pub modified: SystemTime,
-}
-
-/// Why a blob store cannot do what it was asked.
-#[derive(Debug, thiserror::Error)]
-#[error("blob store: {kind} ({during})")]
-pub struct BlobError {
-    /// What kind of trouble.
-    pub kind: BlobErrorKind,
-    /// What was being done, with the key: `reading github/ab12…/x.tar.gz`.
-    pub during: String,
-    /// The store's own error.
-    #[source]
-    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
-}
-
-/// Kinds of [`BlobError`], by what the caller does about them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BlobErrorKind {
-    /// Not reachable, or it answers with server errors: degrade, try again later.
-    #[error("the store is not reachable")]
-    Unavailable,
-    /// No space left: reads go on, nothing new is kept.
-    #[error("the store is full")]
-    Full,
-    /// Credentials or permissions: an operator must act.
-    #[error("the store refuses access; check the credentials and the bucket's policy")]
-    Denied,
-    /// The bucket or folder is missing: an operator must act.
-    #[error("the bucket or folder does not exist")]
-    Missing,
-    /// The stored bytes are damaged.
-    #[error("the stored bytes are damaged")]
-    Damaged,
-    /// Anything else.
-    #[error("unexpected answer")]
-    Other,
 }

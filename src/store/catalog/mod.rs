@@ -10,19 +10,33 @@
 //! It never sees bytes, never decides freshness, and is never asked on the path of a fresh hit. A lost race is
 //! [`Published::Lost`], an absent record is `None`; neither is an error.
 
-use std::time::SystemTime;
+mod error;
+mod pool;
+pub mod postgres;
+mod row;
+mod sql;
+pub mod sqlite;
+
+#[cfg(test)]
+mod conformance;
+
+use std::time::{Duration, SystemTime};
 
 use artifactapi_formats::Sha256;
 use async_trait::async_trait;
 
 use super::key::{BlobKey, RepositoryName, Target};
 
+/// How long a key may not be named again after its blob was deleted: longer than anybody takes from writing a blob to
+/// publishing it. Otherwise a blob could be written, deleted by a taker who took it before, and then be named.
+pub const KEY_REST: Duration = Duration::from_secs(600);
+
 /// The catalog's record of one path. Times have whole milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {
     /// What it is the content of.
     pub target: Target,
-    /// Grows by one with each publication of this target; the value to compare and set against.
+    /// Another with each publication; the value to compare and set against.
     pub revision: Revision,
     /// Where the bytes are.
     pub blob: BlobKey,
@@ -43,7 +57,8 @@ pub struct Artifact {
     pub checked_at: SystemTime,
 }
 
-/// A count of publications of one target.
+/// The number of one publication. Grows from one publication of a target to the next, and no value comes twice, not even
+/// after a removal: who remembers a revision can never take a later record for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub i64);
 
@@ -63,8 +78,8 @@ pub enum Published {
     Won(Revision),
     /// Something else became (or stopped being) current first; this is it.
     Lost(Option<Box<Artifact>>),
-    /// The blob is just being deleted as garbage and may not be named again: keep the bytes under another key, or not
-    /// at all.
+    /// The blob is just being deleted as garbage, or was within [`KEY_REST`], and may not be named: keep the bytes under
+    /// another key, or not at all. What was written under this one is garbage.
     BlobLeaving,
 }
 
@@ -110,7 +125,8 @@ pub trait Catalog: Send + Sync {
 
     /// Makes `artifact` the current record of its target if the current one is (still) `replaces`; `None` means that
     /// there must be none. `artifact.revision` is ignored. The blob of the record that is replaced, if another, becomes
-    /// garbage as of `artifact.stored_at`; the blob named now stops being garbage.
+    /// garbage as of `artifact.stored_at`; the blob named now stops being garbage. The blob of a publication that lost is
+    /// garbage unless a record names it.
     ///
     /// # Errors
     /// [`CatalogError`]; whether the publication happened is then unknown only for
@@ -155,14 +171,15 @@ pub trait Catalog: Send + Sync {
     async fn record_uses(&self, uses: &[Use]) -> Result<(), CatalogError>;
 
     /// Takes up to `limit` blobs that have been garbage since before `before`, and that no record names, for deletion.
-    /// From here on none of them can be published again ([`Published::BlobLeaving`]) until
-    /// [`Catalog::garbage_deleted`]; a taker that dies is followed by another after `before` has moved on.
+    /// From here on none of them can be published again ([`Published::BlobLeaving`]) until [`KEY_REST`] after
+    /// [`Catalog::garbage_deleted`]. A taker that dies is followed by another once `before` has passed the time of taking,
+    /// so whoever takes must be done deleting within that grace.
     ///
     /// # Errors
     /// [`CatalogError`] when the catalog cannot answer.
     async fn take_garbage(&self, before: SystemTime, limit: u32) -> Result<Vec<BlobKey>, CatalogError>;
 
-    /// The blobs are gone from the store; their keys may be used again.
+    /// The blobs are gone from the store; their keys may be used again after [`KEY_REST`].
     ///
     /// # Errors
     /// [`CatalogError`] when the catalog cannot answer.

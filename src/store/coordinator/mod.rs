@@ -11,6 +11,13 @@
 //! catalog's compare-and-set (DESIGN 4.4). So nothing here is an error for a caller: when the coordinator is away, `enter`
 //! leads at once and events come as [`Event::Missed`].
 
+pub mod in_process;
+pub mod redis;
+mod table;
+
+#[cfg(test)]
+mod conformance;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,6 +25,9 @@ use tokio::sync::{broadcast, oneshot};
 
 use super::catalog::Revision;
 use super::key::{RepositoryName, Target};
+
+/// How many events a receiver may lag behind before it misses some.
+pub const EVENTS_KEPT: usize = 4096;
 
 /// Leases and events among replicas. The module's text is the contract.
 #[async_trait]
@@ -41,7 +51,8 @@ pub trait Coordinator: Send + Sync {
 /// The answer to [`Coordinator::enter`].
 #[derive(Debug)]
 pub enum Entered {
-    /// Do the work; others wait until the lease is dropped.
+    /// Do the work; others wait until the lease is dropped. Look again first: the lead before may have died just after
+    /// its work was done.
     Lead(Lease),
     /// Somebody else did the work, or stopped doing it: look again.
     Settled,

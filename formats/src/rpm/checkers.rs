@@ -1,0 +1,77 @@
+//! Which check a path of an RPM repository gets.
+//!
+//! What an index says decides. Without that a digest in the name does, and without either the first bytes must at least
+//! fit the name: enough to keep a web page from being kept as metadata, which dnf would call a broken repository for as
+//! long as the cache believes in it (FORMATS 3.7).
+
+use super::package::{PackageChecker, is_lead};
+use super::{mirrors, names, repomd};
+use crate::check::{Opening, Parsed, WholeFile, is_not_a_page};
+use crate::decompress::Compression;
+use crate::{Checker, Expected, Identity, IndexRoot, Invalid, Limits, Mutability, RepoPath, Role};
+
+/// The checker for a path, if there is one.
+pub(super) fn checker(path: &RepoPath, expected: Option<&Expected>, limits: &Limits) -> Option<Box<dyn Checker>> {
+    let whole = match expected {
+        Some(Expected { size, identity: Identity::File(digest) }) => {
+            Some(WholeFile::new("file", *size, [digest.clone()]))
+        }
+        _ => None,
+    };
+    if names::is_entry(path) {
+        let layout = names::layout(&IndexRoot { entry: path.clone() });
+        let read = move |entry: &[u8], limits: &Limits| repomd::members(&layout, entry, limits).map(|_| ());
+        return Some(Box::new(Parsed::new("repomd.xml", whole, limits, read)));
+    }
+    match whole {
+        Some(whole) => Some(Box::new(whole)),
+        None => unexpected(path, limits),
+    }
+}
+
+/// The checker for a path of which no index says anything.
+fn unexpected(path: &RepoPath, limits: &Limits) -> Option<Box<dyn Checker>> {
+    let name = path.file_name();
+    Some(match (names::classify(path), names::mutability(path)) {
+        (Role::Package, _) if name.ends_with(".drpm") => Box::new(Opening::new("drpm package", is_drpm)),
+        (Role::Package, _) => Box::new(PackageChecker::new(limits)),
+        (_, Mutability::Addressed(digest)) => Box::new(WholeFile::new("repodata file", None, [digest])),
+        (Role::IndexCompanion, _) => Box::new(Opening::new("signature or key", is_armored)),
+        (Role::IndexMember, _) => {
+            let kind = Compression::of_name(name);
+            Box::new(Opening::new("repodata file", move |what, head| fits(kind, what, head)))
+        }
+        (Role::Index, _) if names::is_mirror_list(name) => {
+            let read = |list: &[u8], limits: &Limits| mirrors::read(list, limits).map(|_| ());
+            Box::new(Parsed::new("mirror list", None, limits, read))
+        }
+        (Role::Index, _) => Box::new(Opening::new("file", is_not_a_page)),
+        _ => return None,
+    })
+}
+
+/// Whether a metadata file begins like its name says. A name that says nothing allows anything but a page.
+fn fits(kind: Compression, what: &'static str, head: &[u8]) -> Result<(), Invalid> {
+    match kind {
+        Compression::None => is_not_a_page(what, head),
+        kind if Compression::of(head) == kind => Ok(()),
+        kind => Err(Invalid::malformed(what, format!("by its name it is {}, by its first bytes not", kind.name()))),
+    }
+}
+
+fn is_armored(what: &'static str, head: &[u8]) -> Result<(), Invalid> {
+    if head.trim_ascii_start().starts_with(b"-----BEGIN PGP ") {
+        Ok(())
+    } else {
+        Err(Invalid::malformed(what, "it is not an armored OpenPGP block"))
+    }
+}
+
+/// A delta looks like a package, or is of the kind that has its own magic.
+fn is_drpm(what: &'static str, head: &[u8]) -> Result<(), Invalid> {
+    if head.len() >= 4 && (head.starts_with(b"drpm") || is_lead(what, head).is_ok()) {
+        Ok(())
+    } else {
+        Err(Invalid::malformed(what, "it begins like no drpm package does"))
+    }
+}

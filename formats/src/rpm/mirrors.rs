@@ -1,0 +1,205 @@
+//! Mirror lists: where else a repository lies, and which `repomd.xml` is current there (FORMATS 3.6).
+//!
+//! Three kinds are told apart by their content, never by name or media type: a plain list of base URLs, metalink 3 (Fedora's
+//! mirror manager) and metalink 4 (RFC 5854). What comes out is base URLs, best first, and digests of the `repomd.xml`
+//! that mirrors should have. Only `http` and `https` are handed out; ftp and rsync entries are common and skipped.
+
+use super::xml::{Document, Element, Node, gather};
+use crate::{Algorithm, Digest, Invalid, Limits};
+
+const WHAT: &str = "mirror list";
+const METALINK: &str = "metalink";
+/// The file a usable metalink is about.
+const FILE: &str = "repomd.xml";
+/// Where that file lies below a base URL.
+const BELOW: &str = "repodata/repomd.xml";
+
+/// What a mirror list says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MirrorList {
+    /// Best first; equals in the order of the list.
+    pub mirrors: Vec<Mirror>,
+    /// The `repomd.xml` that mirrors should have, then older ones that are still right. Empty for a plain list.
+    pub revisions: Vec<Revision>,
+}
+
+/// One place where the repository lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirror {
+    /// Ends in a slash. It may hold client variables (`$basearch`), as the list has them.
+    pub base_url: String,
+    /// From 100, the best, down; 100 for each line of a plain list.
+    pub preference: u32,
+    /// Country code, if given.
+    pub location: Option<String>,
+}
+
+/// One generation of `repomd.xml`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Revision {
+    /// Unix seconds.
+    pub timestamp: Option<u64>,
+    /// Length in bytes.
+    pub size: Option<u64>,
+    /// In every algorithm given.
+    pub digests: Vec<Digest>,
+}
+
+/// Reads a mirror list of any kind.
+///
+/// # Errors
+/// [`Invalid`] when it is malformed, over a limit, a web page, or about another file than `repomd.xml`.
+pub fn read(list: &[u8], limits: &Limits) -> Result<MirrorList, Invalid> {
+    if list.len() as u64 > limits.entry_bytes {
+        return Err(Invalid::OverLimit { what: WHAT, limit: "entry_bytes", value: limits.entry_bytes });
+    }
+    let mut read = match list.trim_ascii_start().first() {
+        Some(b'<') => metalink(list, limits)?,
+        Some(b'[' | b'{') => return Err(Invalid::malformed(WHAT, "a list in JSON, which was not asked for")),
+        _ => plain(list, limits)?,
+    };
+    read.mirrors.sort_by_key(|mirror| std::cmp::Reverse(mirror.preference));
+    Ok(read)
+}
+
+fn plain(list: &[u8], limits: &Limits) -> Result<MirrorList, Invalid> {
+    let text = std::str::from_utf8(list).map_err(|_| Invalid::malformed(WHAT, "it is not UTF-8"))?;
+    let mut read = MirrorList::default();
+    for line in text.lines().map(str::trim).filter(|line| is_web(line)) {
+        let base_url = if line.ends_with('/') { line.to_owned() } else { format!("{line}/") };
+        read.mirrors.push(Mirror { base_url, preference: 100, location: None });
+        bounded(&read, limits)?;
+    }
+    Ok(read)
+}
+
+/// What the text of an element belongs to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Field {
+    Timestamp,
+    Size,
+    Hash,
+    Url,
+}
+
+/// A metalink as far as it has come.
+#[derive(Default)]
+struct Metalink {
+    read: MirrorList,
+    revision: Revision,
+    seen_file: bool,
+    in_file: bool,
+    algorithm: Option<Algorithm>,
+    mirror: Option<(u32, Option<String>)>,
+    text: String,
+}
+
+fn metalink(list: &[u8], limits: &Limits) -> Result<MirrorList, Invalid> {
+    let mut document = Document::new(WHAT, METALINK, list, limits);
+    let text_bytes = document.text_bytes();
+    let mut metalink = Metalink::default();
+    // The elements that are open: a text belongs to the innermost, a revision to `file` or `alternate`.
+    let mut field = None;
+    loop {
+        match document.next()? {
+            Node::Open(_, element) => {
+                field = metalink.open(&element)?;
+                metalink.text.clear();
+            }
+            Node::Text(text) => {
+                if field.is_some() {
+                    gather(WHAT, &mut metalink.text, &text, text_bytes)?;
+                }
+            }
+            Node::Close(_) => {
+                if let Some(field) = field.take() {
+                    metalink.close(field);
+                    bounded(&metalink.read, limits)?;
+                }
+            }
+            Node::End => return metalink.finish(),
+        }
+    }
+}
+
+impl Metalink {
+    fn open(&mut self, element: &Element<'_>) -> Result<Option<Field>, Invalid> {
+        match element.name() {
+            "file" => {
+                self.in_file = element.attribute("name")?.as_deref() == Some(FILE);
+                self.seen_file |= self.in_file;
+            }
+            // What came before belongs to the file itself or to the alternate before this one.
+            "alternate" => self.revision_ends(),
+            _ if !self.in_file => {}
+            "timestamp" => return Ok(Some(Field::Timestamp)),
+            "size" => return Ok(Some(Field::Size)),
+            "hash" => {
+                let name = element.attribute("type")?;
+                self.algorithm = name.and_then(|name| Algorithm::from_name(&name.replace('-', "")));
+                return Ok(Some(Field::Hash));
+            }
+            "url" => {
+                let number = |name| -> Result<Option<u32>, Invalid> {
+                    Ok(element.attribute(name)?.and_then(|text| text.trim().parse().ok()))
+                };
+                let preference = number("preference")?.map(|preference| preference.min(100));
+                // Metalink 4 counts the other way: 1 is best.
+                let priority = number("priority")?.map(|priority| 101_u32.saturating_sub(priority.max(1)));
+                let location = element.attribute("location")?.map(Into::into);
+                self.mirror = Some((preference.or(priority).unwrap_or(0), location));
+                return Ok(Some(Field::Url));
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn close(&mut self, field: Field) {
+        let text = self.text.trim();
+        match field {
+            Field::Timestamp => self.revision.timestamp = text.parse().ok(),
+            Field::Size => self.revision.size = text.parse().ok(),
+            // Real lists hold placeholders: a digest that cannot be read is one that was not given.
+            Field::Hash => {
+                let digest = self.algorithm.take().and_then(|algorithm| Digest::from_hex(algorithm, text).ok());
+                self.revision.digests.extend(digest);
+            }
+            Field::Url => {
+                let base = text.strip_suffix(BELOW).filter(|base| is_web(base) && base.ends_with('/'));
+                if let (Some(base), Some((preference, location))) = (base, self.mirror.take()) {
+                    self.read.mirrors.push(Mirror { base_url: base.to_owned(), preference, location });
+                }
+            }
+        }
+    }
+
+    fn revision_ends(&mut self) {
+        let revision = std::mem::take(&mut self.revision);
+        if !revision.digests.is_empty() {
+            self.read.revisions.push(revision);
+        }
+    }
+
+    fn finish(mut self) -> Result<MirrorList, Invalid> {
+        self.revision_ends();
+        if self.seen_file {
+            Ok(self.read)
+        } else {
+            Err(Invalid::malformed(WHAT, "a metalink about another file than repomd.xml"))
+        }
+    }
+}
+
+fn bounded(read: &MirrorList, limits: &Limits) -> Result<(), Invalid> {
+    if read.mirrors.len().max(read.revisions.len()) as u64 > limits.mirrors {
+        return Err(Invalid::OverLimit { what: WHAT, limit: "mirrors", value: limits.mirrors });
+    }
+    Ok(())
+}
+
+fn is_web(url: &str) -> bool {
+    ["http://", "https://"]
+        .iter()
+        .any(|scheme| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))
+}

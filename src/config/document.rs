@@ -1,0 +1,203 @@
+//! From the tree of remotes.yaml to [`Repositories`].
+//!
+//! One table says which keys there are and to which types of repository they belong; the functions below it read them.
+//! Reading goes on after a problem, so that one look at the messages mends the whole file.
+
+use std::sync::Arc;
+
+use artifactapi_formats::{Format, Formats, Sha256};
+
+use super::members::{self, Draft, Member};
+use super::patterns::{PatternSet, Patterns};
+use super::problem::Problem;
+use super::reader::{Field, Outside, Reader, Table};
+use super::repositories::{CachePolicy, FileTtl, Kind, Repositories, Repository};
+use super::suggest::closest;
+use super::{credentials, upstream, yaml};
+use crate::store::key::RepositoryName;
+
+/// The words that `type:` takes.
+const TYPES: &[&str] = &["remote", "local", "virtual"];
+
+/// The keys of a repository, and the types that they are for. Those of the credentials are for remotes.
+const KEYS: &[(&str, &[&str])] = &[
+    ("type", TYPES),
+    ("package", TYPES),
+    ("description", TYPES),
+    ("include_patterns", TYPES),
+    ("exclude_patterns", TYPES),
+    ("cache", &["remote", "local"]),
+    ("base_url", &["remote"]),
+    ("mirrors", &["remote"]),
+    ("connect_timeout", &["remote"]),
+    ("idle_timeout", &["remote"]),
+    ("allow_private_redirects", &["remote"]),
+    ("max_parallel", &["remote"]),
+    ("members", &["virtual"]),
+];
+
+/// The keys below `cache:`.
+const CACHE_KEYS: &[&str] = &["file_ttl", "index_ttl", "negative_ttl", "refresh_wait", "pin", "snapshot_keep"];
+
+/// Reads the text of a remotes.yaml; if anything is wrong with it, everything that is.
+pub(super) fn read(text: &str, formats: Formats, outside: &mut Outside<'_>) -> Result<Repositories, Vec<Problem>> {
+    let tree = yaml::parse(text).map_err(|problem| vec![problem])?;
+    let mut reader = Reader { formats, outside, problems: Vec::new() };
+    let drafts = repositories(&Field::top(&tree), &mut reader);
+    members::check(&drafts, &mut reader);
+    let mut problems = reader.problems;
+    if !problems.is_empty() {
+        problems.sort();
+        return Err(problems);
+    }
+    let named = |draft: Draft| draft.repository.map(|repository| (draft.name, Arc::new(repository)));
+    let by_name = drafts.into_iter().filter_map(named).collect();
+    Ok(Repositories { by_name, generation: 0, digest: Sha256::of(text.as_bytes()) })
+}
+
+fn repositories(top: &Field<'_>, reader: &mut Reader<'_, '_>) -> Vec<Draft> {
+    const WANTED: &str = "write remotes: and the repositories below it (remotes: {} for none)";
+    if top.is_empty() {
+        top.refuse(reader, format!("the file is empty; {WANTED}"));
+        return Vec::new();
+    }
+    let Some(table) = top.table(reader) else { return Vec::new() };
+    table.only(reader, &["remotes"]);
+    let Some(remotes) = table.get("remotes") else {
+        reader.report(top.place, "remotes", format!("missing; {WANTED}"));
+        return Vec::new();
+    };
+    let Some(remotes) = remotes.table(reader) else { return Vec::new() };
+    remotes.fields().filter_map(|(name, field)| draft(name, field, reader)).collect()
+}
+
+/// Reads one repository. `None` when not even its name is one.
+fn draft(name: &str, field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<Draft> {
+    let name: Option<RepositoryName> =
+        name.parse().map_err(|why| reader.report(field.place, &field.key, format!("{why}"))).ok();
+    let Some(table) = field.table(reader) else {
+        return name.map(|name| Draft { name, format: None, members: Vec::new(), repository: None });
+    };
+    let word = type_of(&table, reader);
+    keys(&table, word, reader);
+    let format = package(&table, reader);
+    let description = table.read(reader, "description", Field::text).map(str::to_owned);
+    let include = table.read(reader, "include_patterns", patterns);
+    let exclude = table.read(reader, "exclude_patterns", patterns);
+    let cache =
+        table.read(reader, "cache", Field::table).map_or_else(CachePolicy::default, |table| cache(&table, reader));
+    let mut members = Vec::new();
+    let kind = match word {
+        Some("remote") => upstream::read(&table, reader).map(Kind::Remote),
+        Some("local") => Some(Kind::Local),
+        Some("virtual") => {
+            members = member_names(&table, reader);
+            Some(Kind::Virtual { members: members.iter().map(|member| member.name.clone()).collect() })
+        }
+        _ => None,
+    };
+    let name = name?;
+    let repository = || {
+        let patterns = Patterns::new(include, exclude);
+        Some(Repository { name: name.clone(), format: format?, description, kind: kind?, patterns, cache })
+    };
+    let repository = repository();
+    Some(Draft { name, format: format.map(Format::name), members, repository })
+}
+
+/// The word in `type:`; a repository that does not say is a remote.
+fn type_of(table: &Table<'_>, reader: &mut Reader<'_, '_>) -> Option<&'static str> {
+    let Some(field) = table.get("type") else { return Some("remote") };
+    let word = field.text(reader)?;
+    let known = TYPES.iter().copied().find(|known| *known == word);
+    if known.is_none() {
+        field.refuse(reader, unknown(word, "type", TYPES));
+    }
+    known
+}
+
+/// Reports unknown keys, and known ones that say nothing about a repository of this type.
+fn keys(table: &Table<'_>, word: Option<&str>, reader: &mut Reader<'_, '_>) {
+    let known: Vec<_> = KEYS.iter().map(|(key, _)| *key).chain(credentials::KEYS.iter().copied()).collect();
+    table.only(reader, &known);
+    let Some(word) = word else { return };
+    for (name, field) in table.fields() {
+        let types = KEYS.iter().find(|(key, _)| key == name).map_or(&["remote"][..], |(_, types)| *types);
+        if known.contains(name) && !types.contains(&word) {
+            let text = format!(
+                "is for type: {}, and this repository is type: {word}; drop the key or change the type",
+                types.join(" and ")
+            );
+            reader.report(field.place, &field.key, text);
+        }
+    }
+}
+
+/// The format that `package:` selects. Not guessed when absent: a package repository read as plain files would keep its
+/// indexes for ever.
+fn package(table: &Table<'_>, reader: &mut Reader<'_, '_>) -> Option<&'static dyn Format> {
+    let names: Vec<_> = reader.formats.names().collect();
+    let Some(field) = table.get("package") else {
+        table.missing(reader, "package", &format!("write one of {}", names.join(", ")));
+        return None;
+    };
+    let word = field.text(reader)?;
+    let format = reader.formats.find(word);
+    if format.is_none() {
+        field.refuse(reader, unknown(word, "package", &names));
+    }
+    format
+}
+
+fn unknown(word: &str, what: &str, known: &[&str]) -> String {
+    let choice = format!("write one of {}", known.join(", "));
+    let hint = closest(word, known.iter().copied()).map_or(choice, |near| format!("did you mean {near}?"));
+    format!("{word:?} is not a {what}; {hint}")
+}
+
+fn patterns(field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<PatternSet> {
+    let (fields, written): (Vec<_>, Vec<_>) = field.texts(reader)?.into_iter().unzip();
+    match PatternSet::compile(written.into_iter().map(str::to_owned).collect()) {
+        Ok(set) => Some(set),
+        Err(wrong) => {
+            for why in wrong {
+                let at = why.index().and_then(|index| fields.get(index)).unwrap_or(field);
+                at.refuse(reader, why.to_string());
+            }
+            None
+        }
+    }
+}
+
+fn cache(table: &Table<'_>, reader: &mut Reader<'_, '_>) -> CachePolicy {
+    table.only(reader, CACHE_KEYS);
+    let usual = CachePolicy::default();
+    let file_ttl = |field: &Field<'_>, reader: &mut Reader<'_, '_>| {
+        let ttl = field.duration(reader)?;
+        Some(if ttl.is_zero() { FileTtl::Forever } else { FileTtl::For(ttl) })
+    };
+    CachePolicy {
+        file_ttl: table.read(reader, "file_ttl", file_ttl).unwrap_or(usual.file_ttl),
+        index_ttl: table.read(reader, "index_ttl", Field::duration).unwrap_or(usual.index_ttl),
+        negative_ttl: table.read(reader, "negative_ttl", Field::duration).unwrap_or(usual.negative_ttl),
+        refresh_wait: table.read(reader, "refresh_wait", Field::duration).unwrap_or(usual.refresh_wait),
+        pin: table.read(reader, "pin", Field::duration).unwrap_or(usual.pin),
+        snapshot_keep: table.read(reader, "snapshot_keep", Field::duration).unwrap_or(usual.snapshot_keep),
+    }
+}
+
+fn member_names(table: &Table<'_>, reader: &mut Reader<'_, '_>) -> Vec<Member> {
+    let Some(field) = table.get("members") else {
+        table.missing(reader, "members", "a virtual repository needs the names of those it is made of");
+        return Vec::new();
+    };
+    let Some(elements) = field.list(reader) else { return Vec::new() };
+    if elements.is_empty() {
+        field.refuse(reader, "names no repository; a virtual one is made of at least one other");
+    }
+    let member = |element: Field<'_>, reader: &mut Reader<'_, '_>| {
+        let name = element.text(reader)?.parse().map_err(|why| element.refuse(reader, format!("{why}"))).ok()?;
+        Some(Member { name, place: element.value_place(), key: element.key })
+    };
+    elements.into_iter().filter_map(|element| member(element, reader)).collect()
+}

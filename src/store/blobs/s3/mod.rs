@@ -1,0 +1,140 @@
+//! Blobs in a bucket of an S3-compatible store.
+//!
+//! An object's name is the blob's key (see the module `names` for the exceptions), its metadata the blob's record. What is
+//! assumed of the server is what all of them have in common: an object appears whole or not at all, and the metadata of an
+//! answer belongs to the bytes of that answer. What is *not* assumed:
+//! - **that If-None-Match is honoured.** It is sent where the server takes it, and saves an upload when somebody was
+//!   faster. A server that ignores it lets the later of two racing writers win; the digest in the metadata of each answer
+//!   then tells every reader which bytes it was given.
+//! - **that the server compares the body with a signature.** Each request with a body carries the SHA-256 of that body.
+//!
+//! No request is bounded in its whole length, only in connecting, in waiting and in standing still. Nothing is cached
+//! here, and no more than a few pieces of a file are in memory per transfer.
+
+mod abort;
+mod body;
+mod download;
+mod error;
+mod list;
+mod lookup;
+mod metadata;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod upload;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use futures_util::stream::BoxStream;
+
+use self::error::failed;
+pub use self::settings::{InvalidSettings, S3Keys, S3Settings};
+use super::{BlobAbout, BlobError, BlobErrorKind, BlobListing, BlobRead, BlobStore, Written, names};
+use crate::spool::Spooled;
+use crate::store::key::BlobKey;
+
+/// How often a write looks again when others write and delete the same key meanwhile.
+const WRITE_TRIES: usize = 4;
+
+/// A [`BlobStore`] in a bucket. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct S3Blobs {
+    bucket: Arc<Bucket>,
+}
+
+/// The bucket and how to talk to it.
+#[derive(Debug)]
+struct Bucket {
+    /// For requests whose answer begins soon.
+    client: Client,
+    /// For requests with a body, which are watched instead.
+    uploads: Client,
+    name: String,
+    /// `bucket x at http://…`, for messages.
+    place: String,
+    /// Whether the server takes If-None-Match. It does until it says that it does not.
+    conditional: AtomicBool,
+}
+
+impl S3Blobs {
+    /// Prepares the client. Sends nothing yet: the store may be away when the server starts. [`BlobStore::ping`] asks.
+    ///
+    /// # Errors
+    /// When the settings cannot be right.
+    pub async fn new(settings: &S3Settings) -> Result<Self, InvalidSettings> {
+        let endpoint = settings.endpoint_url()?;
+        let config = settings.client_config(endpoint.as_deref()).await;
+        let bucket = Bucket {
+            uploads: Client::from_conf(settings::for_uploads(&config)),
+            client: Client::from_conf(config),
+            name: settings.bucket.clone(),
+            place: format!("bucket {} at {}", settings.bucket, endpoint.as_deref().unwrap_or("AWS")),
+            conditional: AtomicBool::new(true),
+        };
+        Ok(Self { bucket: Arc::new(bucket) })
+    }
+
+    /// Gives up multipart uploads that began more than `age` ago: what killed processes left, which costs space and is
+    /// invisible. Choose an age that no upload under way reaches. Returns how many there were.
+    ///
+    /// # Errors
+    /// As for [`BlobStore::read`].
+    pub async fn abort_uploads_older_than(&self, age: Duration) -> Result<usize, BlobError> {
+        let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+        abort::before(&self.bucket, before).await
+    }
+}
+
+#[async_trait]
+impl BlobStore for S3Blobs {
+    async fn read(&self, key: &BlobKey, range: Option<Range<u64>>) -> Result<Option<BlobRead>, BlobError> {
+        download::read(&self.bucket, key, range).await
+    }
+
+    async fn about(&self, key: &BlobKey) -> Result<Option<BlobAbout>, BlobError> {
+        let during = self.bucket.during("reading the record of", key);
+        let recorded = lookup::record(&self.bucket, &names::name_of(key), &during).await?;
+        Ok(recorded.map(|(_, about)| about))
+    }
+
+    async fn write(&self, key: &BlobKey, spooled: &Spooled, about: &BlobAbout) -> Result<Written, BlobError> {
+        let during = self.bucket.during("writing", key);
+        let name = names::name_of(key);
+        for _ in 0..WRITE_TRIES {
+            if let Some(found) = lookup::find(&self.bucket, &name, &during).await? {
+                let same = found.sha256 == Some(spooled.sha256) && found.size == spooled.size;
+                return Ok(if same { Written::Stored } else { Written::Occupied });
+            }
+            let upload = upload::Upload { bucket: &self.bucket, key, name: &name, spooled, about, during: &during };
+            if upload.run().await? == upload::Uploaded::Done {
+                return Ok(Written::Stored);
+            }
+        }
+        Err(BlobError::new(BlobErrorKind::Unavailable, during, "the key is written and deleted by others all the time"))
+    }
+
+    async fn delete(&self, keys: &[BlobKey]) -> Result<(), BlobError> {
+        list::delete(&self.bucket, keys).await
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<BlobListing, BlobError>> {
+        list::list(&self.bucket, prefix)
+    }
+
+    async fn ping(&self) -> Result<(), BlobError> {
+        let asked = self.bucket.client.head_bucket().bucket(&self.bucket.name).send().await;
+        asked.map(|_| ()).map_err(|error| failed(format!("asking for {}", self.bucket.place), error))
+    }
+}
+
+impl Bucket {
+    /// `reading github/ab12…/x.tar.gz in bucket b at http://…`
+    fn during(&self, what: &str, key: &BlobKey) -> String {
+        format!("{what} {key} in {}", self.place)
+    }
+}

@@ -1,0 +1,115 @@
+//! Events as they travel: JSON with a version and a sender.
+//!
+//! A message that this version does not understand is taken for [`Event::Missed`]: something changed, and it does not know
+//! what.
+
+use artifactapi_formats::RepoPath;
+use serde::{Deserialize, Serialize};
+
+use crate::store::coordinator::Event;
+use crate::store::key::Target;
+
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Message {
+    v: u32,
+    from: String,
+    #[serde(flatten)]
+    what: What,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum What {
+    Published(Named),
+    Removed(Named),
+    Purged { repository: String },
+    Missed,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Named {
+    repository: String,
+    path: String,
+    query: String,
+}
+
+/// The message for an event.
+pub(super) fn write(from: &str, event: &Event) -> Result<String, serde_json::Error> {
+    let what = match event {
+        Event::Published(target) => What::Published(named(target)),
+        Event::Removed(target) => What::Removed(named(target)),
+        Event::Purged(repository) => What::Purged { repository: repository.to_string() },
+        Event::Missed => What::Missed,
+    };
+    serde_json::to_string(&Message { v: VERSION, from: from.to_owned(), what })
+}
+
+/// The event of a message; `None` if `me` sent it.
+pub(super) fn read(me: &str, message: &[u8]) -> Option<Event> {
+    match serde_json::from_slice(message) {
+        Ok(Message { from, .. }) if from == me => None,
+        Ok(Message { v: VERSION, what, .. }) => Some(understand(what).unwrap_or(Event::Missed)),
+        _ => Some(Event::Missed),
+    }
+}
+
+fn understand(what: What) -> Option<Event> {
+    Some(match what {
+        What::Published(named) => Event::Published(target(&named)?),
+        What::Removed(named) => Event::Removed(target(&named)?),
+        What::Purged { repository } => Event::Purged(repository.parse().ok()?),
+        What::Missed => Event::Missed,
+    })
+}
+
+fn named(target: &Target) -> Named {
+    Named {
+        repository: target.repository.to_string(),
+        path: target.path.as_str().to_owned(),
+        query: target.query.to_string(),
+    }
+}
+
+fn target(named: &Named) -> Option<Target> {
+    let path = RepoPath::new(&named.path).ok()?;
+    Some(Target::with_query(named.repository.parse().ok()?, path, &named.query))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_travel() {
+        let path = RepoPath::new("v3.22/main/x86_64/a%20\"é\".apk").expect("a path");
+        let target = Target::with_query("alpine".parse().expect("a name"), path, "b=\\1&c");
+        for event in [
+            Event::Published(target.clone()),
+            Event::Removed(target.clone()),
+            Event::Purged(target.repository),
+            Event::Missed,
+        ] {
+            let message = write("me", &event).expect("JSON");
+            assert_eq!(read("you", message.as_bytes()), Some(event));
+            assert_eq!(read("me", message.as_bytes()), None, "one's own");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_counts_as_missed() {
+        for odd in [
+            "",
+            "{}",
+            "hello",
+            r#"{"v":2,"from":"x","event":"published","repository":"a","path":"b","query":""}"#,
+            r#"{"v":1,"from":"x","event":"renamed","repository":"a"}"#,
+            r#"{"v":1,"from":"x","event":"removed","repository":"a","path":"../b","query":""}"#,
+        ] {
+            assert_eq!(read("me", odd.as_bytes()), Some(Event::Missed), "{odd}");
+        }
+        let newer = r#"{"v":1,"from":"x","event":"purged","repository":"a","why":"because"}"#;
+        assert_eq!(read("me", newer.as_bytes()), Some(Event::Purged("a".parse().expect("a name"))), "more is fine");
+    }
+}
