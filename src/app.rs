@@ -17,7 +17,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::config::{LiveRepositories, Settings};
+use crate::config::{LiveRepositories, PostgresSettings, Secret, Settings};
 use crate::engine::counts::Counts;
 use crate::engine::fills::{FillParts, Fills};
 use crate::engine::keep::Keeper;
@@ -31,10 +31,12 @@ use crate::http::{self, serve};
 use crate::spool::SpoolFolder;
 use crate::store::blobs::BlobStore;
 use crate::store::blobs::files::FileBlobs;
-use crate::store::catalog::Catalog;
+use crate::store::catalog::postgres::{self, PostgresCatalog};
 use crate::store::catalog::sqlite::SqliteCatalog;
+use crate::store::catalog::{Catalog, CatalogErrorKind};
 use crate::store::coordinator::Coordinator;
 use crate::store::coordinator::in_process::InProcessCoordinator;
+use crate::store::coordinator::redis::RedisCoordinator;
 use crate::upstream::Upstream;
 
 /// Why the server cannot start: one sentence that says what to do.
@@ -75,13 +77,44 @@ impl Stores {
             .map_err(|error| StartError::new(&format!("the data folder {} cannot be made", data.display()), &error))?;
         let blobs: Arc<dyn BlobStore> =
             Arc::new(FileBlobs::open(data).map_err(|error| StartError::new("the file store cannot be opened", &error))?);
-        let catalog: Arc<dyn Catalog> = Arc::new(
-            SqliteCatalog::open(&data.join("catalog.sqlite"))
-                .await
-                .map_err(|error| StartError::new("the SQLite catalog cannot be opened", &error))?,
-        );
-        let coordinator: Arc<dyn Coordinator> = Arc::new(InProcessCoordinator::new());
+        let catalog: Arc<dyn Catalog> = match &settings.postgres {
+            Some(postgres) => Arc::new(open_postgres(postgres).await?),
+            None => Arc::new(
+                SqliteCatalog::open(&data.join("catalog.sqlite"))
+                    .await
+                    .map_err(|error| StartError::new("the SQLite catalog cannot be opened", &error))?,
+            ),
+        };
+        let coordinator: Arc<dyn Coordinator> = match &settings.redis {
+            Some(redis) => {
+                let redis = RedisCoordinator::connect(redis.url.expose()).await;
+                Arc::new(redis.map_err(|error| StartError::new("Redis cannot be used", &error))?)
+            }
+            None => Arc::new(InProcessCoordinator::new()),
+        };
         Ok(Self { blobs, catalog, coordinator })
+    }
+}
+
+/// A database that does not answer yet may do so any moment, and every call tries again; one that refuses us will not.
+async fn open_postgres(settings: &PostgresSettings) -> Result<PostgresCatalog, StartError> {
+    let password = settings.password.as_ref().map_or("", Secret::expose);
+    let catalog = PostgresCatalog::connect(&postgres::PostgresSettings {
+        host: &settings.host,
+        port: settings.port,
+        user: &settings.user,
+        password,
+        database: &settings.database,
+        connections: postgres::DEFAULT_CONNECTIONS,
+    });
+    let place = format!("PostgreSQL at {}:{} (DBHOST, DBPORT)", settings.host, settings.port);
+    match catalog.migrate().await {
+        Ok(()) => Ok(catalog),
+        Err(error) if error.kind == CatalogErrorKind::Unavailable => {
+            tracing::warn!(%error, "{place} does not answer; serving without a catalog until it does");
+            Ok(catalog)
+        }
+        Err(error) => Err(StartError::new(&format!("{place} cannot be used"), &error)),
     }
 }
 

@@ -72,9 +72,9 @@ impl Incoming {
         copy.sync_data()?;
         match publish(to, || fs::hard_link(&temporary.0, to)) {
             // No hard links here (FAT, some network file systems): a rename that refuses to replace is as good.
-            Err(error) if cannot_link(&error) => publish(to, || {
-                Ok(renameat_with(CWD, &temporary.0, CWD, to, RenameFlags::NOREPLACE)?)
-            }),
+            Err(error) if cannot_link(&error) => {
+                publish(to, || Ok(renameat_with(CWD, &temporary.0, CWD, to, RenameFlags::NOREPLACE)?))
+            }
             other => other,
         }
     }

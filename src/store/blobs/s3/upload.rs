@@ -18,14 +18,14 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use sha2::Digest as _;
 
+use super::abort::Unfinished;
 use super::body::{Moved, Stalled, body, watched};
 use super::error::{failed, status_of};
 use super::metadata::{self, Metadata};
-use super::Bucket;
-use super::abort::Unfinished;
+use super::{Bucket, lookup};
 use crate::spool::{FileReader, Spooled};
 use crate::store::blobs::error::blocking;
-use crate::store::blobs::{BlobAbout, BlobError, BlobErrorKind, names, record};
+use crate::store::blobs::{BlobAbout, BlobError, BlobErrorKind, Written, names, record};
 use crate::store::key::BlobKey;
 
 /// Above this many bytes a file is sent in parts.
@@ -40,12 +40,15 @@ const MAX_PARTS: u64 = 10_000;
 /// How many parts of one file are on their way at once.
 const PARTS_AT_ONCE: usize = 4;
 
+/// How often a write looks again when others write and delete the same key meanwhile.
+const TRIES: usize = 4;
+
 /// How much is read at a time to hash a part, in bytes.
 const HASH_BUFFER: usize = 256 << 10;
 
 /// How an upload ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Uploaded {
+enum Uploaded {
     /// The object is there.
     Done,
     /// Somebody else's object may be there: look.
@@ -64,7 +67,22 @@ pub(super) struct Upload<'a> {
 }
 
 impl Upload<'_> {
-    pub(super) async fn run(&self) -> Result<Uploaded, BlobError> {
+    /// Looks first: what is there already need not be sent, and stays.
+    pub(super) async fn run(&self) -> Result<Written, BlobError> {
+        for _ in 0..TRIES {
+            if let Some(found) = lookup::find(self.bucket, self.name, self.during).await? {
+                let same = found.sha256 == Some(self.spooled.sha256) && found.size == self.spooled.size;
+                return Ok(if same { Written::Stored } else { Written::Occupied });
+            }
+            if self.send().await? == Uploaded::Done {
+                return Ok(Written::Stored);
+            }
+        }
+        let why = "others write and delete the same key all the time";
+        Err(BlobError::new(BlobErrorKind::Unavailable, self.during, why))
+    }
+
+    async fn send(&self) -> Result<Uploaded, BlobError> {
         let (metadata, aside) = metadata::of(self.key, self.about, names::is_escaped(self.name));
         if aside {
             // Before the object, so that an object never refers to nothing.

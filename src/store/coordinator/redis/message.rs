@@ -6,6 +6,7 @@
 use artifactapi_formats::RepoPath;
 use serde::{Deserialize, Serialize};
 
+use crate::store::catalog::Revision;
 use crate::store::coordinator::Event;
 use crate::store::key::Target;
 
@@ -22,7 +23,11 @@ struct Message {
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum What {
-    Published(Named),
+    Published {
+        #[serde(flatten)]
+        named: Named,
+        revision: i64,
+    },
     Removed(Named),
     Purged { repository: String },
     Missed,
@@ -38,7 +43,7 @@ struct Named {
 /// The message for an event.
 pub(super) fn write(from: &str, event: &Event) -> Result<String, serde_json::Error> {
     let what = match event {
-        Event::Published(target) => What::Published(named(target)),
+        Event::Published(target, revision) => What::Published { named: named(target), revision: revision.0 },
         Event::Removed(target) => What::Removed(named(target)),
         Event::Purged(repository) => What::Purged { repository: repository.to_string() },
         Event::Missed => What::Missed,
@@ -57,7 +62,7 @@ pub(super) fn read(me: &str, message: &[u8]) -> Option<Event> {
 
 fn understand(what: What) -> Option<Event> {
     Some(match what {
-        What::Published(named) => Event::Published(target(&named)?),
+        What::Published { named, revision } => Event::Published(target(&named)?, Revision(revision)),
         What::Removed(named) => Event::Removed(target(&named)?),
         What::Purged { repository } => Event::Purged(repository.parse().ok()?),
         What::Missed => Event::Missed,
@@ -86,7 +91,7 @@ mod tests {
         let path = RepoPath::new("v3.22/main/x86_64/a%20\"é\".apk").expect("a path");
         let target = Target::with_query("alpine".parse().expect("a name"), path, "b=\\1&c");
         for event in [
-            Event::Published(target.clone()),
+            Event::Published(target.clone(), Revision(7)),
             Event::Removed(target.clone()),
             Event::Purged(target.repository),
             Event::Missed,
