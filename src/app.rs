@@ -17,7 +17,8 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::config::{LiveRepositories, PostgresSettings, Secret, Settings};
+use crate::config::{LiveRepositories, PostgresSettings, S3Settings, Secret, Settings};
+use crate::engine::batch::{BatchParts, Batches};
 use crate::engine::counts::Counts;
 use crate::engine::fills::{FillParts, Fills};
 use crate::engine::keep::Keeper;
@@ -27,10 +28,21 @@ use crate::engine::shelf::{Shelf, ShelfBudget};
 use crate::engine::tend;
 use crate::http::artifact::Artifacts;
 use crate::http::fast::Fast;
+use crate::http::manage::artifacts::Listing;
+use crate::http::manage::batch::CacheArtifact;
+use crate::http::manage::config::Configuration;
+use crate::http::manage::gauges::Gauges;
+use crate::http::manage::health::{Health, Parts, Stage};
+use crate::http::manage::metrics::{Metrics, Times};
+use crate::http::manage::root::Root;
+use crate::http::manage::totals::Holdings;
+use crate::http::manage::{self, Management};
 use crate::http::{self, serve};
 use crate::spool::SpoolFolder;
-use crate::store::blobs::BlobStore;
 use crate::store::blobs::files::FileBlobs;
+use crate::store::blobs::hot_tier::HotTier;
+use crate::store::blobs::s3::{self, S3Blobs};
+use crate::store::blobs::{BlobErrorKind, BlobStore};
 use crate::store::catalog::postgres::{self, PostgresCatalog};
 use crate::store::catalog::sqlite::SqliteCatalog;
 use crate::store::catalog::{Catalog, CatalogErrorKind};
@@ -71,12 +83,15 @@ impl Stores {
     ///
     /// # Errors
     /// [`StartError`] when one of them needs an operator.
-    pub async fn open(settings: &Settings) -> Result<Self, StartError> {
+    pub async fn open(settings: &Settings, spool: &SpoolFolder) -> Result<Self, StartError> {
         let data = &settings.data_dir;
-        std::fs::create_dir_all(data)
-            .map_err(|error| StartError::new(&format!("the data folder {} cannot be made", data.display()), &error))?;
-        let blobs: Arc<dyn BlobStore> =
-            Arc::new(FileBlobs::open(data).map_err(|error| StartError::new("the file store cannot be opened", &error))?);
+        let blobs: Arc<dyn BlobStore> = match &settings.s3 {
+            Some(s3) => Arc::new(open_s3(settings, s3, spool).await?),
+            None => {
+                let files = FileBlobs::open(data);
+                Arc::new(files.map_err(|error| StartError::new("the file store cannot be opened", &error))?)
+            }
+        };
         let catalog: Arc<dyn Catalog> = match &settings.postgres {
             Some(postgres) => Arc::new(open_postgres(postgres).await?),
             None => Arc::new(
@@ -94,6 +109,35 @@ impl Stores {
         };
         Ok(Self { blobs, catalog, coordinator })
     }
+}
+
+/// A bucket that cannot be reached yet may be any moment; one that is missing or refuses us will not.
+async fn open_s3(settings: &Settings, s3: &S3Settings, spool: &SpoolFolder) -> Result<HotTier<S3Blobs>, StartError> {
+    let settings_of_store = s3::S3Settings {
+        endpoint: s3.endpoint.as_ref().map(ToString::to_string),
+        secure: true,
+        region: s3.region.clone(),
+        bucket: s3.bucket.clone(),
+        keys: s3.keys.as_ref().map(|keys| s3::S3Keys {
+            access_key: keys.access.expose().to_owned(),
+            secret_key: keys.secret.expose().to_owned(),
+        }),
+    };
+    let store = S3Blobs::new(&settings_of_store)
+        .await
+        .map_err(|error| StartError::new("S3 (MINIO_*) cannot be used", &error))?;
+    match store.ping().await {
+        Ok(()) => {}
+        Err(error) if matches!(error.kind, BlobErrorKind::Missing | BlobErrorKind::Denied) => {
+            return Err(StartError::new("S3 (MINIO_*) cannot be used", &error));
+        }
+        Err(error) => {
+            tracing::warn!(%error, "S3 does not answer; serving without it until it does")
+        }
+    }
+    let folder = settings.data_dir.join("hot");
+    HotTier::open(store, &folder, settings.hot_tier_bytes, spool.clone())
+        .map_err(|error| StartError::new("the hot tier cannot be opened", &error))
 }
 
 /// A database that does not answer yet may do so any moment, and every call tries again; one that refuses us will not.
@@ -126,6 +170,7 @@ pub struct App {
     shelf: Arc<Shelf>,
     catalog: Arc<dyn Catalog>,
     background: JoinSet<()>,
+    stage: Arc<Stage>,
     grace: Duration,
     _data_lock: File,
 }
@@ -138,10 +183,13 @@ impl App {
     pub async fn start(settings: &Settings, repositories: Arc<LiveRepositories>) -> Result<Self, StartError> {
         // Whoever installed one before us has chosen; there is only one choice here.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let stores = Stores::open(settings).await?;
-        let data_lock = lock(&settings.data_dir)?;
-        let spool = SpoolFolder::open(&settings.data_dir.join("spool"))
+        let data = &settings.data_dir;
+        std::fs::create_dir_all(data)
+            .map_err(|error| StartError::new(&format!("the data folder {} cannot be made", data.display()), &error))?;
+        let data_lock = lock(data)?;
+        let spool = SpoolFolder::open(&data.join("spool"))
             .map_err(|error| StartError::new("the spool folder cannot be opened", &error))?;
+        let stores = Stores::open(settings, &spool).await?;
         let upstream = Upstream::new(Duration::from_secs(10))
             .map_err(|error| StartError::new("upstreams cannot be asked", &error))?;
         let mut registry = Registry::with_prefix("artifactapi");
@@ -162,16 +210,55 @@ impl App {
             counts: Arc::clone(&counts),
         }));
         let roots = Roots::new(Arc::clone(&shelf), Limits::default());
-        let reader = Arc::new(Reader::new(Arc::clone(&shelf), fills, roots, Arc::clone(&blobs), counts));
+        let reader = Arc::new(Reader::new(Arc::clone(&shelf), Arc::clone(&fills), roots, Arc::clone(&blobs), counts));
         let fast = Arc::new(Fast::default());
 
         let artifacts = Artifacts {
             repositories: Arc::clone(&repositories),
-            reader,
+            reader: Arc::clone(&reader),
             blobs: Arc::clone(&blobs),
             fast: Arc::clone(&fast),
         };
-        let router = http::finish(http::artifact_routes(artifacts));
+        let stage = Arc::new(Stage::default());
+        let holdings = Arc::new(Holdings::new(Arc::clone(&catalog)));
+        let times = Times::registered(&mut registry);
+        let batches = Batches::new(BatchParts {
+            reader,
+            fills: Arc::clone(&fills),
+            catalog: Arc::clone(&catalog),
+            blobs: Arc::clone(&blobs),
+            limits: Limits::default(),
+        });
+        let management = Management {
+            root: Root {
+                repositories: Arc::clone(&repositories),
+                holdings: Arc::clone(&holdings),
+                trusted_proxies: settings.trusted_proxies.clone().into(),
+            },
+            health: Health::new(
+                Arc::clone(&stage),
+                Parts {
+                    catalog: Arc::clone(&catalog),
+                    blobs: Arc::clone(&blobs),
+                    coordinator: Arc::clone(&coordinator),
+                    repositories: Arc::clone(&repositories),
+                    data_dir: settings.data_dir.clone(),
+                },
+            ),
+            configuration: Configuration {
+                settings: Arc::new(settings.clone()),
+                repositories: Arc::clone(&repositories),
+            },
+            listing: Listing { repositories: Arc::clone(&repositories), catalog: Arc::clone(&catalog) },
+            cache_artifact: CacheArtifact { repositories: Arc::clone(&repositories), batches: Arc::new(batches) },
+            metrics: Metrics::new(
+                registry,
+                Gauges { fills, shelf: Arc::clone(&shelf), holdings },
+                Arc::clone(&repositories),
+            ),
+        };
+        let routes = http::artifact_routes(artifacts).merge(manage::routes(management));
+        let router = http::finish(times.around(routes));
 
         let mut background = JoinSet::new();
         background.spawn(tend::hear(coordinator, Arc::clone(&shelf)));
@@ -182,7 +269,17 @@ impl App {
         let listener = serve::listen(settings.listen).map_err(|error| {
             StartError::new(&format!("cannot listen on {} (ARTIFACTAPI_LISTEN)", settings.listen), &error)
         })?;
-        Ok(Self { listener, router, fast, shelf, catalog, background, grace: settings.shutdown_grace, _data_lock: data_lock })
+        Ok(Self {
+            listener,
+            router,
+            fast,
+            shelf,
+            catalog,
+            background,
+            stage,
+            grace: settings.shutdown_grace,
+            _data_lock: data_lock,
+        })
     }
 
     /// Where it listens.
@@ -195,6 +292,12 @@ impl App {
 
     /// Serves until `stop` resolves, then drains.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
+        self.stage.serving();
+        let stage = Arc::clone(&self.stage);
+        let stop = async move {
+            stop.await;
+            stage.draining();
+        };
         serve::serve(self.listener, self.router, self.fast, self.grace, stop).await;
         self.background.abort_all();
         tend::report_uses_now(&*self.catalog, &self.shelf).await;

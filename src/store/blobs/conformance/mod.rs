@@ -1,4 +1,5 @@
-//! The contract of [`BlobStore`] as one suite. Every implementation passes it; what is particular to one is tested there.
+//! The contract of [`BlobStore`] as one suite. Every implementation passes it; what is particular to one is tested
+//! there.
 
 mod support;
 

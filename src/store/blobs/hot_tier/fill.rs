@@ -1,9 +1,9 @@
 //! Fetches a blob from the store behind the tier, once for however many want it.
 //!
 //! A fill is a task of its own: whoever asked first may leave without harm to the others. It has three ends. The blob
-//! *grows* here, in a spool that everybody follows, and is kept when its digest is right. Or it is *elsewhere*: too large,
-//! already local, without a digest, or there is no room; then each reader asks the store itself, except that one of them
-//! gets the answer that is open already. Or the store has *nothing*, or no answer.
+//! *grows* here, in a spool that everybody follows, and is kept when its digest is right. Or it is *elsewhere*: too
+//! large, already local, without a digest, or there is no room; then each reader asks the store itself, except that one
+//! of them gets the answer that is open already. Or the store has *nothing*, or no answer.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -131,7 +131,9 @@ impl Run {
             Ok((bytes, room, writer)) => match pump(bytes, writer).await {
                 Ok(spooled) => self.keep(spooled, room).await,
                 // The readers have been told by the spool.
-                Err(error) => tracing::warn!(key = %self.key, %error, "a blob could not be brought to the hot tier"),
+                Err(error) => {
+                    tracing::warn!(key = %self.key, %error, "a blob could not be brought to the hot tier")
+                }
             },
         }
     }
@@ -149,7 +151,9 @@ impl Run {
         if *range != (0..size) {
             return Err(Box::new(read));
         }
-        let Some(room) = self.fills.shelf.reserve(size) else { return Err(Box::new(read)) };
+        let Some(room) = self.fills.shelf.reserve(size) else {
+            return Err(Box::new(read));
+        };
         let check = Box::new(DigestCheck::new(sha256));
         let Ok((writer, reader)) = self.fills.spool.create(Some(size), Some(check)).await else {
             return Err(Box::new(read));

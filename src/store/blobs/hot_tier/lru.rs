@@ -78,8 +78,8 @@ impl Lru {
         cost(size) <= self.budget / LARGEST_SHARE
     }
 
-    /// Sets room aside for `size` bytes, evicting what was not used for longest. `None` if that much is never kept, or if
-    /// too much is set aside already.
+    /// Sets room aside for `size` bytes, evicting what was not used for longest. `None` if that much is never kept, or
+    /// if too much is set aside already.
     pub(super) fn reserve(&mut self, size: u64) -> Option<Vec<Evicted>> {
         if !self.would_keep(size) || self.reserved + cost(size) > self.budget {
             return None;
@@ -120,7 +120,9 @@ impl Lru {
     fn evict(&mut self) -> Vec<Evicted> {
         let mut evicted = Vec::new();
         while self.kept + self.reserved > self.budget || self.entries.len() > MAX_ENTRIES {
-            let Some((_, id)) = self.order.first_key_value() else { break };
+            let Some((_, id)) = self.order.first_key_value() else {
+                break;
+            };
             let id = *id;
             evicted.extend(self.remove(id).map(|entry| (id, entry)));
         }

@@ -1,18 +1,20 @@
 //! A bounded part of a distant store on the local disk.
 //!
-//! What was read or written lately is read from a local file; everything else is fetched once, however many want it, and
-//! each of them follows the bytes as they come. The store behind stays the truth: a blob is written when *it* says so, and
-//! this tier only ever holds copies whose digest was checked. They outlive a restart, and they are served while the store
-//! is away.
+//! What was read or written lately is read from a local file; everything else is fetched once, however many want it,
+//! and each of them follows the bytes as they come. The store behind stays the truth: a blob is written when *it* says
+//! so, and this tier only ever holds copies whose digest was checked. They outlive a restart, and they are served while
+//! the store is away.
 //!
-//! It never holds more than its budget, what is on its way included, and never keeps a blob that takes too large a part of
-//! it. A full or failing disk makes it useless and not harmful: reads then come straight from the store.
+//! It never holds more than its budget, what is on its way included, and never keeps a blob that takes too large a part
+//! of it. A full or failing disk makes it useless and not harmful: reads then come straight from the store.
 //!
-//! A copy can be older than the store: another replica may have deleted the blob, or deleted and written the key anew. So
-//! every answer carries its digest, for the reader to compare with what it looks for, and a write replaces a copy that
-//! differs.
+//! A copy can be older than the store: another replica may have deleted the blob, or deleted and written the key anew.
+//! So every answer carries its digest, for the reader to compare with what it looks for, and a write replaces a copy
+//! that differs.
 
 mod digest;
+#[cfg(test)]
+mod distant;
 mod fill;
 mod lru;
 mod shelf;
@@ -60,8 +62,8 @@ pub struct HotTierUsage {
 }
 
 impl<B: BlobStore + 'static> HotTier<B> {
-    /// Opens the tier in `folder`, which it owns, and takes stock of what an earlier process left there. Blocks; meant for
-    /// the start. Best with `spool` on the same file system: then nothing is ever copied.
+    /// Opens the tier in `folder`, which it owns, and takes stock of what an earlier process left there. Blocks; meant
+    /// for the start. Best with `spool` on the same file system: then nothing is ever copied.
     ///
     /// # Errors
     /// When the folder cannot be made or read.
@@ -92,8 +94,8 @@ impl<B: BlobStore + 'static> HotTier<B> {
         }))
     }
 
-    /// A part of a blob that is not on disk: from a running fill if it will be there soon, else from the store. The whole
-    /// is fetched for those who come next.
+    /// A part of a blob that is not on disk: from a running fill if it will be there soon, else from the store. The
+    /// whole is fetched for those who come next.
     async fn part(&self, key: &BlobKey, range: Range<u64>) -> Result<Option<BlobRead>, BlobError> {
         if let Some(fill) = self.fills.running(key) {
             match fill.outcome().await {

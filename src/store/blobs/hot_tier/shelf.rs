@@ -5,10 +5,10 @@
 //! <folder>/incoming/                                           copies on their way; emptied at start
 //! ```
 //!
-//! A file gets its name only when its bytes are whole and durable, and is never written again. So what is found at start
-//! is good if it has the size that its name says. When an entry is evicted its file is removed; whoever is reading it has
-//! it open and reads on. The order of use survives a restart roughly: an entry that is read gets a new access time now and
-//! then.
+//! A file gets its name only when its bytes are whole and durable, and is never written again. So what is found at
+//! start is good if it has the size that its name says. When an entry is evicted its file is removed; whoever is
+//! reading it has it open and reads on. The order of use survives a restart roughly: an entry that is read gets a new
+//! access time now and then.
 
 use std::fs::{self, File, FileTimes};
 use std::io;

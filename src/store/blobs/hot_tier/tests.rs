@@ -1,16 +1,11 @@
 //! The tier in front of a store that counts, waits, breaks and lies as told, and in front of a real S3.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use artifactapi_formats::Sha256;
-use bytes::Bytes;
-use futures_util::stream::{self, StreamExt as _};
-use parking_lot::Mutex;
-use tempfile::TempDir;
-use tokio::sync::Semaphore;
 
+use super::distant::Bench;
 use super::*;
 use crate::store::blobs::conformance::{self, Traits, about, bytes, collect, follow, spooled, target};
 use crate::store::blobs::files::FileBlobs;
@@ -18,165 +13,10 @@ use crate::store::blobs::s3::{tests::store as s3_store, weed::Weed};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
-const PIECE: usize = 64 * KIB;
-
-/// A store that answers with streams, as a distant one does.
-struct Distant {
-    files: FileBlobs,
-    /// How many wholes and how many parts were asked for.
-    wholes: AtomicUsize,
-    parts: AtomicUsize,
-    /// Each piece of a stream takes a permit.
-    pieces: Arc<Semaphore>,
-    away: AtomicBool,
-    /// What is sent instead of the last byte.
-    last_byte: Mutex<Option<u8>>,
-    /// What the size is said to be.
-    size: Mutex<Option<u64>>,
-}
-
-#[async_trait]
-impl BlobStore for Arc<Distant> {
-    async fn read(&self, key: &BlobKey, range: Option<Range<u64>>) -> Result<Option<BlobRead>, BlobError> {
-        self.is_there()?;
-        let count = if range.is_some() { &self.parts } else { &self.wholes };
-        count.fetch_add(1, Ordering::Relaxed);
-        let Some(about) = self.files.about(key).await? else { return Ok(None) };
-        let (_, mut content) = collect(self.files.read(key, None).await?.expect("present")).await;
-        if let (Some(lie), Some(last)) = (*self.last_byte.lock(), content.last_mut()) {
-            *last = lie;
-        }
-        let size = self.size.lock().unwrap_or(about.size);
-        let range = range.unwrap_or(0..size);
-        let within = |at: u64| content.len().min(usize::try_from(at).expect("offset"));
-        let content = Bytes::copy_from_slice(&content[within(range.start)..within(range.end)]);
-        let pieces: Vec<_> =
-            (0..content.len()).step_by(PIECE).map(|at| content.slice(at..content.len().min(at + PIECE))).collect();
-        let permits = Arc::clone(&self.pieces);
-        let bytes = stream::iter(pieces).then(move |piece| {
-            let permits = Arc::clone(&permits);
-            async move {
-                match permits.acquire().await {
-                    Ok(permit) => {
-                        permit.forget();
-                        Ok(piece)
-                    }
-                    Err(closed) => Err(BlobError::new(BlobErrorKind::Unavailable, "sending", closed)),
-                }
-            }
-        });
-        let body = BlobBody::Stream { range, bytes: bytes.boxed() };
-        Ok(Some(BlobRead { size, sha256: Some(about.sha256), body }))
-    }
-
-    async fn about(&self, key: &BlobKey) -> Result<Option<BlobAbout>, BlobError> {
-        self.is_there()?;
-        self.files.about(key).await
-    }
-
-    async fn write(&self, key: &BlobKey, spooled: &Spooled, about: &BlobAbout) -> Result<Written, BlobError> {
-        self.is_there()?;
-        self.files.write(key, spooled, about).await
-    }
-
-    async fn delete(&self, keys: &[BlobKey]) -> Result<(), BlobError> {
-        self.is_there()?;
-        self.files.delete(keys).await
-    }
-
-    fn list<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<BlobListing, BlobError>> {
-        self.files.list(prefix)
-    }
-
-    async fn ping(&self) -> Result<(), BlobError> {
-        self.is_there()
-    }
-}
-
-impl Distant {
-    fn is_there(&self) -> Result<(), BlobError> {
-        match self.away.load(Ordering::Relaxed) {
-            true => Err(BlobError::new(BlobErrorKind::Unavailable, "asking", "it is away")),
-            false => Ok(()),
-        }
-    }
-
-    fn asked(&self) -> (usize, usize) {
-        (self.wholes.load(Ordering::Relaxed), self.parts.load(Ordering::Relaxed))
-    }
-}
-
-struct Bench {
-    distant: Arc<Distant>,
-    tier: HotTier<Arc<Distant>>,
-    spool: SpoolFolder,
-    folder: TempDir,
-}
-
-impl Bench {
-    fn new(budget: usize) -> Self {
-        let folder = tempfile::tempdir().expect("folder");
-        let distant = Arc::new(Distant {
-            files: FileBlobs::open(folder.path()).expect("store"),
-            wholes: AtomicUsize::new(0),
-            parts: AtomicUsize::new(0),
-            pieces: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
-            away: AtomicBool::new(false),
-            last_byte: Mutex::new(None),
-            size: Mutex::new(None),
-        });
-        let spool = SpoolFolder::open(&folder.path().join("spool")).expect("spool");
-        let tier = HotTier::open(Arc::clone(&distant), &folder.path().join("hot"), budget as u64, spool.clone());
-        Self { distant, tier: tier.expect("tier"), spool, folder }
-    }
-
-    /// The same folder after a restart.
-    fn reopen(&mut self, budget: usize) {
-        let hot = self.folder.path().join("hot");
-        let tier = HotTier::open(Arc::clone(&self.distant), &hot, budget as u64, self.spool.clone());
-        self.tier = tier.expect("tier");
-    }
-
-    /// Puts a blob into the store behind the tier only.
-    async fn cold(&self, path: &str, content: &[u8]) -> BlobKey {
-        let target = target("r", path);
-        let key = target.first_blob_key();
-        let spooled = spooled(&self.spool, content).await;
-        self.distant.files.write(&key, &spooled, &about(&target, content)).await.expect("write");
-        key
-    }
-
-    /// Reads a blob and waits until it is kept.
-    async fn warm(&self, key: &BlobKey) {
-        bytes(&self.tier, key).await;
-        self.settled(|bench| bench.tier.fills.running(key).is_none()).await;
-    }
-
-    async fn settled(&self, until: impl Fn(&Self) -> bool) {
-        for _ in 0..1_000 {
-            if until(self) {
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-        panic!("it does not settle");
-    }
-
-    fn files(&self) -> Vec<PathBuf> {
-        let list = |folder: PathBuf| {
-            let entries = std::fs::read_dir(folder).expect("folder");
-            entries.map(|entry| entry.expect("entry").path()).collect::<Vec<_>>()
-        };
-        list(self.folder.path().join("hot/entries")).into_iter().flat_map(list).collect()
-    }
-
-    fn bytes_on_disk(&self) -> u64 {
-        self.files().iter().map(|path| std::fs::metadata(path).expect("metadata").len()).sum()
-    }
-}
 
 fn content(seed: u8, size: usize) -> Vec<u8> {
-    (0..size).map(|at| seed.wrapping_add((at / 251) as u8)).collect()
+    let blocks = (0..=u8::MAX).cycle().flat_map(|block| [seed.wrapping_add(block); 251]);
+    blocks.take(size).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -223,7 +63,7 @@ async fn readers_follow_a_fill_and_may_leave_it() {
     let bench = Bench::new(64 * MIB);
     let key = bench.cold("f", &content(1, 2 * MIB)).await;
     let distant = Arc::clone(&bench.distant);
-    distant.pieces.forget_permits(Semaphore::MAX_PERMITS);
+    distant.hold();
     let read = bench.tier.read(&key, None).await.expect("read").expect("present");
     let BlobBody::Growing(mut reader) = read.body else { panic!("{:?}", read.body) };
     distant.pieces.add_permits(10);
@@ -310,7 +150,7 @@ async fn parts() {
     let bench = Bench::new(256 * MIB);
     let expected = content(1, 20 * MIB);
     let key = bench.cold("f", &expected).await;
-    bench.distant.pieces.forget_permits(Semaphore::MAX_PERMITS);
+    bench.distant.hold();
     // Of a cold blob: straight from the store, which begins a fill of the whole.
     let far = 15 * MIB..15 * MIB + 10;
     let part = |range: &Range<usize>| bench.tier.read(&key, Some(range.start as u64..range.end as u64));
@@ -381,7 +221,7 @@ async fn a_blob_that_is_not_what_it_says_never_ends_well_and_is_not_kept() {
 async fn a_store_that_breaks_off_is_noticed() {
     let bench = Bench::new(64 * MIB);
     let key = bench.cold("f", &content(1, MIB)).await;
-    bench.distant.pieces.forget_permits(Semaphore::MAX_PERMITS);
+    bench.distant.hold();
     let read = bench.tier.read(&key, None).await.expect("read").expect("present");
     let BlobBody::Growing(reader) = read.body else { panic!("{:?}", read.body) };
     bench.distant.pieces.close();
@@ -397,7 +237,7 @@ async fn deleted_means_gone_also_while_it_is_on_its_way() {
     bench.tier.delete(std::slice::from_ref(&key)).await.expect("delete");
     assert!(bench.tier.read(&key, None).await.expect("read").is_none());
     let key = bench.cold("f", &content(2, MIB)).await;
-    bench.distant.pieces.forget_permits(Semaphore::MAX_PERMITS);
+    bench.distant.hold();
     let read = bench.tier.read(&key, None).await.expect("read").expect("present");
     bench.tier.delete(std::slice::from_ref(&key)).await.expect("delete");
     bench.distant.pieces.add_permits(1_000);

@@ -1,7 +1,7 @@
 //! Reads an object, or a part of one.
 //!
-//! Size and digest are taken from the answer that carries the bytes, never from an earlier question: between two requests
-//! the object may have become another one.
+//! Size and digest are taken from the answer that carries the bytes, never from an earlier question: between two
+//! requests the object may have become another one.
 
 use std::ops::Range;
 
@@ -32,7 +32,9 @@ pub(super) async fn read(
         let body = || BlobBody::Stream { range: nothing, bytes: stream::empty().boxed() };
         return Ok(found.map(|found| BlobRead { size: found.size, sha256: found.sha256, body: body() }));
     }
-    let Some(answer) = get(bucket, &name, range.as_ref(), during).await? else { return Ok(None) };
+    let Some(answer) = get(bucket, &name, range.as_ref(), during).await? else {
+        return Ok(None);
+    };
     let sha256 = metadata::sha256(answer.metadata());
     let length = answer.content_length().and_then(|length| u64::try_from(length).ok());
     // A server that does not know ranges sends the whole, without a Content-Range.
@@ -51,7 +53,9 @@ pub(super) async fn read(
 
 /// Reads a record that lies aside.
 pub(super) async fn small(bucket: &Bucket, name: &str, during: &str) -> Result<Option<Vec<u8>>, BlobError> {
-    let Some(answer) = get(bucket, name, None, during).await? else { return Ok(None) };
+    let Some(answer) = get(bucket, name, None, during).await? else {
+        return Ok(None);
+    };
     let (mut body, mut whole) = (answer.body, Vec::new());
     while let Some(piece) = next(&mut body, during).await {
         whole.extend_from_slice(&piece?);

@@ -1,7 +1,7 @@
 //! What a server's refusal means to us.
 //!
-//! Servers differ in codes and agree in status, and the answer to a HEAD has no code at all. So codes are looked at where
-//! they say more, and the status decides the rest.
+//! Servers differ in codes and agree in status, and the answer to a HEAD has no code at all. So codes are looked at
+//! where they say more, and the status decides the rest.
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};

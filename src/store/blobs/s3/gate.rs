@@ -1,8 +1,8 @@
 //! Keeps requests from a server that does not answer.
 //!
-//! Finding out that a server is gone takes seconds: a connection must time out, more than once. Only one request pays for
-//! that. After it, all others are refused at once for [`CLOSED`], so that what can be served without the store is served
-//! without delay; then one request tries again. Any answer, a refusal too, opens the gate.
+//! Finding out that a server is gone takes seconds: a connection must time out, more than once. Only one request pays
+//! for that. After it, all others are refused at once for [`CLOSED`], so that what can be served without the store is
+//! served without delay; then one request tries again. Any answer, a refusal too, opens the gate.
 
 use std::future::Future;
 use std::time::{Duration, Instant};

@@ -70,14 +70,18 @@ impl Listing<'_> {
 
     /// The row for an object; `None` if it is none of ours or its key does not start as asked.
     async fn row(&self, object: &Object) -> Result<Option<BlobListing>, BlobError> {
-        let Some(name) = object.key().filter(|name| !name.starts_with(metadata::ASIDE)) else { return Ok(None) };
+        let Some(name) = object.key().filter(|name| !name.starts_with(metadata::ASIDE)) else {
+            return Ok(None);
+        };
         let key = if names::is_escaped(name) {
             let during = format!("looking up the key of {name} in {}", self.bucket.place);
             lookup::record(&self.bucket, name, &during).await?.map(|(key, _)| key)
         } else {
             names::key_of(name)
         };
-        let Some(key) = key.filter(|key| key.as_str().starts_with(self.prefix)) else { return Ok(None) };
+        let Some(key) = key.filter(|key| key.as_str().starts_with(self.prefix)) else {
+            return Ok(None);
+        };
         let size = object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
         let modified = object.last_modified().and_then(|time| SystemTime::try_from(*time).ok());
         Ok(Some(BlobListing { key, size, modified: modified.unwrap_or(SystemTime::UNIX_EPOCH) }))

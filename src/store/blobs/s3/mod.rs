@@ -1,11 +1,11 @@
 //! Blobs in a bucket of an S3-compatible store.
 //!
-//! An object's name is the blob's key (see the module `names` for the exceptions), its metadata the blob's record. What is
-//! assumed of the server is what all of them have in common: an object appears whole or not at all, and the metadata of an
-//! answer belongs to the bytes of that answer. What is *not* assumed:
+//! An object's name is the blob's key (see the module `names` for the exceptions), its metadata the blob's record. What
+//! is assumed of the server is what all of them have in common: an object appears whole or not at all, and the metadata
+//! of an answer belongs to the bytes of that answer. What is *not* assumed:
 //! - **that If-None-Match is honoured.** It is sent where the server takes it, and saves an upload when somebody was
-//!   faster. A server that ignores it lets the later of two racing writers win; the digest in the metadata of each answer
-//!   then tells every reader which bytes it was given.
+//!   faster. A server that ignores it lets the later of two racing writers win; the digest in the metadata of each
+//!   answer then tells every reader which bytes it was given.
 //! - **that the server compares the body with a signature.** Each request with a body carries the SHA-256 of that body.
 //!
 //! No request is bounded in its whole length, only in connecting, in waiting and in standing still. Nothing is cached
@@ -111,7 +111,7 @@ impl BlobStore for S3Blobs {
     async fn write(&self, key: &BlobKey, spooled: &Spooled, about: &BlobAbout) -> Result<Written, BlobError> {
         let (during, name) = (self.bucket.during("writing", key), names::name_of(key));
         let upload = Upload { bucket: &self.bucket, key, name: &name, spooled, about, during: &during };
-        self.bucket.gate.guard(&during, upload.run()).await
+        self.bucket.gate.guard(&during, Box::pin(upload.run())).await
     }
 
     async fn delete(&self, keys: &[BlobKey]) -> Result<(), BlobError> {

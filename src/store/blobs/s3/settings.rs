@@ -1,7 +1,7 @@
 //! Which bucket, where, and who we are.
 //!
-//! With keys in the settings they are used and nothing else is asked. Without, the usual AWS chain decides: environment,
-//! profile, web identity, container, instance. The secret never shows: not in `Debug`, not in an error.
+//! With keys in the settings they are used and nothing else is asked. Without, the usual AWS chain decides:
+//! environment, profile, web identity, container, instance. The secret never shows: not in `Debug`, not in an error.
 
 use std::fmt;
 use std::time::Duration;
@@ -90,7 +90,9 @@ impl S3Settings {
         if self.bucket.is_empty() || self.bucket.contains('/') {
             return Err(InvalidSettings::Bucket(self.bucket.clone()));
         }
-        let Some(endpoint) = &self.endpoint else { return Ok(None) };
+        let Some(endpoint) = &self.endpoint else {
+            return Ok(None);
+        };
         let invalid = |why: String| InvalidSettings::Endpoint { endpoint: endpoint.clone(), why };
         let text = match endpoint.split_once("://") {
             Some(_) => endpoint.clone(),

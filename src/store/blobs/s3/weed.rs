@@ -1,7 +1,7 @@
 //! A real S3 server for the tests: SeaweedFS, as tests/testbed/provide installs it.
 //!
-//! One per test, on ports and in a folder of its own, killed with the test. It does not survive the test's thread either:
-//! the kernel kills it when that ends, however it ends.
+//! One per test, on ports and in a folder of its own, killed with the test. It does not survive the test's thread
+//! either: the kernel kills it when that ends, however it ends.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
