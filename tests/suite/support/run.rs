@@ -1,7 +1,7 @@
 //! What belongs to one test alone: a folder and ports.
 
 use std::collections::hash_map::RandomState;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::hash::BuildHasher as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
@@ -18,7 +18,7 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("aa.").tempdir_in("/tmp").expect("a folder below /tmp");
-        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).expect("its permissions");
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("its permissions");
         Self { folder: Arc::new(folder) }
     }
 

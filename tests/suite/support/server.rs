@@ -8,7 +8,7 @@ use std::process::{Command, ExitStatus};
 use super::http::{self, Reply, Request};
 use super::process::{self, Finished, Lines, Process, Signal};
 use super::run::{Port, Run, write};
-use super::within;
+use super::{until, within};
 
 /// How a server is to be run.
 #[derive(Debug, Clone)]
@@ -109,6 +109,16 @@ impl Server {
         self.ask(&Request::get(format!("/api/{below}"))).await
     }
 
+    /// Waits until `/api/{below}` is kept: a client has its last byte a moment earlier.
+    pub(crate) async fn holds(&self, below: &str) {
+        let head = Request::head(format!("/api/{below}"));
+        let from_cache = || async {
+            let reply = self.ask(&head).await;
+            (reply.header("x-artifact-source") == Some("cache")).then_some(())
+        };
+        until(format!("{below} to be kept"), from_cache).await;
+    }
+
     pub(crate) async fn ask(&self, request: &Request) -> Reply {
         http::ask(self.address, request).await
     }
@@ -176,8 +186,7 @@ async fn launch(plan: &Plan) -> (Process, SocketAddr) {
 /// The address in the line that says where the server listens, in either format of the log.
 pub(crate) fn listening(line: &str) -> Option<SocketAddr> {
     if let Ok(line) = serde_json::from_str::<serde_json::Value>(line) {
-        let fields = &line["fields"];
-        return (fields["message"] == "listening").then(|| fields["addr"].as_str()?.parse().ok())?;
+        return (line["message"] == "listening").then(|| line["addr"].as_str()?.parse().ok())?;
     }
     let (_, rest) = line.split_once("listening")?;
     let (_, address) = rest.split_once("addr=")?;

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-static TOOLS: LazyLock<HashMap<String, String>> = LazyLock::new(read_tools);
+static TOOLS: LazyLock<Result<HashMap<String, String>, String>> = LazyLock::new(read_tools);
 
 /// The path of a tool, by its key in the testbed's `env` file.
 pub(crate) fn tool(key: &str) -> &'static str {
-    TOOLS.get(key).unwrap_or_else(|| panic!("the testbed has no {key}: run tests/testbed/provide again"))
+    let tools = TOOLS.as_ref().unwrap_or_else(|missing| panic!("{missing}"));
+    tools.get(key).unwrap_or_else(|| panic!("the testbed has no {key}: run tests/testbed/provide again"))
 }
 
 /// The built fixtures: `gen1/`, `gen2/`, `keys/`.
@@ -34,14 +35,13 @@ pub(crate) fn keys() -> PathBuf {
     fixtures().join("keys")
 }
 
-fn read_tools() -> HashMap<String, String> {
+fn read_tools() -> Result<HashMap<String, String>, String> {
     let folder = match std::env::var_os("ARTIFACTAPI_TESTBED") {
         Some(folder) => PathBuf::from(folder),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("target/testbed"),
     };
     let file = folder.join("env");
-    let text = std::fs::read_to_string(&file).unwrap_or_else(|error| {
-        panic!("{}: {error}. Run tests/testbed/provide, then fixtures/build.", file.display())
-    });
-    text.lines().filter_map(|line| line.split_once('=')).map(|(key, value)| (key.into(), value.into())).collect()
+    let text = std::fs::read_to_string(&file)
+        .map_err(|error| format!("{}: {error}. Run tests/testbed/provide, then fixtures/build.", file.display()))?;
+    Ok(text.lines().filter_map(|line| line.split_once('=')).map(|(key, value)| (key.into(), value.into())).collect())
 }

@@ -39,7 +39,8 @@ impl Weed {
         let weed = Self { s3, ports, folder, process };
         weed.is_healthy().await;
         weed.s3(&["-X", "PUT"], "").await.succeeded();
-        weed.s3(&["-X", "PUT", "--data-binary", "here"], WITNESS).await.succeeded();
+        let witness = run.file("weed/witness", "here");
+        weed.s3(&["-T", &witness.display().to_string()], WITNESS).await.succeeded();
         weed
     }
 

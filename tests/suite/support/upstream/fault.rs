@@ -121,7 +121,8 @@ impl Fault {
             }
             Self::NotModified => *plan = Plan::plain(304, "application/octet-stream", Bytes::new()),
             Self::Deaf => {
-                let deaf = Seen { headers: Vec::new(), ..seen.clone() };
+                let mut deaf = seen.clone();
+                deaf.headers.clear();
                 *plan = Plan::honest(file, &deaf);
             }
             Self::Compressed => {
