@@ -65,13 +65,16 @@ fn imports_go_one_way() {
     let mut wrong = Vec::new();
     for file in source_files(&source()) {
         let part = part_of(&file);
-        let Some((_, allowed)) = MAY_IMPORT.iter().find(|(name, _)| *name == part) else { continue };
+        let Some((_, allowed)) = MAY_IMPORT.iter().find(|(name, _)| *name == part) else {
+            continue;
+        };
         if is_test_support(&file) {
             continue;
         }
         for line in code(&file) {
             for (at, _) in line.match_indices("crate::") {
-                let path: String = line[at + 7..].chars().take_while(|c| c.is_alphanumeric() || "_:".contains(*c)).collect();
+                let path: String =
+                    line[at + 7..].chars().take_while(|c| c.is_alphanumeric() || "_:".contains(*c)).collect();
                 let fine = path.is_empty()
                     || allowed.iter().any(|prefix| path == *prefix || path.starts_with(&format!("{prefix}::")));
                 if !fine {

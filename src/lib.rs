@@ -1,8 +1,8 @@
 //! artifactapi: a package-manager-aware repository server. ARCHITECTURE.md is the map.
 
+pub mod app;
 #[cfg(test)]
 mod architecture;
-pub mod app;
 pub mod cli;
 pub mod config;
 pub mod engine;

@@ -189,12 +189,14 @@ pub(crate) fn is_not_a_page(what: &'static str, head: &[u8]) -> Result<(), Inval
 }
 
 /// What follows the `<` of the first element or DOCTYPE, past declarations and comments.
-fn first_element(head: &[u8]) -> Option<&[u8]> {
+pub(crate) fn first_element(head: &[u8]) -> Option<&[u8]> {
     const SKIPPED: [(&[u8], &[u8]); 2] = [(b"?", b"?>"), (b"!--", b"-->")];
     let mut rest = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
     loop {
         let tag = rest.trim_ascii_start().strip_prefix(b"<")?;
-        let Some((_, end)) = SKIPPED.iter().find(|(start, _)| tag.starts_with(start)) else { return Some(tag) };
+        let Some((_, end)) = SKIPPED.iter().find(|(start, _)| tag.starts_with(start)) else {
+            return Some(tag);
+        };
         let at = tag.windows(end.len()).position(|window| window == *end)?;
         rest = tag.get(at + end.len()..)?;
     }

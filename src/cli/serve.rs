@@ -53,12 +53,14 @@ async fn serve(settings: &Settings, source: Source) -> ExitCode {
         }
     };
     let stop = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(mut terminate), Ok(mut interrupt)) => async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            async move {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
             }
-        },
+        }
         (Err(error), _) | (_, Err(error)) => {
             eprintln!("artifactapi: signals cannot be listened for: {error}");
             return ExitCode::FAILURE;

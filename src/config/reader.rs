@@ -124,7 +124,9 @@ impl<'n> Field<'n> {
         let (written, parsed) = match &self.node.value {
             Value::Number(seconds) => (seconds.to_string(), duration::from_seconds(*seconds)),
             Value::Text(text) => (format!("{text:?}"), duration::parse(text)),
-            _ => return self.wants(reader, r#"a length of time: seconds (300) or a text such as "2h""#),
+            _ => {
+                return self.wants(reader, r#"a length of time: seconds (300) or a text such as "2h""#);
+            }
         };
         parsed.map_err(|why| self.refuse(reader, format!("{written} {why}"))).ok()
     }
@@ -148,7 +150,9 @@ impl<'n> Field<'n> {
 
     /// The keys of a mapping.
     pub(super) fn table(&self, reader: &mut Reader<'_, '_>) -> Option<Table<'n>> {
-        let Value::Table(entries) = &self.node.value else { return self.wants(reader, "a mapping (key: value)") };
+        let Value::Table(entries) = &self.node.value else {
+            return self.wants(reader, "a mapping (key: value)");
+        };
         let mut fields: Vec<(&'n str, Field<'n>)> = Vec::with_capacity(entries.len());
         let mut seen: HashMap<&'n str, Place> = HashMap::new();
         for (name, node) in entries {

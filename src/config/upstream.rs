@@ -43,7 +43,9 @@ fn timeout(field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<Duration> {
 fn mirrors(field: &Field<'_>, base: Option<&Url>, reader: &mut Reader<'_, '_>) -> Option<Vec<Url>> {
     let mut mirrors = Vec::new();
     for element in field.list(reader)? {
-        let Some(mirror) = url(&element, reader) else { continue };
+        let Some(mirror) = url(&element, reader) else {
+            continue;
+        };
         if Some(&mirror) == base || mirrors.contains(&mirror) {
             element.refuse(reader, "named before; each upstream is tried once, so name it once");
         }

@@ -193,7 +193,9 @@ impl Folders {
 
     /// Watches the folders of what was read, and no others.
     fn follow(&mut self, read: &Fingerprint) {
-        let Some(watcher) = &mut self.watcher else { return };
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
         let folders = read.folders();
         for gone in self.watched.difference(&folders) {
             // Fails when the folder itself is gone, and its watch with it.

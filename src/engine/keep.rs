@@ -80,8 +80,12 @@ impl Keeper {
                     self.coordinator.announce(Event::Published(draft.target.clone(), revision)).await;
                     return Ok(Kept::Current(draft));
                 }
-                Published::Lost(Some(current)) if current.sha256 == draft.sha256 => return Ok(Kept::Current(*current)),
-                Published::Lost(Some(current)) if replaces.is_none() => return Ok(Kept::Beaten(*current)),
+                Published::Lost(Some(current)) if current.sha256 == draft.sha256 => {
+                    return Ok(Kept::Current(*current));
+                }
+                Published::Lost(Some(current)) if replaces.is_none() => {
+                    return Ok(Kept::Beaten(*current));
+                }
                 Published::Lost(Some(current)) if current.stored_at >= draft.stored_at => {
                     return Ok(Kept::Beaten(*current));
                 }

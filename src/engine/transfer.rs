@@ -78,7 +78,9 @@ impl Transfer<'_> {
                 }
                 Some(Err(trouble)) => return Ok(Some(trouble)),
                 None => {
-                    let Some(declared) = declared.filter(|declared| declared != got) else { return Ok(None) };
+                    let Some(declared) = declared.filter(|declared| declared != got) else {
+                        return Ok(None);
+                    };
                     return Ok(Some(body.error(UpstreamErrorKind::WrongLength { got: *got, declared })));
                 }
             }

@@ -1,28 +1,26 @@
 //! `GET|HEAD /api/{repository}/{path}`: the contract of DESIGN 8 for reading.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use artifactapi_formats::{RepoPath, Role};
-use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::response::Response;
 use bytes::Bytes;
 
 use super::body::{Origin, ServedBody};
 use super::conditional::{Verdict, evaluate, range_applies};
+use super::deliver::{Status, finish, growing, insert, origin, source_headers, through, unsatisfiable, whole_or_parts};
 use super::error::Problem;
 use super::fast::Fast;
-use super::headers::{CACHE_STATUS, Representation, X_ARTIFACT_SOURCE};
+use super::headers::Representation;
 use super::range::{self, Ranges};
 use crate::config::{Admission, LiveRepositories, Repository};
 use crate::engine::counts::RepositoryCounts;
-use crate::engine::held::{Held, HeldBody};
+use crate::engine::held::Held;
 use crate::engine::read::{self, Reader, Reading, Source, Wish};
 use crate::store::blobs::{BlobBody, BlobStore};
 use crate::store::key::Target;
-use crate::upstream;
 
 /// What reading is done with.
 #[derive(Clone)]
@@ -111,16 +109,12 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
 ///
 /// # Errors
 /// 404 for an unknown repository, 400 for a path that is none.
-pub fn resolve(
-    repositories: &LiveRepositories,
-    uri: &Uri,
-) -> Result<(Arc<Repository>, Target), Problem> {
+pub fn resolve(repositories: &LiveRepositories, uri: &Uri) -> Result<(Arc<Repository>, Target), Problem> {
     let below = uri.path().strip_prefix("/api/").unwrap_or_default();
     let (name, raw_path) = below.split_once('/').unwrap_or((below, ""));
     let repository = repositories.get(name).ok_or_else(|| Problem::no_such_repository(name))?;
-    let path = RepoPath::decode(raw_path).map_err(|why| {
-        Problem::bad_request(format!("The path below repository {name:?} cannot be used: {why}."))
-    })?;
+    let path = RepoPath::decode(raw_path)
+        .map_err(|why| Problem::bad_request(format!("The path below repository {name:?} cannot be used: {why}.")))?;
     let query = uri.query().unwrap_or_default();
     let query = if query.is_empty() { None } else { repository.format.query_key(&path, query) };
     let target = Target::with_query(repository.name.clone(), path, query.as_deref().unwrap_or_default());
@@ -146,134 +140,6 @@ fn count(counts: &RepositoryCounts, source: Source, bytes: u64) {
         Source::Stale => counts.stale.inc(),
         Source::Fetched | Source::Unkept => counts.miss.inc(),
     };
-}
-
-/// (X-Artifact-Source, Cache-Status).
-type Status = (String, String);
-
-fn source_headers(source: Source, fresh_for: Option<Duration>) -> Status {
-    let ttl = fresh_for.map(|fresh| format!("; ttl={}", fresh.as_secs())).unwrap_or_default();
-    let (from, status) = match source {
-        Source::Hit => ("cache", format!("artifactapi; hit{ttl}")),
-        Source::Confirmed => ("cache", format!("artifactapi; hit; fwd=stale; fwd-status=304{ttl}")),
-        Source::Stale => ("cache", "artifactapi; hit; ttl=-1; detail=\"stale, upstream not asked in time\"".to_owned()),
-        Source::Fetched => ("remote", "artifactapi; fwd=uri-miss; stored".to_owned()),
-        Source::Unkept => ("remote", "artifactapi; fwd=uri-miss; detail=\"not stored\"".to_owned()),
-    };
-    (from.to_owned(), status)
-}
-
-fn origin(held: &Held) -> Option<Origin> {
-    match &held.body {
-        HeldBody::Memory(bytes) => Some(Origin::Memory(bytes.clone())),
-        HeldBody::File(file) => Some(Origin::File(Arc::clone(file))),
-        HeldBody::Growing(reader) => Some(Origin::Growing(reader.clone())),
-        HeldBody::Distant => None,
-    }
-}
-
-/// A representation of known size whose bytes can be read from anywhere.
-fn whole_or_parts(
-    asked: &HeaderMap,
-    head_only: bool,
-    mut about: Representation,
-    origin: &Origin,
-    status: &Status,
-    held: Option<&Held>,
-) -> Response {
-    if let Some(held) = held {
-        let age = read::age(held.confirmed_at()).as_secs();
-        about.headers.insert(header::AGE, HeaderValue::from(age));
-    }
-    match evaluate(asked, about.etag.as_deref(), about.last_modified) {
-        Verdict::Send => {}
-        Verdict::NotModified => {
-            return finish(StatusCode::NOT_MODIFIED, about.headers, None, status, ServedBody::empty());
-        }
-        Verdict::Failed => {
-            let detail = "The file is not (any more) the one that If-Match or If-Unmodified-Since asks for.";
-            return Problem::new(StatusCode::PRECONDITION_FAILED, "Precondition failed", detail).into_response();
-        }
-    }
-    let size = about.size.unwrap_or_default();
-    let ranges = match asked.get(header::RANGE).and_then(|range| range.to_str().ok()) {
-        Some(range) if !head_only && range_applies(asked, about.etag.as_deref(), about.last_modified) => {
-            range::resolve(range, size)
-        }
-        _ => Ranges::Whole,
-    };
-    match ranges {
-        Ranges::Whole => {
-            let body = if head_only { ServedBody::empty() } else { origin.range(0..size) };
-            finish(StatusCode::OK, about.headers, Some(size), status, body)
-        }
-        Ranges::Unsatisfiable => unsatisfiable(size),
-        Ranges::Parts(parts) => match parts.as_slice() {
-            [one] => {
-                let length = one.end - one.start;
-                let content_range = format!("bytes {}-{}/{size}", one.start, one.end - 1);
-                insert(&mut about.headers, header::CONTENT_RANGE, &content_range);
-                let body = origin.range(one.clone());
-                finish(StatusCode::PARTIAL_CONTENT, about.headers, Some(length), status, body)
-            }
-            _ => multipart(about, origin, parts, size, status),
-        },
-    }
-}
-
-fn unsatisfiable(size: u64) -> Response {
-    let detail = format!("None of the ranges asked for lies within the {size} bytes there are.");
-    let problem = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "Range not satisfiable", detail);
-    match HeaderValue::from_str(&format!("bytes */{size}")) {
-        Ok(range) => problem.with(header::CONTENT_RANGE, range).into_response(),
-        Err(_) => problem.into_response(),
-    }
-}
-
-/// One part for each range, in the asked order; header names and boundary as zchunk's and zypper's readers want them
-/// (FORMATS 3.8).
-fn multipart(
-    mut about: Representation,
-    origin: &Origin,
-    ranges: Vec<std::ops::Range<u64>>,
-    size: u64,
-    status: &Status,
-) -> Response {
-    // Chosen anew each time, so that no content can be made to hold it.
-    let chosen = [getrandom::u64(), getrandom::u64()].map(|half| half.unwrap_or(size));
-    let boundary = format!("{:016x}{:016x}", chosen[0], chosen[1]);
-    let content_type = about.headers.get(header::CONTENT_TYPE).and_then(|t| t.to_str().ok()).unwrap_or_default();
-    let mut length = 0;
-    let mut parts = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        let text = format!(
-            "\r\n--{boundary}\r\nContent-Type: {content_type}\r\nContent-Range: bytes {}-{}/{size}\r\n\r\n",
-            range.start,
-            range.end - 1
-        );
-        length += text.len() as u64 + (range.end - range.start);
-        parts.push((Bytes::from(text), range));
-    }
-    let closing = Bytes::from(format!("\r\n--{boundary}--\r\n"));
-    length += closing.len() as u64;
-    let body = origin.parts(parts, closing);
-    insert(&mut about.headers, header::CONTENT_TYPE, &format!("multipart/byteranges; boundary={boundary}"));
-    finish(StatusCode::PARTIAL_CONTENT, about.headers, Some(length), status, body)
-}
-
-/// A body that is still on its way. With a known size it can be cut into ranges like any other.
-fn growing(
-    asked: &HeaderMap,
-    head_only: bool,
-    about: Representation,
-    body: crate::spool::SpoolReader,
-    status: &Status,
-) -> Response {
-    match about.size {
-        Some(_) => whole_or_parts(asked, head_only, about, &Origin::Growing(body), status, None),
-        None if head_only => finish(StatusCode::OK, about.headers, None, status, ServedBody::empty()),
-        None => finish(StatusCode::OK, about.headers, None, status, Origin::open_ended(body)),
-    }
 }
 
 /// Something that only the store has: opened for this request, and for its one range if it asks for one.
@@ -322,72 +188,11 @@ async fn distant(
             use futures_util::StreamExt as _;
             ServedBody::Stream(bytes.map(|chunk| chunk.map_err(Into::into)).boxed())
         }
-        BlobBody::Stream { .. } => return Err(Problem::not_found("The store answered with other bytes.")),
+        BlobBody::Stream { .. } => {
+            return Err(Problem::not_found("The store answered with other bytes."));
+        }
     };
     Ok(finish(code, about.headers, Some(length), status, body))
-}
-
-fn through(head_only: bool, mut about: Representation, answer: upstream::Answer) -> Response {
-    let status = ("remote".to_owned(), "artifactapi; fwd=uri-miss; detail=\"passed through\"".to_owned());
-    let code = match (answer.status, answer.range) {
-        (StatusCode::PARTIAL_CONTENT, Some((first, last, total))) => {
-            let total = total.map_or_else(|| "*".to_owned(), |total| total.to_string());
-            insert(&mut about.headers, header::CONTENT_RANGE, &format!("bytes {first}-{last}/{total}"));
-            StatusCode::PARTIAL_CONTENT
-        }
-        _ => StatusCode::OK,
-    };
-    let length = answer.length;
-    let body = if head_only { ServedBody::empty() } else { passed_through(answer.body, length) };
-    finish(code, about.headers, length, &status, body)
-}
-
-/// A body that nobody else reads and nothing keeps. One that ends early is cut, not ended.
-fn passed_through(body: upstream::Body, declared: Option<u64>) -> ServedBody {
-    let stream = futures_util::stream::unfold((body, 0u64, false), move |(mut body, got, over)| async move {
-        if over {
-            return None;
-        }
-        match body.next().await {
-            Some(Ok(bytes)) => {
-                let got = got + bytes.len() as u64;
-                Some((Ok(bytes), (body, got, false)))
-            }
-            Some(Err(error)) => Some((Err(error.into()), (body, got, true))),
-            None => match declared {
-                Some(declared) if declared != got => {
-                    let error = body.error(upstream::UpstreamErrorKind::WrongLength { got, declared });
-                    Some((Err(error.into()), (body, got, true)))
-                }
-                _ => None,
-            },
-        }
-    });
-    ServedBody::Stream(Box::pin(stream))
-}
-
-fn insert(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(name, value);
-    }
-}
-
-fn finish(
-    code: StatusCode,
-    mut headers: HeaderMap,
-    length: Option<u64>,
-    (source, status): &Status,
-    body: ServedBody,
-) -> Response {
-    insert(&mut headers, X_ARTIFACT_SOURCE, source);
-    insert(&mut headers, CACHE_STATUS, status);
-    if let Some(length) = length {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    }
-    let mut response = Response::new(Body::new(body));
-    *response.status_mut() = code;
-    *response.headers_mut() = headers;
-    response
 }
 
 /// Roles whose hits depend on more than the record: they take the long way each time.

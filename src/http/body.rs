@@ -106,7 +106,9 @@ impl http_body::Body for ServedBody {
         let next = match self.get_mut() {
             Self::Piece(piece) => ready!(piece.poll_next(cx)),
             Self::Parts(pieces) => loop {
-                let Some(piece) = pieces.front_mut() else { break None };
+                let Some(piece) = pieces.front_mut() else {
+                    break None;
+                };
                 match ready!(piece.poll_next(cx)) {
                     None => drop(pieces.pop_front()),
                     some => break some,

@@ -106,7 +106,8 @@ impl Fast {
         let hit = self.hits.get(spelling(request.uri()))?;
         let in_force = hit.generation == self.generation.load(Ordering::Acquire);
         let fresh = hit.fresh_until.is_none_or(|until| Instant::now() < until);
-        if !in_force || !fresh || !hit.held.is_current() || hit.held.record_is_old() || !is_ordinary(request.headers()) {
+        if !in_force || !fresh || !hit.held.is_current() || hit.held.record_is_old() || !is_ordinary(request.headers())
+        {
             return None;
         }
         let size = hit.held.artifact.size;

@@ -3,9 +3,11 @@
 pub mod artifact;
 pub mod body;
 pub mod conditional;
+mod deliver;
 pub mod error;
 pub mod fast;
 pub mod headers;
+pub mod manage;
 pub mod range;
 pub mod serve;
 

@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -43,6 +44,30 @@ const WRITE_BUFFER: usize = 512 << 10;
 /// A client that takes no byte for this long is cut off.
 const USER_TIMEOUT: Duration = Duration::from_secs(120);
 
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+/// How many connections are open now.
+#[must_use]
+pub fn open_connections() -> usize {
+    OPEN.load(Ordering::Relaxed)
+}
+
+/// One connection, counted.
+struct Counted;
+
+impl Counted {
+    fn one() -> Self {
+        OPEN.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Listens on an address, with room for bursts.
 ///
 /// # Errors
@@ -72,7 +97,9 @@ pub async fn serve(
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { break };
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
+            break;
+        };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = &mut stop => break,
@@ -97,11 +124,12 @@ pub async fn serve(
             .max_buf_size(WRITE_BUFFER)
             .serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
+        let counted = Counted::one();
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%peer, %error, "connection ended");
             }
-            drop(permit);
+            drop((permit, counted));
         });
     }
     drop(listener);

@@ -153,7 +153,11 @@ impl FromStr for BlobKey {
     fn from_str(key: &str) -> Result<Self, InvalidKey> {
         // A key is longer than the path it was made of, so a path's own rules are asked of each segment.
         let segment = |segment: &str| RepoPath::new(segment).is_ok();
-        if key.len() <= Self::MAX_BYTES && key.contains('/') && key.split('/').all(segment) { Ok(Self(key.to_owned())) } else { Err(InvalidKey(key.to_owned())) }
+        if key.len() <= Self::MAX_BYTES && key.contains('/') && key.split('/').all(segment) {
+            Ok(Self(key.to_owned()))
+        } else {
+            Err(InvalidKey(key.to_owned()))
+        }
     }
 }
 

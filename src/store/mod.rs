@@ -9,3 +9,6 @@ pub mod catalog;
 mod circuit;
 pub mod coordinator;
 pub mod key;
+
+#[cfg(test)]
+pub(crate) mod services;

@@ -27,7 +27,7 @@ enum Kind {
 impl PackageChecker {
     pub(super) fn new(expected: Option<&Expected>, limits: &Limits) -> Self {
         let digest = expected.and_then(|expected| match &expected.identity {
-            Identity::ApkControl(digest) | Identity::ApkAdb(digest) => Some(digest.clone()),
+            Identity::Part(digest) => Some(digest.clone()),
             Identity::File(_) => None,
         });
         Self {
@@ -41,13 +41,17 @@ impl PackageChecker {
 
 impl Checker for PackageChecker {
     fn update(&mut self, bytes: &[u8]) -> Result<(), Invalid> {
-        let Some(first) = bytes.first() else { return Ok(()) };
+        let Some(first) = bytes.first() else {
+            return Ok(());
+        };
         self.length.update(bytes)?;
         if matches!(self.kind, Kind::Unknown) {
             self.kind = match first {
                 0x1f => Kind::V2(Box::new(PackageV2::new(self.expected.take(), &self.limits))),
                 b'A' => Kind::V3(Box::new(PackageV3::new(self.expected.take(), &self.limits))),
-                _ => return Err(Invalid::malformed(WHAT, "it begins like no apk package does")),
+                _ => {
+                    return Err(Invalid::malformed(WHAT, "it begins like no apk package does"));
+                }
             };
         }
         match &mut self.kind {

@@ -5,8 +5,8 @@
 //! long as the cache believes in it (FORMATS 3.7).
 
 use super::package::{PackageChecker, is_lead};
-use super::{mirrors, names, repomd};
-use crate::check::{Opening, Parsed, WholeFile, is_not_a_page};
+use super::{names, repomd};
+use crate::check::{Opening, Parsed, WholeFile, first_element, is_not_a_page};
 use crate::decompress::Compression;
 use crate::{Checker, Expected, Identity, IndexRoot, Invalid, Limits, Mutability, RepoPath, Role};
 
@@ -41,10 +41,7 @@ fn unexpected(path: &RepoPath, limits: &Limits) -> Option<Box<dyn Checker>> {
             let kind = Compression::of_name(name);
             Box::new(Opening::new("repodata file", move |what, head| fits(kind, what, head)))
         }
-        (Role::Index, _) if names::is_mirror_list(name) => {
-            let read = |list: &[u8], limits: &Limits| mirrors::read(list, limits).map(|_| ());
-            Box::new(Parsed::new("mirror list", None, limits, read))
-        }
+        (Role::Index, _) if names::is_mirror_list(name) => Box::new(Opening::new("mirror list", is_mirror_list)),
         (Role::Index, _) => Box::new(Opening::new("file", is_not_a_page)),
         _ => return None,
     })
@@ -64,6 +61,14 @@ fn is_armored(what: &'static str, head: &[u8]) -> Result<(), Invalid> {
         Ok(())
     } else {
         Err(Invalid::malformed(what, "it is not an armored OpenPGP block"))
+    }
+}
+
+/// A plain list, or a metalink about any file: whether it is of use is for [`super::mirrors`] to say.
+fn is_mirror_list(what: &'static str, head: &[u8]) -> Result<(), Invalid> {
+    match first_element(head) {
+        Some(first) if !first.starts_with(b"metalink") => Err(Invalid::malformed(what, "it is another document")),
+        _ => Ok(()),
     }
 }
 

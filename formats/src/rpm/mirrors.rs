@@ -19,7 +19,8 @@ const BELOW: &str = "repodata/repomd.xml";
 pub struct MirrorList {
     /// Best first; equals in the order of the list.
     pub mirrors: Vec<Mirror>,
-    /// The `repomd.xml` that mirrors should have, then older ones that are still right. Empty for a plain list.
+    /// The `repomd.xml` that mirrors should have, then older ones that are still right. Empty when the list gives no
+    /// digests at all, as plain lists do.
     pub revisions: Vec<Revision>,
 }
 
@@ -41,7 +42,7 @@ pub struct Revision {
     pub timestamp: Option<u64>,
     /// Length in bytes.
     pub size: Option<u64>,
-    /// In every algorithm given.
+    /// In every algorithm given. Empty when none of them can be read: then no file is this revision.
     pub digests: Vec<Digest>,
 }
 
@@ -55,7 +56,9 @@ pub fn read(list: &[u8], limits: &Limits) -> Result<MirrorList, Invalid> {
     }
     let mut read = match list.trim_ascii_start().first() {
         Some(b'<') => metalink(list, limits)?,
-        Some(b'[' | b'{') => return Err(Invalid::malformed(WHAT, "a list in JSON, which was not asked for")),
+        Some(b'[' | b'{') => {
+            return Err(Invalid::malformed(WHAT, "a list in JSON, which was not asked for"));
+        }
         _ => plain(list, limits)?,
     };
     read.mirrors.sort_by_key(|mirror| std::cmp::Reverse(mirror.preference));
@@ -87,6 +90,7 @@ enum Field {
 struct Metalink {
     read: MirrorList,
     revision: Revision,
+    has_hash: bool,
     seen_file: bool,
     in_file: bool,
     algorithm: Option<Algorithm>,
@@ -160,10 +164,13 @@ impl Metalink {
         match field {
             Field::Timestamp => self.revision.timestamp = text.parse().ok(),
             Field::Size => self.revision.size = text.parse().ok(),
-            // Real lists hold placeholders: a digest that cannot be read is one that was not given.
+            // Without a type it is of a piece of the file.
             Field::Hash => {
-                let digest = self.algorithm.take().and_then(|algorithm| Digest::from_hex(algorithm, text).ok());
-                self.revision.digests.extend(digest);
+                let Some(algorithm) = self.algorithm.take() else {
+                    return;
+                };
+                self.has_hash = true;
+                self.revision.digests.extend(Digest::from_hex(algorithm, text));
             }
             Field::Url => {
                 let base = text.strip_suffix(BELOW).filter(|base| is_web(base) && base.ends_with('/'));
@@ -176,7 +183,7 @@ impl Metalink {
 
     fn revision_ends(&mut self) {
         let revision = std::mem::take(&mut self.revision);
-        if !revision.digests.is_empty() {
+        if std::mem::take(&mut self.has_hash) {
             self.read.revisions.push(revision);
         }
     }
@@ -203,3 +210,6 @@ fn is_web(url: &str) -> bool {
         .iter()
         .any(|scheme| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,7 @@ const MD5: u32 = 1004;
 /// Tags of the main header.
 const PAYLOAD_DIGEST: u32 = 5092;
 const PAYLOAD_ALGORITHM: u32 = 5093;
+const PAYLOAD_SIZE: u32 = 5112;
 
 /// The longest digest in hexadecimal, and the NUL behind it.
 const HEX: usize = 129;
@@ -32,13 +33,15 @@ static SIGNATURE: &[Wanted] = &[
     (SIZE, INT32, 4),
     (MD5, BINARY, 16),
 ];
-static MAIN: &[Wanted] = &[(PAYLOAD_DIGEST, STRING_ARRAY, HEX), (PAYLOAD_ALGORITHM, INT32, 4)];
+static MAIN: &[Wanted] =
+    &[(PAYLOAD_DIGEST, STRING_ARRAY, HEX), (PAYLOAD_ALGORITHM, INT32, 4), (PAYLOAD_SIZE, INT64, 8)];
 
 /// OpenPGP's numbers for digests, which the main header uses.
+const SHA256: u64 = 8;
 static ALGORITHMS: &[(u64, Algorithm)] = &[
     (1, Algorithm::Md5),
     (2, Algorithm::Sha1),
-    (8, Algorithm::Sha256),
+    (SHA256, Algorithm::Sha256),
     (9, Algorithm::Sha384),
     (10, Algorithm::Sha512),
     (11, Algorithm::Sha224),
@@ -173,11 +176,13 @@ impl PackageChecker {
         if let Some(promise) = self.header.take() {
             promise.keep("rpm header")?;
         }
-        let number = self.reader.number(PAYLOAD_ALGORITHM);
-        let algorithm = ALGORITHMS.iter().find(|(known, _)| Some(*known) == number);
-        if let Some((_, algorithm)) = algorithm {
+        // Version 6 writes no algorithm and means SHA-256, and has its sizes here.
+        let number = self.reader.number(PAYLOAD_ALGORITHM).unwrap_or(SHA256);
+        if let Some((_, algorithm)) = ALGORITHMS.iter().find(|(known, _)| *known == number) {
             self.payload = hex(&self.reader, PAYLOAD_DIGEST, *algorithm)?.map(Promise::new);
         }
+        let size = self.reader.number(PAYLOAD_SIZE).map(|payload| payload.saturating_add(self.came));
+        self.size = self.size.or(size);
         self.part = Part::Payload;
         Ok(())
     }
@@ -211,7 +216,9 @@ impl Checker for PackageChecker {
 
 /// A digest in hexadecimal; one that cannot be read is damage.
 fn hex(reader: &HeaderReader, tag: u32, algorithm: Algorithm) -> Result<Option<Digest>, Invalid> {
-    let Some(text) = reader.text(tag) else { return Ok(None) };
+    let Some(text) = reader.text(tag) else {
+        return Ok(None);
+    };
     let digest = Digest::from_hex(algorithm, text);
     digest.map(Some).map_err(|_| Invalid::malformed(WHAT, format!("the digest of tag {tag} cannot be read")))
 }
@@ -227,3 +234,6 @@ pub(super) fn is_lead(what: &'static str, lead: &[u8]) -> Result<(), Invalid> {
         Err(Invalid::malformed(what, "it begins like no rpm package does"))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,9 @@ fn is_elsewhere(reference: &str) -> bool {
 /// # Errors
 /// [`InvalidPath`] for anything but a plain path below the root; librepo refuses such a member too.
 pub(super) fn of_member(root_folder: &str, base: Option<&str>, href: &str) -> Result<Option<RepoPath>, InvalidPath> {
-    let Some([folder, base]) = start(root_folder, base).filter(|_| !href.contains("://")) else { return Ok(None) };
+    let Some([folder, base]) = start(root_folder, base).filter(|_| !href.contains("://")) else {
+        return Ok(None);
+    };
     let path = match base.trim_end_matches('/') {
         "" => RepoPath::join(folder, href)?,
         base => RepoPath::join(folder, &format!("{base}/{href}"))?,

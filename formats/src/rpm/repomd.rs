@@ -59,7 +59,9 @@ pub(super) fn members(layout: &IndexLayout, entry: &[u8], limits: &Limits) -> Re
                 }
             }
             Node::Text(text) => {
-                let (Some(data), Some(field)) = (&mut data, field) else { continue };
+                let (Some(data), Some(field)) = (&mut data, field) else {
+                    continue;
+                };
                 let field = match field {
                     Field::Checksum => &mut data.checksum,
                     Field::Size => &mut data.size,

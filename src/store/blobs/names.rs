@@ -18,7 +18,8 @@ use artifactapi_formats::{RepoPath, Sha256};
 
 use crate::store::key::BlobKey;
 
-/// The longest segment that is spelled out, in bytes: file systems take 255, of which `.json` and a little more is ours.
+/// The longest segment that is spelled out, in bytes: file systems take 255, of which `.json` and a little more is
+/// ours.
 const LONGEST: usize = 245;
 
 /// How many levels of folders are spelled out whatever they are called: repository or host, and path hash.

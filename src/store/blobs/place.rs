@@ -1,8 +1,9 @@
 //! Puts a spool file into its place: whole or not at all, and never over something else.
 //!
 //! A hard link does both in one step and copies nothing. Where it cannot (the spool is on another file system, or this
-//! one has no hard links) the bytes are copied to a file of their own first, in a folder beside the target, and that file
-//! is linked or renamed into place. A crash leaves at most a file in that folder, which is emptied when it is opened.
+//! one has no hard links) the bytes are copied to a file of their own first, in a folder beside the target, and that
+//! file is linked or renamed into place. A crash leaves at most a file in that folder, which is emptied when it is
+//! opened.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,7 +15,8 @@ use rustix::io::Errno;
 
 use crate::spool::Spooled;
 
-/// How often a vanished folder is made again. Somebody who deletes blobs may remove it between our making it and using it.
+/// How often a vanished folder is made again. Somebody who deletes blobs may remove it between our making it and using
+/// it.
 const FOLDER_TRIES: usize = 16;
 
 /// What [`Incoming::place`] did.
@@ -43,8 +45,8 @@ impl Incoming {
         Ok(Self { folder: folder.to_owned(), next: AtomicU64::default() })
     }
 
-    /// Makes the spooled bytes durable and puts them at `to`, in a folder that need not exist. The name itself is durable
-    /// after [`sync_folder`].
+    /// Makes the spooled bytes durable and puts them at `to`, in a folder that need not exist. The name itself is
+    /// durable after [`sync_folder`].
     pub(super) fn place(&self, spooled: &Spooled, to: &Path) -> io::Result<Placed> {
         spooled.file().sync_data()?;
         match publish(to, || fs::hard_link(spooled.path(), to)) {
@@ -72,9 +74,9 @@ impl Incoming {
         copy.sync_data()?;
         match publish(to, || fs::hard_link(&temporary.0, to)) {
             // No hard links here (FAT, some network file systems): a rename that refuses to replace is as good.
-            Err(error) if cannot_link(&error) => publish(to, || {
-                Ok(renameat_with(CWD, &temporary.0, CWD, to, RenameFlags::NOREPLACE)?)
-            }),
+            Err(error) if cannot_link(&error) => {
+                publish(to, || Ok(renameat_with(CWD, &temporary.0, CWD, to, RenameFlags::NOREPLACE)?))
+            }
             other => other,
         }
     }
@@ -100,7 +102,9 @@ fn publish(to: &Path, mut put: impl FnMut() -> io::Result<()>) -> io::Result<Pla
     loop {
         match put() {
             Ok(()) => return Ok(Placed::New),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(Placed::Exists),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Ok(Placed::Exists);
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound && tries < FOLDER_TRIES => {
                 tries += 1;
                 make_folder(to.parent().unwrap_or(Path::new("/")))?;
@@ -114,7 +118,9 @@ fn publish(to: &Path, mut put: impl FnMut() -> io::Result<()>) -> io::Result<Pla
 fn make_folder(folder: &Path) -> io::Result<()> {
     let mut tries = 0;
     loop {
-        let Some(above) = folder.parent() else { return Ok(()) };
+        let Some(above) = folder.parent() else {
+            return Ok(());
+        };
         match fs::create_dir(folder) {
             Ok(()) => return sync_folder(above),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),

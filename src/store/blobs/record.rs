@@ -1,7 +1,7 @@
 //! A blob's record as JSON: what [`BlobAbout`] says, and the key.
 //!
-//! The file store writes one beside every blob; the S3 store only where it does not fit into an object's metadata. It is
-//! read by operators and by later versions of this server, so fields may be added and never change their meaning.
+//! The file store writes one beside every blob; the S3 store only where it does not fit into an object's metadata. It
+//! is read by operators and by later versions of this server, so fields may be added and never change their meaning.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,0 +1,158 @@
+//! The contract of [`Catalog`], as one suite that runs on SQLite and on a real PostgreSQL.
+
+mod faults;
+mod garbage;
+mod listing;
+mod measure;
+mod opening;
+mod publishing;
+mod records;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use artifactapi_formats::{RepoPath, Sha256};
+use sqlx::{Connection as _, PgConnection, SqliteConnection, query, query_scalar};
+use tempfile::TempDir;
+
+use super::postgres::{DEFAULT_CONNECTIONS, PostgresCatalog, PostgresSettings};
+use super::sqlite::SqliteCatalog;
+use super::{Artifact, Catalog, Published, Revision, Validators};
+use crate::store::key::Target;
+use crate::store::services::Service;
+
+/// Makes each test of the suite a test of SQLite and one of PostgreSQL.
+macro_rules! suite {
+    ($($module:ident: $($test:ident)*;)*) => {
+        mod sqlite {
+            $($(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$module::$test(super::Subject::sqlite().await).await;
+            })*)*
+        }
+        mod postgres {
+            $($(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$module::$test(super::Subject::postgres().await).await;
+            })*)*
+        }
+    };
+}
+
+suite! {
+    records: records_come_back_as_they_were touch_never_moves_backwards uses_add_up totals_follow
+        a_query_may_be_longer_than_an_index_entry;
+    publishing: only_the_first_publication_of_a_target_wins a_publication_replaces_what_it_says
+        one_of_sixteen_wins_each_revision a_removed_record_leaves_no_trace_to_be_confused_with;
+    listing: pages_come_in_byte_order prefixes_are_literal;
+    garbage: replaced_and_removed_blobs_become_garbage a_taken_blob_cannot_be_named a_deleted_key_rests
+        a_blob_named_again_is_no_garbage a_taker_that_died_is_followed the_blob_of_a_lost_publication_is_garbage
+        no_blob_is_both_taken_and_named;
+}
+
+/// A catalog under test, and a way past it.
+struct Subject {
+    catalog: Arc<dyn Catalog>,
+    raw: Raw,
+}
+
+enum Raw {
+    Sqlite(PathBuf, #[allow(dead_code, reason = "kept while the test runs")] TempDir),
+    Postgres(Service),
+}
+
+impl Subject {
+    async fn sqlite() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let path = folder.path().join("catalog.db");
+        let catalog = SqliteCatalog::open(&path).await.expect("a catalog");
+        Self { catalog: Arc::new(catalog), raw: Raw::Sqlite(path, folder) }
+    }
+
+    async fn postgres() -> Self {
+        let service = Service::postgres();
+        let catalog = postgres(&service);
+        catalog.migrate().await.expect("an empty database");
+        Self { catalog: Arc::new(catalog), raw: Raw::Postgres(service) }
+    }
+
+    /// A number straight from the database.
+    async fn number(&self, sql: &'static str) -> i64 {
+        match &self.raw {
+            Raw::Sqlite(path, _) => {
+                let mut db = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.expect("a file");
+                query_scalar(sql).fetch_one(&mut db).await.expect("a number")
+            }
+            Raw::Postgres(service) => {
+                let mut db = PgConnection::connect(&url(service)).await.expect("a database");
+                query_scalar(sql).fetch_one(&mut db).await.expect("a number")
+            }
+        }
+    }
+
+    /// A statement straight to the database.
+    async fn execute(&self, sql: &'static str) {
+        match &self.raw {
+            Raw::Sqlite(path, _) => {
+                let mut db = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.expect("a file");
+                query(sql).execute(&mut db).await.expect("done");
+            }
+            Raw::Postgres(service) => {
+                let mut db = PgConnection::connect(&url(service)).await.expect("a database");
+                query(sql).execute(&mut db).await.expect("done");
+            }
+        }
+    }
+
+    /// Publishes over whatever is there.
+    async fn put(&self, artifact: &Artifact) -> Revision {
+        let current = self.catalog.lookup(&artifact.target).await.expect("a look-up");
+        match self.catalog.publish(artifact, current.map(|current| current.revision)).await.expect("a publication") {
+            Published::Won(revision) => revision,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn url(service: &Service) -> String {
+    format!("postgres://postgres@127.0.0.1:{}/postgres", service.port)
+}
+
+/// A catalog in this PostgreSQL, not yet connected.
+fn postgres(service: &Service) -> PostgresCatalog {
+    PostgresCatalog::connect(&PostgresSettings {
+        host: "127.0.0.1",
+        port: service.port,
+        user: "postgres",
+        password: "",
+        database: "postgres",
+        connections: DEFAULT_CONNECTIONS,
+    })
+}
+
+fn target(path: &str) -> Target {
+    Target::new("alpine".parse().expect("a name"), RepoPath::new(path).expect("a path"))
+}
+
+/// A time that SQL knows too: seconds after the beginning of 2025.
+fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_735_689_600 + seconds)
+}
+
+/// The artifact of these bytes, stored at second 0.
+fn artifact(path: &str, content: &[u8]) -> Artifact {
+    let (target, sha256) = (target(path), Sha256::of(content));
+    Artifact {
+        revision: Revision(0),
+        blob: target.later_blob_key(&sha256),
+        target,
+        size: content.len() as u64,
+        sha256,
+        content_type: "application/octet-stream".to_owned(),
+        validators: Validators { etag: Some("\"x\"".to_owned()), last_modified: None },
+        last_modified: at(0),
+        stored_at: at(0),
+        checked_at: at(0),
+    }
+}

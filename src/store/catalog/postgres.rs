@@ -158,14 +158,16 @@ impl PostgresCatalog {
 impl Catalog for PostgresCatalog {
     async fn lookup(&self, target: &Target) -> Result<Option<Artifact>, CatalogError> {
         let during = "looking up a record";
-        let found = self.call(during, async |db| {
+        let found = self
+            .call(during, async |db| {
                 query_as::<_, ArtifactRow>(sql::LOOKUP)
                     .bind(target.repository.as_str())
                     .bind(target.path.as_str())
                     .bind(query_key(&target.query))
                     .fetch_optional(db)
                     .await
-            }).await?;
+            })
+            .await?;
         found.map(|row| row.read(during)).transpose()
     }
 
@@ -192,7 +194,9 @@ impl Catalog for PostgresCatalog {
                     .fetch_one(db)
                     .await;
                 match answer {
-                    Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == BLOB_LEAVING) => Ok(-1),
+                    Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == BLOB_LEAVING) => {
+                        Ok(-1)
+                    }
                     other => other,
                 }
             })
@@ -243,7 +247,9 @@ impl Catalog for PostgresCatalog {
 
     async fn list(&self, repository: &RepositoryName, page: &ListQuery) -> Result<Vec<Artifact>, CatalogError> {
         let during = "listing a repository";
-        let Some(PageRange { from, to }) = PageRange::of(repository, page) else { return Ok(Vec::new()) };
+        let Some(PageRange { from, to }) = PageRange::of(repository, page) else {
+            return Ok(Vec::new());
+        };
         let rows: Vec<ArtifactRow> = self
             .call(during, async |db| {
                 query_as(sql::LIST)
@@ -288,7 +294,12 @@ impl Catalog for PostgresCatalog {
         let taken: Vec<String> = self
             .call(during, async |db| {
                 query(sql::FORGET_RESTED).bind(rested_since(now)).execute(&mut *db).await?;
-                query_scalar(TAKE_GARBAGE).bind(to_millis(before)).bind(i64::from(limit)).bind(to_millis(now)).fetch_all(db).await
+                query_scalar(TAKE_GARBAGE)
+                    .bind(to_millis(before))
+                    .bind(i64::from(limit))
+                    .bind(to_millis(now))
+                    .fetch_all(db)
+                    .await
             })
             .await?;
         read_keys(taken, during)

@@ -66,8 +66,11 @@ pub(super) fn to_millis(time: SystemTime) -> i64 {
 /// The time of some milliseconds since 1970.
 pub(super) fn from_millis(millis: i64) -> SystemTime {
     let distance = Duration::from_millis(millis.unsigned_abs());
-    let time =
-        if millis < 0 { SystemTime::UNIX_EPOCH.checked_sub(distance) } else { SystemTime::UNIX_EPOCH.checked_add(distance) };
+    let time = if millis < 0 {
+        SystemTime::UNIX_EPOCH.checked_sub(distance)
+    } else {
+        SystemTime::UNIX_EPOCH.checked_add(distance)
+    };
     time.unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
@@ -78,11 +81,8 @@ pub(super) fn rested_since(now: SystemTime) -> i64 {
 
 /// Blob keys as they were written.
 pub(super) fn read_keys(rows: Vec<String>, during: &'static str) -> Result<Vec<BlobKey>, CatalogError> {
-    let damaged = |error: InvalidKey| CatalogError {
-        kind: CatalogErrorKind::Damaged,
-        during,
-        source: Some(error.into()),
-    };
+    let damaged =
+        |error: InvalidKey| CatalogError { kind: CatalogErrorKind::Damaged, during, source: Some(error.into()) };
     rows.into_iter().map(|key| key.parse().map_err(damaged)).collect()
 }
 

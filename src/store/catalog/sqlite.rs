@@ -24,9 +24,7 @@ use self::writer::Writer;
 use super::error::kind_of_migration;
 use super::pool::Pool;
 use super::row::{ArtifactRow, PageRange};
-use super::{
-    Artifact, Catalog, CatalogError, ListQuery, Published, Revision, Totals, Use, Validators, sql,
-};
+use super::{Artifact, Catalog, CatalogError, ListQuery, Published, Revision, Totals, Use, Validators, sql};
 use crate::store::key::{BlobKey, RepositoryName, Target};
 
 /// How long a change waits for another process that is writing.
@@ -130,7 +128,9 @@ impl Catalog for SqliteCatalog {
 
     async fn list(&self, repository: &RepositoryName, page: &ListQuery) -> Result<Vec<Artifact>, CatalogError> {
         let during = "listing a repository";
-        let Some(PageRange { from, to }) = PageRange::of(repository, page) else { return Ok(Vec::new()) };
+        let Some(PageRange { from, to }) = PageRange::of(repository, page) else {
+            return Ok(Vec::new());
+        };
         let rows: Vec<ArtifactRow> = self
             .read(during, async |db| {
                 query_as(sql::LIST)

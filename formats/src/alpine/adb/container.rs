@@ -54,7 +54,9 @@ impl Container {
     ) -> Result<(), Invalid> {
         self.taken = self.taken.saturating_add(bytes.len() as u64);
         while matches!(self.stream, Stream::Unknown) {
-            let Some((first, rest)) = bytes.split_first() else { return Ok(()) };
+            let Some((first, rest)) = bytes.split_first() else {
+                return Ok(());
+            };
             self.head.push(*first);
             bytes = rest;
             self.begin(each)?;
@@ -64,7 +66,9 @@ impl Container {
                 Stream::Unknown => return Ok(()),
                 Stream::Plain => return each(bytes),
                 Stream::Over if bytes.is_empty() => return Ok(()),
-                Stream::Over => return Err(Invalid::malformed(self.what, "something follows the compressed stream")),
+                Stream::Over => {
+                    return Err(Invalid::malformed(self.what, "something follows the compressed stream"));
+                }
                 Stream::Deflate(inflater) => deflate_step(self.what, inflater, bytes, &mut self.open)?,
                 Stream::Zstd(decoder) => zstd_step(self.what, decoder, bytes, &mut self.open)?,
             };
@@ -92,7 +96,9 @@ impl Container {
             [] | [b'c'] | [b'c', _] => return Ok(()),
             [b'.'] => Stream::Plain,
             [b'd'] | [b'c', 1, _] => Stream::Deflate(Decompress::new(false)),
-            [b'c', 0, _] => return malformed("an ADBc container without compression is not known to exist"),
+            [b'c', 0, _] => {
+                return malformed("an ADBc container without compression is not known to exist");
+            }
             [b'c', 2, _] => Stream::Zstd(self.zstd()?),
             _ => return malformed("its compression is not known"),
         };

@@ -88,7 +88,9 @@ fn read(
             return Err(Invalid::OverLimit { what: WHAT, limit: "packages", value: limits.packages });
         }
         let package = |why: Why| Invalid::malformed(WHAT, format!("package {number}: {why}"));
-        let found = Package::read(block, value).map_err(package)?;
+        let Some(found) = Package::read(block, value).map_err(package)? else {
+            continue;
+        };
         let path = if spec.is_empty() {
             place.of(found.name, found.version, found.arch)
         } else {
@@ -113,7 +115,8 @@ struct Package<'b> {
 }
 
 impl<'b> Package<'b> {
-    fn read(block: Block<'b>, value: Value) -> Result<Self, Why> {
+    /// `None` for a package without name or version: apk lists what it cannot read so, and nobody can install it.
+    fn read(block: Block<'b>, value: Value) -> Result<Option<Self>, Why> {
         let table: Table<'b> = block.table(value)?;
         let field = |slot| match block.blob(table.slot(slot))? {
             // Texts may overlap, so that a small block could hold large ones without end.
@@ -122,21 +125,20 @@ impl<'b> Package<'b> {
         };
         let (name, version) = (field(NAME)?, field(VERSION)?);
         if name.is_empty() || version.is_empty() {
-            return Err("it has no name or no version");
+            return Ok(None);
         }
         let hash = block.blob(table.slot(HASHES))?;
-        let digest = |algorithm| Digest::from_bytes(algorithm, hash).map_err(|_| "its identity has an odd length");
-        Ok(Self {
+        // Twenty bytes may be a SHA-256 cut short too; the check of a package takes either.
+        let algorithm = if hash.len() == Algorithm::Sha1.digest_len() { Algorithm::Sha1 } else { Algorithm::Sha256 };
+        let identity = Digest::from_bytes(algorithm, hash);
+        Ok(Some(Self {
             name,
             version,
             arch: field(ARCH)?,
             size: block.number(table.slot(FILE_SIZE))?,
-            identity: match hash.len() {
-                20 => Identity::ApkControl(digest(Algorithm::Sha1)?),
-                _ => Identity::ApkAdb(digest(Algorithm::Sha256)?),
-            },
+            identity: Identity::Part(identity.map_err(|_| "its identity is not as long as a digest")?),
             hash,
-        })
+        }))
     }
 
     fn entry(&self, path: RepoPath) -> PackageEntry {

@@ -18,6 +18,7 @@ pub(super) struct Block<'b> {
 pub(super) struct Value(u32);
 
 const OFFSET: u32 = 0x0fff_ffff;
+const NULL: u32 = 0;
 const SMALL: u32 = 1;
 const WORD: u32 = 2;
 const LONG: u32 = 3;
@@ -26,6 +27,8 @@ const BLOB_16: u32 = 9;
 const BLOB_32: u32 = 10;
 const ARRAY: u32 = 13;
 const OBJECT: u32 = 14;
+/// What apk writes in place of a value it could not make, such as a malformed version.
+const ERROR: u32 = 15;
 const ROOT: usize = 4;
 
 impl<'b> Block<'b> {
@@ -48,11 +51,11 @@ impl<'b> Block<'b> {
         self.at(offset, 4)?.try_into().map(u32::from_le_bytes).map_err(|_| "an offset outside the block")
     }
 
-    /// A text or a digest; empty for null.
+    /// A text or a digest; empty for null and for an error.
     pub(super) fn blob(self, value: Value) -> Result<&'b [u8], Why> {
         let (kind, offset) = value.parts();
         let (prefix, length) = match kind {
-            0 => return Ok(&[]),
+            NULL | ERROR => return Ok(&[]),
             BLOB_8 => (1, self.at(offset, 1)?),
             BLOB_16 => (2, self.at(offset, 2)?),
             BLOB_32 => (4, self.at(offset, 4)?),
@@ -67,11 +70,11 @@ impl<'b> Block<'b> {
         std::str::from_utf8(self.blob(value)?).map_err(|_| "a text that is not UTF-8")
     }
 
-    /// A number; 0 for null.
+    /// A number; 0 for null and for an error.
     pub(super) fn number(self, value: Value) -> Result<u64, Why> {
         let (kind, offset) = value.parts();
         match kind {
-            0 => Ok(0),
+            NULL | ERROR => Ok(0),
             SMALL => Ok(offset as u64),
             WORD => self.word(offset).map(u64::from),
             LONG => Ok(u64::from(self.word(offset)?) | u64::from(self.word(offset.saturating_add(4))?) << 32),
@@ -79,11 +82,12 @@ impl<'b> Block<'b> {
         }
     }
 
-    /// An array or object; real indexes write one where the other is meant. Empty for null.
+    /// An array or object; real indexes write one where the other is meant. Empty for null and for
+    /// an error.
     pub(super) fn table(self, value: Value) -> Result<Table<'b>, Why> {
         let (kind, offset) = value.parts();
         match kind {
-            0 => Ok(Table { slots: &[] }),
+            NULL | ERROR => Ok(Table { slots: &[] }),
             ARRAY | OBJECT => {
                 let slots = usize::try_from(self.word(offset)?).map_err(|_| "a table outside the block")?;
                 let length = slots.checked_mul(4).ok_or("a table outside the block")?;

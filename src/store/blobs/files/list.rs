@@ -1,7 +1,7 @@
 //! Walks the blobs, folder by folder.
 //!
-//! The walk holds one open folder per level and hands out a few rows at a time, so its memory does not depend on how many
-//! blobs there are. It is no snapshot: a blob that is written or deleted meanwhile may or may not be seen.
+//! The walk holds one open folder per level and hands out a few rows at a time, so its memory does not depend on how
+//! many blobs there are. It is no snapshot: a blob that is written or deleted meanwhile may or may not be seen.
 
 use std::collections::VecDeque;
 use std::fs::{self, ReadDir};
@@ -72,12 +72,16 @@ impl Walk {
         }
         let mut rows = Vec::new();
         while rows.len() < ROWS {
-            let Some(folder) = self.folders.last_mut() else { break };
+            let Some(folder) = self.folders.last_mut() else {
+                break;
+            };
             let Some(entry) = folder.next().transpose()? else {
                 self.folders.pop();
                 continue;
             };
-            let Some(about) = present(entry.metadata())? else { continue };
+            let Some(about) = present(entry.metadata())? else {
+                continue;
+            };
             if about.is_dir() {
                 self.folders.extend(present(fs::read_dir(entry.path()))?);
             } else if let Some(key) = self.key(&entry.path())?.filter(|key| key.as_str().starts_with(&self.prefix)) {
@@ -87,10 +91,12 @@ impl Walk {
         Ok(rows)
     }
 
-    /// The key of the blob at `path`. `None` for a file that is not ours, and for an escaped one whose record is missing
-    /// because of a crash: it can be read by its key and is mended by the next write.
+    /// The key of the blob at `path`. `None` for a file that is not ours, and for an escaped one whose record is
+    /// missing because of a crash: it can be read by its key and is mended by the next write.
     fn key(&self, path: &Path) -> io::Result<Option<BlobKey>> {
-        let Some(name) = path.strip_prefix(&self.tree.blobs).ok().and_then(Path::to_str) else { return Ok(None) };
+        let Some(name) = path.strip_prefix(&self.tree.blobs).ok().and_then(Path::to_str) else {
+            return Ok(None);
+        };
         if !names::is_escaped(name) {
             return Ok(names::key_of(name));
         }

@@ -6,8 +6,9 @@
 //! <data>/incoming/            files on their way; emptied at start
 //! ```
 //!
-//! A blob is put in place by a hard link of the spool file, which is whole, checked and durable by then, and which fails
-//! if the name is taken. So the file system itself decides races, and nothing is ever half there. Then comes the record.
+//! A blob is put in place by a hard link of the spool file, which is whole, checked and durable by then, and which
+//! fails if the name is taken. So the file system itself decides races, and nothing is ever half there. Then comes the
+//! record.
 //!
 //! **A crash between the two** leaves a blob without a record. It can be read (its bytes are right) but
 //! [`BlobStore::about`] does not know it. The next write of the same bytes compares them and adds the record. Deleting
@@ -149,15 +150,21 @@ impl Tree {
 
     /// Two system calls: open, and the size of what was opened.
     fn open(&self, name: &str) -> io::Result<Option<(File, u64)>> {
-        let Some(file) = present(File::open(self.blob(name)))? else { return Ok(None) };
+        let Some(file) = present(File::open(self.blob(name)))? else {
+            return Ok(None);
+        };
         let size = file.metadata()?.len();
         Ok(Some((file, size)))
     }
 
     /// The record and the blob's size.
     fn record(&self, name: &str) -> io::Result<Option<(Vec<u8>, u64)>> {
-        let Some(blob) = present(fs::metadata(self.blob(name)))? else { return Ok(None) };
-        let Some(file) = present(File::open(self.about(name)))? else { return Ok(None) };
+        let Some(blob) = present(fs::metadata(self.blob(name)))? else {
+            return Ok(None);
+        };
+        let Some(file) = present(File::open(self.about(name)))? else {
+            return Ok(None);
+        };
         let mut json = Vec::new();
         file.take(record::MAX_RECORD).read_to_end(&mut json)?;
         Ok(Some((json, blob.len())))
@@ -216,8 +223,8 @@ fn prune(folder: &Path, root: &Path) {
     }
 }
 
-/// Whether the file at `path` holds the spooled bytes. It is read and hashed rather than its record believed: this is the
-/// rare case, and a blob that was damaged on disk must not be taken for a whole one.
+/// Whether the file at `path` holds the spooled bytes. It is read and hashed rather than its record believed: this is
+/// the rare case, and a blob that was damaged on disk must not be taken for a whole one.
 fn same_bytes(path: &Path, spooled: &Spooled) -> io::Result<bool> {
     let mut file = File::open(path)?;
     if file.metadata()?.len() != spooled.size {

@@ -26,7 +26,7 @@ impl Unfinished {
     }
 
     /// There is nothing to give up any more.
-    pub(super) fn is_finished(mut self) {
+    pub(super) fn finished(mut self) {
         self.given_up = true;
     }
 
@@ -39,7 +39,9 @@ impl Unfinished {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
         if !self.given_up {
             let (bucket, name, id) = (Arc::clone(&self.bucket), self.name.clone(), self.id.clone());
             runtime.spawn(async move { abort(&bucket, &name, &id).await });

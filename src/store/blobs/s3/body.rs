@@ -9,7 +9,7 @@ use std::future::Future;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
@@ -46,11 +46,18 @@ pub(super) fn body(file: &Arc<File>, range: Range<u64>, moved: &Moved) -> SdkBod
 }
 
 /// Waits for `transfer` for as long as bytes move.
-pub(super) async fn watched<T>(moved: &Moved, transfer: impl Future<Output = T>) -> Result<T, Stalled> {
-    let mut transfer = pin!(transfer);
+pub(super) async fn watched<T>(moved: &Moved, transfer: impl Future<Output = T> + Unpin) -> Result<T, Stalled> {
+    watched_for(IDLE_TIMEOUT, moved, transfer).await
+}
+
+async fn watched_for<T>(
+    idle: Duration,
+    moved: &Moved,
+    mut transfer: impl Future<Output = T> + Unpin,
+) -> Result<T, Stalled> {
     loop {
         let before = moved.0.load(Ordering::Relaxed);
-        match timeout(IDLE_TIMEOUT, &mut transfer).await {
+        match timeout(idle, &mut transfer).await {
             Ok(done) => return Ok(done),
             Err(_) if moved.0.load(Ordering::Relaxed) == before => return Err(Stalled),
             Err(_) => {}
@@ -92,7 +99,9 @@ impl Body for FileBody {
         if body.reading.is_none() {
             body.reading = body.read_ahead(body.rest.start);
         }
-        let Some(reading) = &mut body.reading else { return Poll::Ready(None) };
+        let Some(reading) = &mut body.reading else {
+            return Poll::Ready(None);
+        };
         let piece = ready!(Pin::new(reading).poll(cx)).map_err(io::Error::other).flatten();
         body.reading = None;
         let piece = piece?;
@@ -134,16 +143,16 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_transfer_may_be_slow_but_not_idle() {
-        let moved = Moved::default();
-        let slow = async {
-            for _ in 0..100 {
-                tokio::time::sleep(IDLE_TIMEOUT / 2).await;
+        let (moved, idle) = (Moved::default(), Duration::from_millis(200));
+        let slow = Box::pin(async {
+            for _ in 0..10 {
+                tokio::time::sleep(idle / 4).await;
                 moved.0.fetch_add(1, Ordering::Relaxed);
             }
-        };
-        assert!(watched(&moved, slow).await.is_ok());
-        assert!(watched(&moved, std::future::pending::<()>()).await.is_err());
+        });
+        assert!(watched_for(idle, &moved, slow).await.is_ok());
+        assert!(watched_for(idle, &moved, std::future::pending::<()>()).await.is_err());
     }
 }

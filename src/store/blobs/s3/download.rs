@@ -1,10 +1,9 @@
 //! Reads an object, or a part of one.
 //!
-//! Size and digest are taken from the answer that carries the bytes, never from an earlier question: between two requests
-//! the object may have become another one.
+//! Size and digest are taken from the answer that carries the bytes, never from an earlier question: between two
+//! requests the object may have become another one.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
@@ -21,19 +20,21 @@ use crate::store::key::BlobKey;
 
 /// Opens the blob under `key`.
 pub(super) async fn read(
-    bucket: &Arc<Bucket>,
+    bucket: &Bucket,
     key: &BlobKey,
     range: Option<Range<u64>>,
+    during: &str,
 ) -> Result<Option<BlobRead>, BlobError> {
-    let during = bucket.during("reading", key);
     let name = names::name_of(key);
     if let Some(nothing) = range.clone().filter(Range::is_empty) {
         // HTTP has no way to ask for no bytes.
-        let found = lookup::find(bucket, &name, &during).await?;
+        let found = lookup::find(bucket, &name, during).await?;
         let body = || BlobBody::Stream { range: nothing, bytes: stream::empty().boxed() };
         return Ok(found.map(|found| BlobRead { size: found.size, sha256: found.sha256, body: body() }));
     }
-    let Some(answer) = get(bucket, &name, range.as_ref(), &during).await? else { return Ok(None) };
+    let Some(answer) = get(bucket, &name, range.as_ref(), during).await? else {
+        return Ok(None);
+    };
     let sha256 = metadata::sha256(answer.metadata());
     let length = answer.content_length().and_then(|length| u64::try_from(length).ok());
     // A server that does not know ranges sends the whole, without a Content-Range.
@@ -46,13 +47,15 @@ pub(super) async fn read(
         let why = "the answer does not say how long the object is";
         return Err(BlobError::new(BlobErrorKind::Other, during, why));
     };
-    let bytes = transfer(answer.body, during);
+    let bytes = transfer(answer.body, during.to_owned());
     Ok(Some(BlobRead { size, sha256, body: BlobBody::Stream { range, bytes } }))
 }
 
 /// Reads a record that lies aside.
 pub(super) async fn small(bucket: &Bucket, name: &str, during: &str) -> Result<Option<Vec<u8>>, BlobError> {
-    let Some(answer) = get(bucket, name, None, during).await? else { return Ok(None) };
+    let Some(answer) = get(bucket, name, None, during).await? else {
+        return Ok(None);
+    };
     let (mut body, mut whole) = (answer.body, Vec::new());
     while let Some(piece) = next(&mut body, during).await {
         whole.extend_from_slice(&piece?);

@@ -1,11 +1,12 @@
 //! What a server's refusal means to us.
 //!
-//! Servers differ in codes and agree in status, and the answer to a HEAD has no code at all. So codes are looked at where
-//! they say more, and the status decides the rest.
+//! Servers differ in codes and agree in status, and the answer to a HEAD has no code at all. So codes are looked at
+//! where they say more, and the status decides the rest.
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
+use super::gate::NoAnswer;
 use crate::store::blobs::{BlobError, BlobErrorKind};
 
 /// A failed request as an error of ours.
@@ -13,7 +14,12 @@ pub(super) fn failed<E>(during: impl Into<String>, error: SdkError<E, HttpRespon
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
-    BlobError::new(kind_of(&error), during, error)
+    match kind_of(&error) {
+        kind @ BlobErrorKind::Unavailable if status_of(&error).is_none() => {
+            BlobError::new(kind, during, NoAnswer(Box::new(error)))
+        }
+        kind => BlobError::new(kind, during, error),
+    }
 }
 
 /// The HTTP status, if there was an answer.

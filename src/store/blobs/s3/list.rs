@@ -18,12 +18,7 @@ const DELETED_AT_ONCE: usize = 500;
 
 /// Every blob whose key starts with `prefix`.
 pub(super) fn list<'a>(bucket: &Arc<Bucket>, prefix: &'a str) -> BoxStream<'a, Result<BlobListing, BlobError>> {
-    let listing = Listing {
-        bucket: Arc::clone(bucket),
-        prefix,
-        next_page: Some(None),
-        objects: VecDeque::new(),
-    };
+    let listing = Listing { bucket: Arc::clone(bucket), prefix, next_page: Some(None), objects: VecDeque::new() };
     stream::unfold(listing, |mut listing| async move { Some((listing.next().await?, listing)) }).boxed()
 }
 
@@ -68,20 +63,25 @@ impl Listing<'_> {
     async fn page(&self, token: Option<String>) -> Result<ListObjectsV2Output, BlobError> {
         let folder = names::folder_of_prefix(self.prefix);
         let request = self.bucket.client.list_objects_v2().bucket(&self.bucket.name).prefix(folder);
-        let page = request.set_continuation_token(token).send().await;
-        page.map_err(|error| failed(format!("listing {:?} in {}", self.prefix, self.bucket.place), error))
+        let during = format!("listing {:?} in {}", self.prefix, self.bucket.place);
+        let page = async { request.set_continuation_token(token).send().await.map_err(|error| failed(&during, error)) };
+        self.bucket.gate.guard(&during, page).await
     }
 
     /// The row for an object; `None` if it is none of ours or its key does not start as asked.
     async fn row(&self, object: &Object) -> Result<Option<BlobListing>, BlobError> {
-        let Some(name) = object.key().filter(|name| !name.starts_with(metadata::ASIDE)) else { return Ok(None) };
+        let Some(name) = object.key().filter(|name| !name.starts_with(metadata::ASIDE)) else {
+            return Ok(None);
+        };
         let key = if names::is_escaped(name) {
             let during = format!("looking up the key of {name} in {}", self.bucket.place);
             lookup::record(&self.bucket, name, &during).await?.map(|(key, _)| key)
         } else {
             names::key_of(name)
         };
-        let Some(key) = key.filter(|key| key.as_str().starts_with(self.prefix)) else { return Ok(None) };
+        let Some(key) = key.filter(|key| key.as_str().starts_with(self.prefix)) else {
+            return Ok(None);
+        };
         let size = object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
         let modified = object.last_modified().and_then(|time| SystemTime::try_from(*time).ok());
         Ok(Some(BlobListing { key, size, modified: modified.unwrap_or(SystemTime::UNIX_EPOCH) }))
@@ -89,28 +89,27 @@ impl Listing<'_> {
 }
 
 /// Deletes blobs and their records, in batches.
-pub(super) async fn delete(bucket: &Bucket, keys: &[BlobKey]) -> Result<(), BlobError> {
+pub(super) async fn delete(bucket: &Bucket, keys: &[BlobKey], during: &str) -> Result<(), BlobError> {
     for batch in keys.chunks(DELETED_AT_ONCE) {
-        delete_batch(bucket, batch).await?;
+        delete_batch(bucket, batch, during).await?;
     }
     Ok(())
 }
 
-async fn delete_batch(bucket: &Bucket, keys: &[BlobKey]) -> Result<(), BlobError> {
-    let during = || format!("deleting {} blobs from {}", keys.len(), bucket.place);
-    let invalid = |error| BlobError::new(BlobErrorKind::Other, during(), error);
+async fn delete_batch(bucket: &Bucket, keys: &[BlobKey], during: &str) -> Result<(), BlobError> {
+    let invalid = |error| BlobError::new(BlobErrorKind::Other, during, error);
     let names = keys.iter().map(names::name_of);
     let objects = names.flat_map(|name| [metadata::aside_name(&name), name]);
     let objects = objects.map(|name| ObjectIdentifier::builder().key(name).build()).collect::<Result<_, _>>();
     let batch = Delete::builder().set_objects(Some(objects.map_err(invalid)?)).quiet(true).build().map_err(invalid)?;
     let answer = bucket.client.delete_objects().bucket(&bucket.name).delete(batch).send().await;
-    let answer = answer.map_err(|error| failed(during(), error))?;
+    let answer = answer.map_err(|error| failed(during, error))?;
     match answer.errors().iter().find(|error| error.code() != Some("NoSuchKey")) {
         None => Ok(()),
         Some(refused) => {
             let (code, message) = (refused.code().unwrap_or("?"), refused.message().unwrap_or_default());
             let why = format!("{}: {code} {message}", refused.key().unwrap_or_default());
-            Err(BlobError::new(kind_of_code(code), during(), why))
+            Err(BlobError::new(kind_of_code(code), during, why))
         }
     }
 }

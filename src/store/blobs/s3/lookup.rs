@@ -34,7 +34,9 @@ pub(super) async fn record(
     name: &str,
     during: &str,
 ) -> Result<Option<(BlobKey, BlobAbout)>, BlobError> {
-    let Some(found) = find(bucket, name, during).await? else { return Ok(None) };
+    let Some(found) = find(bucket, name, during).await? else {
+        return Ok(None);
+    };
     let recorded = if metadata::is_aside(found.head.metadata()) {
         aside(bucket, name, &found, during).await?
     } else {
@@ -50,10 +52,14 @@ async fn aside(
     found: &Found,
     during: &str,
 ) -> Result<Option<(BlobKey, BlobAbout)>, BlobError> {
-    let Some(json) = download::small(bucket, &metadata::aside_name(name), during).await? else { return Ok(None) };
+    let Some(json) = download::small(bucket, &metadata::aside_name(name), during).await? else {
+        return Ok(None);
+    };
     let damaged = |source| BlobError::new(BlobErrorKind::Damaged, during, source);
     let (key, about) = record::read(&json).map_err(damaged)?;
-    let Some(sha256) = found.sha256 else { return Ok(None) };
+    let Some(sha256) = found.sha256 else {
+        return Ok(None);
+    };
     if about.sha256 == sha256 && about.size == found.size {
         return Ok(Some((key, about)));
     }

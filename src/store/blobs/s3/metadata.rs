@@ -1,8 +1,8 @@
 //! A blob's record as the metadata of its object.
 //!
 //! Metadata travels as HTTP headers: ASCII, and at most 2 KiB of it on AWS. Values are therefore percent-encoded, and a
-//! record that is too long for that goes into an object of its own below [`ASIDE`], written first. Only the digest, which
-//! must arrive with the very bytes, is then left in the metadata.
+//! record that is too long for that goes into an object of its own below [`ASIDE`], written first. Only the digest,
+//! which must arrive with the very bytes, is then left in the metadata.
 
 use std::collections::HashMap;
 use std::time::SystemTime;

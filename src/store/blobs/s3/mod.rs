@@ -1,11 +1,11 @@
 //! Blobs in a bucket of an S3-compatible store.
 //!
-//! An object's name is the blob's key (see the module `names` for the exceptions), its metadata the blob's record. What is
-//! assumed of the server is what all of them have in common: an object appears whole or not at all, and the metadata of an
-//! answer belongs to the bytes of that answer. What is *not* assumed:
+//! An object's name is the blob's key (see the module `names` for the exceptions), its metadata the blob's record. What
+//! is assumed of the server is what all of them have in common: an object appears whole or not at all, and the metadata
+//! of an answer belongs to the bytes of that answer. What is *not* assumed:
 //! - **that If-None-Match is honoured.** It is sent where the server takes it, and saves an upload when somebody was
-//!   faster. A server that ignores it lets the later of two racing writers win; the digest in the metadata of each answer
-//!   then tells every reader which bytes it was given.
+//!   faster. A server that ignores it lets the later of two racing writers win; the digest in the metadata of each
+//!   answer then tells every reader which bytes it was given.
 //! - **that the server compares the body with a signature.** Each request with a body carries the SHA-256 of that body.
 //!
 //! No request is bounded in its whole length, only in connecting, in waiting and in standing still. Nothing is cached
@@ -15,31 +15,33 @@ mod abort;
 mod body;
 mod download;
 mod error;
+mod gate;
 mod list;
 mod lookup;
 mod metadata;
 mod settings;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod upload;
+#[cfg(test)]
+pub(super) mod weed;
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use futures_util::stream::BoxStream;
 
 use self::error::failed;
+use self::gate::Gate;
 pub use self::settings::{InvalidSettings, S3Keys, S3Settings};
-use super::{BlobAbout, BlobError, BlobErrorKind, BlobListing, BlobRead, BlobStore, Written, names};
+use self::upload::Upload;
+use super::{BlobAbout, BlobError, BlobListing, BlobRead, BlobStore, Written, names};
 use crate::spool::Spooled;
 use crate::store::key::BlobKey;
-
-/// How often a write looks again when others write and delete the same key meanwhile.
-const WRITE_TRIES: usize = 4;
 
 /// A [`BlobStore`] in a bucket. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -59,6 +61,7 @@ struct Bucket {
     place: String,
     /// Whether the server takes If-None-Match. It does until it says that it does not.
     conditional: AtomicBool,
+    gate: Gate,
 }
 
 impl S3Blobs {
@@ -75,6 +78,7 @@ impl S3Blobs {
             name: settings.bucket.clone(),
             place: format!("bucket {} at {}", settings.bucket, endpoint.as_deref().unwrap_or("AWS")),
             conditional: AtomicBool::new(true),
+            gate: Gate::default(),
         };
         Ok(Self { bucket: Arc::new(bucket) })
     }
@@ -93,42 +97,38 @@ impl S3Blobs {
 #[async_trait]
 impl BlobStore for S3Blobs {
     async fn read(&self, key: &BlobKey, range: Option<Range<u64>>) -> Result<Option<BlobRead>, BlobError> {
-        download::read(&self.bucket, key, range).await
+        let during = self.bucket.during("reading", key);
+        self.bucket.gate.guard(&during, download::read(&self.bucket, key, range, &during)).await
     }
 
     async fn about(&self, key: &BlobKey) -> Result<Option<BlobAbout>, BlobError> {
         let during = self.bucket.during("reading the record of", key);
-        let recorded = lookup::record(&self.bucket, &names::name_of(key), &during).await?;
+        let name = names::name_of(key);
+        let recorded = self.bucket.gate.guard(&during, lookup::record(&self.bucket, &name, &during)).await?;
         Ok(recorded.map(|(_, about)| about))
     }
 
     async fn write(&self, key: &BlobKey, spooled: &Spooled, about: &BlobAbout) -> Result<Written, BlobError> {
-        let during = self.bucket.during("writing", key);
-        let name = names::name_of(key);
-        for _ in 0..WRITE_TRIES {
-            if let Some(found) = lookup::find(&self.bucket, &name, &during).await? {
-                let same = found.sha256 == Some(spooled.sha256) && found.size == spooled.size;
-                return Ok(if same { Written::Stored } else { Written::Occupied });
-            }
-            let upload = upload::Upload { bucket: &self.bucket, key, name: &name, spooled, about, during: &during };
-            if upload.run().await? == upload::Uploaded::Done {
-                return Ok(Written::Stored);
-            }
-        }
-        Err(BlobError::new(BlobErrorKind::Unavailable, during, "the key is written and deleted by others all the time"))
+        let (during, name) = (self.bucket.during("writing", key), names::name_of(key));
+        let upload = Upload { bucket: &self.bucket, key, name: &name, spooled, about, during: &during };
+        self.bucket.gate.guard(&during, Box::pin(upload.run())).await
     }
 
     async fn delete(&self, keys: &[BlobKey]) -> Result<(), BlobError> {
-        list::delete(&self.bucket, keys).await
+        let during = format!("deleting {} blobs from {}", keys.len(), self.bucket.place);
+        self.bucket.gate.guard(&during, list::delete(&self.bucket, keys, &during)).await
     }
 
     fn list<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<BlobListing, BlobError>> {
         list::list(&self.bucket, prefix)
     }
 
+    /// Asks even when the gate is closed, and opens it if there is an answer.
     async fn ping(&self) -> Result<(), BlobError> {
         let asked = self.bucket.client.head_bucket().bucket(&self.bucket.name).send().await;
-        asked.map(|_| ()).map_err(|error| failed(format!("asking for {}", self.bucket.place), error))
+        let asked = asked.map(drop).map_err(|error| failed(format!("asking for {}", self.bucket.place), error));
+        self.bucket.gate.note(&asked, Instant::now());
+        asked
     }
 }
 

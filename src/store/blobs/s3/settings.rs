@@ -1,13 +1,13 @@
 //! Which bucket, where, and who we are.
 //!
-//! With keys in the settings they are used and nothing else is asked. Without, the usual AWS chain decides: environment,
-//! profile, web identity, container, instance. The secret never shows: not in `Debug`, not in an error.
+//! With keys in the settings they are used and nothing else is asked. Without, the usual AWS chain decides:
+//! environment, profile, web identity, container, instance. The secret never shows: not in `Debug`, not in an error.
 
 use std::fmt;
 use std::time::Duration;
 
 use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::timeout::{TimeoutConfig, TimeoutConfigBuilder};
 use aws_sdk_s3::config::{
     BehaviorVersion, Config, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     StalledStreamProtectionConfig,
@@ -15,10 +15,13 @@ use aws_sdk_s3::config::{
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 /// How long a connection may take to come up.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long the answer to a request may take to begin. Uploads are watched in another way, see the module `body`.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long the answer to one attempt may take to begin. Uploads are watched in another way, see the module `body`.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long it may take until the answer begins, all attempts included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How often a request is tried in all, when an attempt fails in a way that may pass.
 const ATTEMPTS: u32 = 3;
@@ -87,7 +90,9 @@ impl S3Settings {
         if self.bucket.is_empty() || self.bucket.contains('/') {
             return Err(InvalidSettings::Bucket(self.bucket.clone()));
         }
-        let Some(endpoint) = &self.endpoint else { return Ok(None) };
+        let Some(endpoint) = &self.endpoint else {
+            return Ok(None);
+        };
         let invalid = |why: String| InvalidSettings::Endpoint { endpoint: endpoint.clone(), why };
         let text = match endpoint.split_once("://") {
             Some(_) => endpoint.clone(),
@@ -111,9 +116,8 @@ impl S3Settings {
 
     /// The client's configuration, for requests whose answer begins soon.
     pub(super) async fn client_config(&self, endpoint: Option<&str>) -> Config {
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .build_https();
+        let http =
+            aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
         let mut config = match &self.keys {
             Some(keys) => Config::builder()
                 .behavior_version(BehaviorVersion::latest())
@@ -134,7 +138,7 @@ impl S3Settings {
         config
             .http_client(http)
             .force_path_style(true)
-            .timeout_config(timeouts().read_timeout(ANSWER_TIMEOUT).build())
+            .timeout_config(timeouts().read_timeout(ANSWER_TIMEOUT).operation_timeout(REQUEST_TIMEOUT).build())
             .retry_config(
                 RetryConfig::standard()
                     .with_max_attempts(ATTEMPTS)
@@ -153,10 +157,10 @@ impl S3Settings {
 
 /// The same configuration for requests that carry a body: no limit on how long the whole may take.
 pub(super) fn for_uploads(config: &Config) -> Config {
-    config.to_builder().timeout_config(timeouts().disable_read_timeout().build()).build()
+    config.to_builder().timeout_config(timeouts().disable_read_timeout().disable_operation_timeout().build()).build()
 }
 
-fn timeouts() -> aws_sdk_s3::config::timeout::TimeoutConfigBuilder {
+fn timeouts() -> TimeoutConfigBuilder {
     TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT)
 }
 

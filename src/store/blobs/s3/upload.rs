@@ -1,8 +1,8 @@
 //! Sends a spooled file: in one request, or in parts when it is large.
 //!
-//! Either way the object appears when the last request is answered, and not before. Every request with a body carries the
-//! SHA-256 of that body, so that a byte that changed on the way is refused by the server. An upload in parts that cannot
-//! be ended is given up, also when whoever wanted it is gone.
+//! Either way the object appears when the last request is answered, and not before. Every request with a body carries
+//! the SHA-256 of that body, so that a byte that changed on the way is refused by the server. An upload in parts that
+//! cannot be ended is given up, also when whoever wanted it is gone.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use sha2::Digest as _;
 
+use super::abort::Unfinished;
 use super::body::{Moved, Stalled, body, watched};
 use super::error::{failed, status_of};
 use super::metadata::{self, Metadata};
-use super::Bucket;
-use super::abort::Unfinished;
+use super::{Bucket, lookup};
 use crate::spool::{FileReader, Spooled};
 use crate::store::blobs::error::blocking;
-use crate::store::blobs::{BlobAbout, BlobError, BlobErrorKind, names, record};
+use crate::store::blobs::{BlobAbout, BlobError, BlobErrorKind, Written, names, record};
 use crate::store::key::BlobKey;
 
 /// Above this many bytes a file is sent in parts.
@@ -40,12 +40,15 @@ const MAX_PARTS: u64 = 10_000;
 /// How many parts of one file are on their way at once.
 const PARTS_AT_ONCE: usize = 4;
 
+/// How often a write looks again when others write and delete the same key meanwhile.
+const TRIES: usize = 4;
+
 /// How much is read at a time to hash a part, in bytes.
 const HASH_BUFFER: usize = 256 << 10;
 
 /// How an upload ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Uploaded {
+enum Uploaded {
     /// The object is there.
     Done,
     /// Somebody else's object may be there: look.
@@ -64,7 +67,22 @@ pub(super) struct Upload<'a> {
 }
 
 impl Upload<'_> {
-    pub(super) async fn run(&self) -> Result<Uploaded, BlobError> {
+    /// Looks first: what is there already need not be sent, and stays.
+    pub(super) async fn run(&self) -> Result<Written, BlobError> {
+        for _ in 0..TRIES {
+            if let Some(found) = lookup::find(self.bucket, self.name, self.during).await? {
+                let same = found.sha256 == Some(self.spooled.sha256) && found.size == self.spooled.size;
+                return Ok(if same { Written::Stored } else { Written::Occupied });
+            }
+            if self.send().await? == Uploaded::Done {
+                return Ok(Written::Stored);
+            }
+        }
+        let why = "others write and delete the same key all the time";
+        Err(BlobError::new(BlobErrorKind::Unavailable, self.during, why))
+    }
+
+    async fn send(&self) -> Result<Uploaded, BlobError> {
         let (metadata, aside) = metadata::of(self.key, self.about, names::is_escaped(self.name));
         if aside {
             // Before the object, so that an object never refers to nothing.
@@ -77,7 +95,7 @@ impl Upload<'_> {
         let json = record::write(self.key, self.about);
         let request = self.bucket.uploads.put_object().bucket(&self.bucket.name).key(metadata::aside_name(self.name));
         let request = request.checksum_sha256(base64(&Sha256::of(&json))).content_type("application/json");
-        let sent = watched(&Moved::default(), request.body(ByteStream::from(json)).send()).await;
+        let sent = watched(&Moved::default(), Box::pin(request.body(ByteStream::from(json)).send())).await;
         sent.map_err(|stalled| self.stalled(stalled))?.map(|_| ()).map_err(|error| self.failed(error))
     }
 
@@ -94,7 +112,7 @@ impl Upload<'_> {
                 .set_metadata(Some(metadata.clone()))
                 .checksum_sha256(base64(&self.spooled.sha256))
                 .set_if_none_match(condition.clone());
-            match watched(&moved, request.send()).await.map_err(|stalled| self.stalled(stalled))? {
+            match watched(&moved, Box::pin(request.send())).await.map_err(|stalled| self.stalled(stalled))? {
                 Ok(_) => return Ok(Uploaded::Done),
                 Err(error) if condition.is_some() && self.takes_no_condition(&error) => {}
                 Err(error) if is_overtaken(&error) => return Ok(Uploaded::Overtaken),
@@ -119,7 +137,7 @@ impl Upload<'_> {
             Err(error) => Err(error),
         };
         match ended {
-            Ok(Uploaded::Done) => unfinished.is_finished(),
+            Ok(Uploaded::Done) => unfinished.finished(),
             _ => unfinished.abort().await,
         }
         ended
@@ -144,7 +162,7 @@ impl Upload<'_> {
             .set_content_length(i64::try_from(range.end - range.start).ok())
             .body(ByteStream::new(body(self.spooled.file(), range, &moved)))
             .checksum_sha256(&checksum);
-        let sent = watched(&moved, request.send()).await.map_err(|stalled| self.stalled(stalled))?;
+        let sent = watched(&moved, Box::pin(request.send())).await.map_err(|stalled| self.stalled(stalled))?;
         let sent = sent.map_err(|error| self.failed(error))?;
         let part = CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag).checksum_sha256(checksum);
         Ok(part.build())
@@ -157,7 +175,7 @@ impl Upload<'_> {
             let request = self.bucket.uploads.complete_multipart_upload().bucket(&self.bucket.name).key(self.name);
             let request =
                 request.upload_id(id).multipart_upload(parts.clone()).set_if_none_match(condition.clone()).send();
-            match watched(&Moved::default(), request).await.map_err(|stalled| self.stalled(stalled))? {
+            match watched(&Moved::default(), Box::pin(request)).await.map_err(|stalled| self.stalled(stalled))? {
                 Ok(_) => return Ok(Uploaded::Done),
                 Err(error) if condition.is_some() && self.takes_no_condition(&error) => {}
                 // An attempt whose answer was lost may have done it: then there is no upload any more, but an object.

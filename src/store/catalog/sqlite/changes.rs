@@ -151,7 +151,9 @@ impl Change for Remove {
         .bind(self.revision.0)
         .fetch_optional(&mut *db)
         .await?;
-        let Some(blob) = removed else { return Ok(false) };
+        let Some(blob) = removed else {
+            return Ok(false);
+        };
         query(DISCARD).bind(blob).bind(to_millis(self.now)).execute(db).await?;
         Ok(true)
     }

@@ -85,11 +85,7 @@ impl<C: Change> Pending for Asked<C> {
     }
 }
 
-async fn write(
-    options: SqliteConnectOptions,
-    mut db: SqliteConnection,
-    mut waiting: mpsc::Receiver<Box<dyn Pending>>,
-) {
+async fn write(options: SqliteConnectOptions, mut db: SqliteConnection, mut waiting: mpsc::Receiver<Box<dyn Pending>>) {
     let mut batch = Vec::with_capacity(MAX_BATCH);
     while waiting.recv_many(&mut batch, MAX_BATCH).await > 0 {
         if transact(&mut db, &mut batch).await.is_ok() {

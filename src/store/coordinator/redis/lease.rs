@@ -79,7 +79,9 @@ struct Follower<'a> {
 impl Followers {
     /// A lease was released.
     pub(super) fn wake(&self, key: &[u8]) {
-        let Ok(key) = std::str::from_utf8(key) else { return };
+        let Ok(key) = std::str::from_utf8(key) else {
+            return;
+        };
         if let Some(released) = self.waiting.lock().get(key) {
             released.notify_one();
         }
@@ -117,7 +119,9 @@ impl Leases {
         let follower = self.followers.follow(&held.key);
         let mut changes = self.link.watch();
         loop {
-            let Some(mut line) = self.link.line() else { return Contest::Away };
+            let Some(mut line) = self.link.line() else {
+                return Contest::Away;
+            };
             match held.acquire(&mut line).await {
                 Ok(true) => {
                     drop(follower);
@@ -179,7 +183,9 @@ pub(super) async fn hold(
         let renewed = async {
             ticks.tick().await;
             // While Redis is away nobody else can take the lease either.
-            let Some(mut line) = link.line() else { return true };
+            let Some(mut line) = link.line() else {
+                return true;
+            };
             held.renew(&mut line).await.unwrap_or_else(|error| {
                 link.failed(&line, &error);
                 true

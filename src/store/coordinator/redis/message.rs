@@ -29,7 +29,9 @@ enum What {
         revision: i64,
     },
     Removed(Named),
-    Purged { repository: String },
+    Purged {
+        repository: String,
+    },
     Missed,
 }
 

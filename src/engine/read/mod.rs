@@ -4,22 +4,26 @@
 //! stale. Whatever part is away, the next best is tried (DESIGN 7): without the catalog the predictable key, without the
 //! store upstream directly, without upstream what we hold.
 
+mod answer;
+mod away;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use artifactapi_formats::{Mutability, Role, Sha256};
 
+pub use self::answer::{ReadError, Reading, Source, Wish};
 use super::counts::Counts;
-use super::fill::{FillError, Head, Order, Outcome, State, Via};
+use super::fill::{Fill, FillError, Head, Order, Outcome, State};
 use super::fills::Fills;
 use super::freshness::{Decision, Lifetime, decide, lifetime};
 use super::held::{Held, HeldBody, now};
 use super::roots::{Bond, Roots};
 use super::shelf::{Found, Shelf, ShelfError};
-use crate::config::{FileTtl, Kind, Remote, Repository};
+use crate::config::{FileTtl, Kind, Remote};
 use crate::spool::SpoolReader;
-use crate::store::blobs::{BlobBody, BlobStore};
-use crate::store::catalog::{Artifact, Revision, Validators};
+use crate::store::blobs::BlobStore;
+use crate::store::catalog::Validators;
 use crate::store::key::Target;
 use crate::upstream::{Answer, Ask, How, UpstreamError, UpstreamErrorKind};
 
@@ -28,87 +32,6 @@ pub const FAR_AHEAD: u64 = 8 << 20;
 
 /// How many negative answers are remembered.
 const NEGATIVES: usize = 65_536;
-
-/// What is asked for.
-#[derive(Debug, Clone)]
-pub struct Wish {
-    /// The repository.
-    pub repository: Arc<Repository>,
-    /// The path (and query) below it.
-    pub target: Target,
-    /// What the path is.
-    pub role: Role,
-    /// Whether only the head is wanted.
-    pub head_only: bool,
-    /// The client said `no-cache`.
-    pub no_cache: bool,
-    /// The one range asked for, as (first, last).
-    pub range: Option<(u64, Option<u64>)>,
-}
-
-/// What a request is answered with.
-#[derive(Debug)]
-pub enum Reading {
-    /// Something we hold.
-    Held {
-        /// The content.
-        held: Arc<Held>,
-        /// How it came about.
-        source: Source,
-        /// How much longer it is fresh; `None` is for ever.
-        fresh_for: Option<Duration>,
-    },
-    /// A body on its way from upstream.
-    Growing {
-        /// What upstream said.
-        head: Arc<Head>,
-        /// The body.
-        body: SpoolReader,
-        /// Whether it replaces something that was stale.
-        was_stale: bool,
-    },
-    /// Upstream's answer, passed through: 200, or 206 if a range was asked for.
-    Through {
-        /// The answer.
-        answer: Box<Answer>,
-        /// Its head.
-        head: Head,
-    },
-    /// Only a head, from upstream.
-    Head(Head),
-}
-
-/// Where the content of a [`Reading::Held`] came from for this request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// Held and fresh.
-    Hit,
-    /// Stale, and upstream just confirmed it.
-    Confirmed,
-    /// Stale, and served because upstream could not be asked, or not in time.
-    Stale,
-    /// Just fetched.
-    Fetched,
-    /// Just fetched, and not kept.
-    Unkept,
-}
-
-/// Why there is nothing to answer with.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// Nothing is held, and upstream says (or said lately) that there is nothing; or the repository is local.
-    #[error("not found: {0}")]
-    Absent(String),
-    /// Nothing is held and it could not be fetched.
-    #[error(transparent)]
-    Fill(#[from] FillError),
-    /// A part of this server is away, and so is every way around it.
-    #[error(transparent)]
-    Store(#[from] ShelfError),
-    /// The repository cannot be read from.
-    #[error("{0}")]
-    Unreadable(String),
-}
 
 /// Answers requests.
 pub struct Reader {
@@ -170,7 +93,8 @@ impl Reader {
     async fn read_held(&self, wish: &Wish, held: Arc<Held>) -> Result<Reading, ReadError> {
         let bond = self.roots.of(&wish.repository, &wish.target, wish.role).await;
         let at = now();
-        match decide(Some(held.confirmed_at()), self.lifetime(wish, &held.mutability, bond.as_ref()), wish.no_cache, at) {
+        match decide(Some(held.confirmed_at()), self.lifetime(wish, &held.mutability, bond.as_ref()), wish.no_cache, at)
+        {
             Decision::Serve { fresh_for } => Ok(hit(held, fresh_for)),
             _ if held.is_resting(at) => Ok(stale(held)),
             _ => self.revalidate(wish, held, bond).await,
@@ -178,17 +102,14 @@ impl Reader {
     }
 
     /// Asks upstream about what is held; whatever comes of it, there is an answer.
-    async fn revalidate(
-        &self,
-        wish: &Wish,
-        held: Arc<Held>,
-        bond: Option<Bond>,
-    ) -> Result<Reading, ReadError> {
+    async fn revalidate(&self, wish: &Wish, held: Arc<Held>, bond: Option<Bond>) -> Result<Reading, ReadError> {
         let order = order(wish, held.mutability.clone(), bond.as_ref());
         let mut fill = self.fills.join(order, Some(Arc::clone(&held)));
         let patience = wish.repository.cache.refresh_wait;
         let state = match tokio::time::timeout(patience, fill.ready()).await {
-            Ok(State::Streaming(head, body)) => return Ok(Reading::Growing { head, body, was_stale: true }),
+            Ok(State::Streaming(head, body)) => {
+                return Ok(Reading::Growing { head, body, was_stale: true });
+            }
             Ok(state) => state,
             Err(_) => return Ok(stale(held)),
         };
@@ -196,12 +117,7 @@ impl Reader {
             State::Settled(Outcome::Held(now_held, via)) => Ok(Reading::Held {
                 fresh_for: self.fresh_for(wish, &now_held),
                 held: now_held,
-                source: match via {
-                    Via::Fetched => Source::Fetched,
-                    Via::Unkept => Source::Unkept,
-                    Via::Confirmed => Source::Confirmed,
-                    Via::Elsewhere => Source::Hit,
-                },
+                source: Source::from(via),
             }),
             _ => {
                 if let Some(bond) = bond {
@@ -227,7 +143,7 @@ impl Reader {
         }
         let running = self.fills.running(&wish.target);
         if wish.head_only && !wish.role.is_metadata() {
-            match running.as_ref().and_then(super::fill::Fill::streaming) {
+            match running.as_ref().and_then(Fill::streaming) {
                 Some((head, _)) => return Ok(Reading::Head(Head::clone(&head))),
                 None => return self.head(wish, remote, mutability).await,
             }
@@ -249,15 +165,9 @@ impl Reader {
                 }
             }
             State::Streaming(head, body) => Ok(Reading::Growing { head, body, was_stale: false }),
-            State::Settled(Outcome::Held(held, via)) => Ok(Reading::Held {
-                fresh_for: self.fresh_for(wish, &held),
-                held,
-                source: match via {
-                    Via::Fetched => Source::Fetched,
-                    Via::Unkept => Source::Unkept,
-                    Via::Confirmed | Via::Elsewhere => Source::Hit,
-                },
-            }),
+            State::Settled(Outcome::Held(held, via)) => {
+                Ok(Reading::Held { fresh_for: self.fresh_for(wish, &held), held, source: Source::from(via) })
+            }
             State::Settled(Outcome::NoRoom) => self.pass_through(wish, remote, mutability).await,
             State::Settled(Outcome::Absent(error)) => Err(self.absent(wish, &error)),
             State::Settled(Outcome::Failed(error)) => {
@@ -312,64 +222,6 @@ impl Reader {
             Err(error) if matches!(error.kind, UpstreamErrorKind::Absent(_)) => Err(self.absent(wish, &error)),
             Err(error) => Err(FillError::Upstream(error).into()),
         }
-    }
-
-    /// The catalog or the store is away. A predictable key serves what never changes; the rest comes from upstream, and
-    /// if that fails too, the oldest content we know is better than none.
-    async fn read_without_records(
-        &self,
-        wish: &Wish,
-        remote: &Remote,
-        mutability: Mutability,
-        trouble: ShelfError,
-    ) -> Result<Reading, ReadError> {
-        let catalog_is_away = matches!(trouble, ShelfError::Catalog(_));
-        let never_changes = matches!(self.lifetime(wish, &mutability, None), Lifetime::Forever);
-        if catalog_is_away && never_changes {
-            if let Some(held) = self.by_predictable_key(wish, &mutability).await {
-                self.shelf.put(&held);
-                return Ok(hit(held, Some(Duration::ZERO)));
-            }
-        }
-        match self.fetch(wish, remote, mutability.clone(), None).await {
-            Err(ReadError::Fill(error)) => match self.by_predictable_key(wish, &mutability).await {
-                Some(held) => Ok(stale(held)),
-                None => {
-                    tracing::warn!(path = %wish.target, error = %trouble, "neither the stores nor upstream have it");
-                    Err(ReadError::Fill(error))
-                }
-            },
-            other => other,
-        }
-    }
-
-    async fn by_predictable_key(&self, wish: &Wish, mutability: &Mutability) -> Option<Arc<Held>> {
-        let key = wish.target.first_blob_key();
-        let about = self.blobs.about(&key).await.ok()??;
-        let is_it = about.path == wish.target.path.as_str() && about.query == *wish.target.query;
-        let read = self.blobs.read(&key, None).await.ok()??;
-        if !is_it || read.size != about.size || read.sha256.is_some_and(|sha256| sha256 != about.sha256) {
-            return None;
-        }
-        let body = match read.body {
-            BlobBody::Memory(bytes) => HeldBody::Memory(bytes),
-            BlobBody::File(file) => HeldBody::File(file),
-            BlobBody::Growing(reader) => HeldBody::Growing(reader),
-            BlobBody::Stream { .. } => HeldBody::Distant,
-        };
-        let artifact = Artifact {
-            target: wish.target.clone(),
-            revision: Revision(0),
-            blob: key,
-            size: about.size,
-            sha256: about.sha256,
-            content_type: about.content_type,
-            validators: Validators { etag: about.upstream_etag, last_modified: about.upstream_last_modified },
-            last_modified: about.stored_at,
-            stored_at: about.stored_at,
-            checked_at: about.stored_at,
-        };
-        Some(Arc::new(Held::new(artifact, wish.role, mutability.clone(), body)))
     }
 
     fn lifetime(&self, wish: &Wish, mutability: &Mutability, bond: Option<&Bond>) -> Lifetime {

@@ -1,4 +1,7 @@
-//! The contract of [`BlobStore`] as one suite. Every implementation passes it; what is particular to one is tested there.
+//! The contract of [`BlobStore`] as one suite. Every implementation passes it; what is particular to one is tested
+//! there.
+
+mod support;
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::FileExt as _;
@@ -8,8 +11,9 @@ use artifactapi_formats::{RepoPath, Sha256};
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
-use super::{BlobAbout, BlobBody, BlobRead, BlobStore, Written};
-use crate::spool::{SpoolFolder, SpoolReader, Spooled};
+pub(super) use self::support::{about, bytes, collect, follow, spooled, target};
+use super::{BlobAbout, BlobStore, Written};
+use crate::spool::{SpoolFolder, Spooled};
 use crate::store::key::{BlobKey, RepositoryName, Target};
 
 /// What is different between implementations.
@@ -58,7 +62,9 @@ impl With<'_> {
     }
 
     async fn written_is_read(&self) {
-        for (path, bytes) in [("a.txt", &b"some bytes"[..]), ("empty", b""), ("ü/日本 +%~.rpm", b"x"), (".treeinfo", b"[]")] {
+        for (path, bytes) in
+            [("a.txt", &b"some bytes"[..]), ("empty", b""), ("ü/日本 +%~.rpm", b"x"), (".treeinfo", b"[]")]
+        {
             let target = target("reads", path);
             let key = target.first_blob_key();
             self.write(&key, bytes, &about(&target, bytes)).await;
@@ -186,7 +192,9 @@ impl With<'_> {
             assert_eq!(listed, expected, "{prefix:?}");
         }
         let one = targets[0].first_blob_key();
-        for prefix in [one.as_str(), &one.as_str()[..one.as_str().len() - 1], one.as_str().rsplit_once('/').expect("/").0] {
+        for prefix in
+            [one.as_str(), &one.as_str()[..one.as_str().len() - 1], one.as_str().rsplit_once('/').expect("/").0]
+        {
             assert_eq!(self.list(prefix).await, std::slice::from_ref(&one), "{prefix:?}");
         }
         assert_eq!(self.list("lists/nothing").await, []);
@@ -204,7 +212,10 @@ impl With<'_> {
             let target = target("races", &format!("{round}"));
             let key = target.first_blob_key();
             let contents: Vec<_> = (0..8).map(|writer| format!("writer {}", writer / 2)).collect();
-            let writes = contents.iter().map(|bytes| self.put(&key, bytes.as_bytes(), &self::about(&target, bytes.as_bytes())));
+            let writes = contents.iter().map(|bytes| {
+                let (bytes, key, target) = (bytes.as_bytes(), &key, &target);
+                async move { self.put(key, bytes, &about(target, bytes)).await }
+            });
             let written = futures_util::future::join_all(writes.collect::<Vec<_>>()).await;
             let stored: BTreeSet<_> =
                 contents.iter().zip(&written).filter(|(_, w)| **w == Written::Stored).map(|(c, _)| c.clone()).collect();
@@ -237,13 +248,12 @@ impl With<'_> {
 
     async fn large(&self, size: u64) {
         let (mut writer, _reader) = self.spool.create(Some(size), None).await.expect("spool");
-        let mut left = usize::try_from(size).expect("size");
-        let mut number = 0_u64;
-        while left > 0 {
-            let block: Vec<u8> = (number * 8192..).take(8192).flat_map(u64::to_le_bytes).take(left).collect();
-            left -= block.len();
-            number += 1;
-            writer.append(block.into()).await.expect("append");
+        // Each 64 KiB differ from the others, in their number.
+        let mut block = vec![0x5a; 64 << 10];
+        for (number, at) in (0..size).step_by(block.len()).enumerate() {
+            block[..8].copy_from_slice(&number.to_le_bytes());
+            let length = block.len().min(usize::try_from(size - at).expect("size"));
+            writer.append(Bytes::copy_from_slice(&block[..length])).await.expect("append");
         }
         let spooled = writer.complete().await.expect("complete");
         let target = target("large", "f");
@@ -281,76 +291,5 @@ impl With<'_> {
 
     async fn list(&self, prefix: &str) -> Vec<BlobKey> {
         self.store.list(prefix).map_ok(|row| row.key).try_collect().await.expect("list")
-    }
-}
-
-/// A path of a repository.
-pub(super) fn target(repository: &str, path: &str) -> Target {
-    Target::new(repository.parse().expect("name"), RepoPath::new(path).expect("path"))
-}
-
-/// What is recorded with `bytes` under `target`.
-pub(super) fn about(target: &Target, bytes: &[u8]) -> BlobAbout {
-    BlobAbout {
-        repository: Some(target.repository.clone()),
-        path: target.path.to_string(),
-        query: target.query.to_string(),
-        size: bytes.len() as u64,
-        sha256: Sha256::of(bytes),
-        content_type: "text/x-test; charset=utf-8".to_owned(),
-        upstream_etag: Some("W/\"é 1%\"".to_owned()),
-        upstream_last_modified: None,
-        stored_at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
-    }
-}
-
-/// A spool that holds `bytes`.
-pub(super) async fn spooled(folder: &SpoolFolder, bytes: &[u8]) -> Spooled {
-    let (mut writer, _reader) = folder.create(None, None).await.expect("spool");
-    writer.append(Bytes::copy_from_slice(bytes)).await.expect("append");
-    writer.complete().await.expect("complete")
-}
-
-/// The whole blob under `key`, checked against what the store says of it.
-pub(super) async fn bytes(store: &dyn BlobStore, key: &BlobKey) -> Vec<u8> {
-    let read = store.read(key, None).await.expect("read").expect("present");
-    let (size, sha256) = (read.size, read.sha256);
-    let (start, bytes) = collect(read).await;
-    assert_eq!((start, bytes.len() as u64), (0, size));
-    assert!(sha256.is_none_or(|sha256| sha256 == Sha256::of(&bytes)), "{key}: the digest is another blob's");
-    bytes
-}
-
-/// What a read hands out, and the offset it begins at.
-pub(super) async fn collect(read: BlobRead) -> (usize, Vec<u8>) {
-    match read.body {
-        BlobBody::Memory(bytes) => (0, bytes.to_vec()),
-        BlobBody::File(file) => {
-            let mut bytes = vec![0; usize::try_from(read.size).expect("size")];
-            file.read_exact_at(&mut bytes, 0).expect("file");
-            assert_eq!(file.metadata().expect("metadata").len(), read.size);
-            (0, bytes)
-        }
-        BlobBody::Growing(reader) => (0, follow(reader).await.expect("growing")),
-        BlobBody::Stream { range, bytes } => {
-            let pieces: Vec<Bytes> = bytes.try_collect().await.expect("stream");
-            let bytes = pieces.concat();
-            assert_eq!(bytes.len() as u64, range.end - range.start);
-            (usize::try_from(range.start).expect("offset"), bytes)
-        }
-    }
-}
-
-/// Reads a spool to its end.
-pub(super) async fn follow(mut reader: SpoolReader) -> Result<Vec<u8>, crate::spool::SpoolError> {
-    let mut bytes = Vec::new();
-    loop {
-        let readable = reader.readable_past(bytes.len() as u64).await?;
-        let at = bytes.len();
-        if readable == at as u64 {
-            return Ok(bytes);
-        }
-        bytes.resize(usize::try_from(readable).expect("size"), 0);
-        reader.file().read_exact_at(&mut bytes[at..], at as u64).expect("file");
     }
 }

@@ -1,0 +1,90 @@
+//! Alpine: real indexes of two releases, melange's, and v3 files made by apk-tools.
+
+use artifactapi_formats::{Invalid, RepoPath};
+
+use super::{check, files, format, index, packages, root};
+
+#[test]
+fn every_index_is_read_to_its_last_package() {
+    // The v3 indexes hold 5,004 packages, one of them with an error in place of a version that apk-tools found malformed.
+    let table = [
+        ("alpine/real-main/alpine-316/APKINDEX.tar.gz", 4929),
+        ("alpine/real-main/alpine-317/APKINDEX.tar.gz", 5004),
+        ("alpine/apko-packages/packages/aarch64/APKINDEX.tar.gz", 4),
+        ("alpine/apko-packages/packages/x86_64/APKINDEX.tar.gz", 4),
+        ("alpine/apko-private/packages/aarch64/APKINDEX.tar.gz", 2),
+        ("alpine/apko-private/packages/x86_64/APKINDEX.tar.gz", 2),
+        ("alpine/v3-generated/alpine-317-main-aarch64.deflate.adb", 5003),
+        ("alpine/v3-generated/alpine-317-main-aarch64.none.adb", 5003),
+    ];
+    let found = files("alpine", |name| name == "APKINDEX.tar.gz" || name.ends_with(".adb"));
+    assert_eq!(found.len(), table.len(), "an index that the table does not know");
+    for (entry, count) in table {
+        let root = root(entry);
+        assert_eq!(packages(index("alpine"), &root, &root.entry).len(), count, "{entry}");
+        check(format("alpine"), &root.entry, None).unwrap_or_else(|invalid| panic!("{entry}: {invalid}"));
+    }
+}
+
+/// A real package whose version v3 cannot express.
+const MALFORMED: (&str, &str) = ("aspell-ru", "0.99f7-r1");
+
+/// The v3 index was converted from the v2 one by apk-tools: the two readers check each other.
+#[test]
+fn v2_and_v3_say_the_same() {
+    let read = |entry: &str| {
+        let root = root(entry);
+        let mut all: Vec<_> = packages(index("alpine"), &root, &root.entry)
+            .into_iter()
+            .map(|package| (package.name, package.version, package.arch, package.size, package.identity))
+            .collect();
+        all.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+        all
+    };
+    let mut v2 = read("alpine/real-main/alpine-317/APKINDEX.tar.gz");
+    v2.retain(|(name, version, ..)| (name.as_str(), version.as_str()) != MALFORMED);
+    assert_eq!(v2, read("alpine/v3-generated/alpine-317-main-aarch64.none.adb"));
+    assert_eq!(v2, read("alpine/v3-generated/alpine-317-main-aarch64.deflate.adb"));
+}
+
+#[test]
+fn every_package_agrees_with_itself() {
+    let all = files("alpine", |name| name.ends_with(".apk"));
+    assert_eq!(all.len(), 18);
+    for path in all {
+        check(format("alpine"), &path, None).unwrap_or_else(|invalid| panic!("{path}: {invalid}"));
+    }
+}
+
+/// Packages against the index beside them: all fit, but for another build under the same name and one under another's.
+#[test]
+fn packages_are_what_their_index_says() {
+    let (mut held, mut traps) = (0, Vec::new());
+    for entry in files("alpine", |name| name == "APKINDEX.tar.gz") {
+        let folder = entry.folder().to_owned();
+        for package in packages(index("alpine"), &root(entry.as_str()), &entry) {
+            // Real indexes lie in folders that are not named for their architecture here.
+            let file = format!("{folder}/{}-{}.apk", package.name, package.version);
+            let file = RepoPath::new(&file).expect("a path");
+            if !super::exists(&file) {
+                continue;
+            }
+            held += 1;
+            match check(format("alpine"), &file, Some(&package.expected())) {
+                Ok(()) => {}
+                Err(Invalid::Mismatch { .. }) => traps.push(file.to_string()),
+                Err(other) => panic!("{file}: {other}"),
+            }
+        }
+    }
+    assert_eq!(held, 14);
+    let expected = ["316/alpine-baselayout-3.2.0-r23", "317/alpine-baselayout-3.4.0-r0"];
+    assert_eq!(traps, expected.map(|trap| format!("alpine/real-main/alpine-{trap}.apk")));
+}
+
+#[test]
+fn keys_are_keys() {
+    for path in files("keys/alpine", |name| name.ends_with(".rsa.pub")) {
+        check(format("alpine"), &path, None).unwrap_or_else(|invalid| panic!("{path}: {invalid}"));
+    }
+}

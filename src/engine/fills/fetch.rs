@@ -1,0 +1,240 @@
+//! One fill's work: ask the sources in turn, spool and check what comes, keep it.
+//!
+//! A source that sends something unfit, or breaks off for good, is remembered, and another is asked first the next time.
+//! While no reader has seen a byte the next source is asked at once; after that, no other source may continue.
+
+use std::sync::Arc;
+
+use artifactapi_formats::{Role, Sha256};
+use reqwest::StatusCode;
+
+use super::super::fill::{FillError, FillSender, Head, Order, Outcome, Via};
+use super::super::held::{Held, HeldBody, now};
+use super::super::keep::Kept;
+use super::super::shelf::{Found, MEMORY_BODY, whole};
+use super::super::transfer::Transfer;
+use super::Fills;
+use super::appearance::{Appearance, appearance};
+use crate::config::Remote;
+use crate::spool::{SpoolError, Spooled};
+use crate::store::catalog::{Artifact, Revision, Validators};
+use crate::upstream::{Answer, Ask, How, UpstreamError, UpstreamErrorKind};
+
+impl Fills {
+    /// Asks the sources in turn until one sends something fit.
+    pub(super) async fn fetch(
+        &self,
+        order: &Order,
+        remote: &Remote,
+        held: Option<Arc<Held>>,
+        sender: &FillSender,
+    ) -> Outcome {
+        let sources = 1 + remote.mirrors.len();
+        let mut source = self.suspects.get(&order.target).unwrap_or(0) % sources;
+        let mut trouble = None;
+        for _ in 0..sources {
+            match self.fetch_from(order, remote, held.as_ref(), sender, source).await {
+                Ok(outcome) => {
+                    self.suspects.remove(&order.target);
+                    return outcome;
+                }
+                Err(Miss::Everywhere(error)) => {
+                    trouble.get_or_insert(error);
+                    break;
+                }
+                Err(Miss::Source(culprit, error)) => {
+                    self.counts.unfit.inc();
+                    source = (culprit + 1) % sources;
+                    self.suspects.insert(order.target.clone(), source);
+                    trouble.get_or_insert(error);
+                    // Once readers have bytes of one source, no other can continue them.
+                    if sender.is_streaming() {
+                        break;
+                    }
+                }
+            }
+        }
+        match trouble {
+            Some(FillError::Upstream(error)) if matches!(error.kind, UpstreamErrorKind::Absent(_)) => {
+                Outcome::Absent(error)
+            }
+            Some(error) => Outcome::Failed(error),
+            None => Outcome::Failed(FillError::GivenUp),
+        }
+    }
+
+    /// Asks, beginning with `source`.
+    async fn fetch_from(
+        &self,
+        order: &Order,
+        remote: &Remote,
+        held: Option<&Arc<Held>>,
+        sender: &FillSender,
+        source: usize,
+    ) -> Result<Outcome, Miss> {
+        let validators = held.map(|held| &held.artifact.validators);
+        let how = match validators {
+            Some(Validators { etag: None, last_modified: None }) | None => How::Get,
+            Some(v) => How::GetIfChanged { etag: v.etag.as_deref(), last_modified: v.last_modified.as_deref() },
+        };
+        let ask = Ask { remote, path: &order.target.path, query: &order.target.query, how };
+        self.counts.upstream_requests.inc();
+        let answer = self.upstream.ask(&ask, source).await.map_err(|error| Miss::Everywhere(error.into()))?;
+        if answer.status == StatusCode::NOT_MODIFIED {
+            return match held {
+                Some(held) => Ok(self.confirm(order, held, answer.etag, answer.last_modified).await),
+                None => Err(unfit(&answer, "304 to an unconditional request")),
+            };
+        }
+        if answer.status != StatusCode::OK {
+            return Err(unfit(&answer, "a part although the whole was asked for"));
+        }
+        let worth_keeping = match appearance(order, &answer) {
+            Appearance::Fit => true,
+            Appearance::Doubtful => false,
+            Appearance::Unfit(why) => return Err(unfit(&answer, why)),
+        };
+        self.receive(order, remote, held, sender, answer, worth_keeping).await
+    }
+
+    async fn receive(
+        &self,
+        order: &Order,
+        remote: &Remote,
+        held: Option<&Arc<Held>>,
+        sender: &FillSender,
+        answer: Answer,
+        worth_keeping: bool,
+    ) -> Result<Outcome, Miss> {
+        let checker = order.repository.format.checker(&order.target.path, order.expected.as_ref(), &self.limits);
+        let (mut writer, reader) = match self.spool.create(answer.length, checker).await {
+            Ok(made) => made,
+            Err(SpoolError::Full) => return Ok(Outcome::NoRoom),
+            Err(error) => return Err(Miss::Everywhere(error.into())),
+        };
+        let source = answer.source;
+        let head = Arc::new(Head::of(&answer, order));
+        let replaces_metadata = held.is_some() && order.role.is_metadata();
+        let host = answer.url.host_str().unwrap_or_default().to_owned();
+        let draft = draft(order, &answer, &head);
+        let transfer = Transfer {
+            upstream: &self.upstream,
+            remote,
+            order,
+            readers: (!replaces_metadata).then(|| (sender, Arc::clone(&head), reader)),
+        };
+        let blame = |error: FillError| match error {
+            FillError::Spool(SpoolError::Invalid(why)) => {
+                let kind = UpstreamErrorKind::Unfit(why.to_string());
+                Miss::Source(source, UpstreamError { host: host.clone(), kind }.into())
+            }
+            FillError::Upstream(error) => Miss::Source(source, error.into()),
+            other => Miss::Everywhere(other),
+        };
+        if let Err(error) = transfer.run(answer, &mut writer).await {
+            writer.abandon(&error.to_string());
+            return Err(blame(error));
+        }
+        let spooled = writer.complete().await.map_err(|error| blame(error.into()))?;
+        self.counts.upstream_bytes.inc_by(spooled.size);
+        let replaces = held.map(|held| held.artifact.revision);
+        Ok(self.store(order, draft, &spooled, replaces, worth_keeping).await)
+    }
+
+    async fn store(
+        &self,
+        order: &Order,
+        draft: Artifact,
+        spooled: &Spooled,
+        replaces: Option<Revision>,
+        worth_keeping: bool,
+    ) -> Outcome {
+        if worth_keeping {
+            match self.keeper.keep(spooled, draft.clone(), replaces).await {
+                Ok(Kept::Current(artifact)) => {
+                    let held = self.held(order, artifact, spooled).await;
+                    self.shelf.put(&held);
+                    return Outcome::Held(held, Via::Fetched);
+                }
+                Ok(Kept::Beaten(_)) => {
+                    self.shelf.forget(&order.target);
+                    if let Ok(Found::Held(held)) = self.shelf.find(&order.target, order.role, &order.mutability).await {
+                        return Outcome::Held(held, Via::Elsewhere);
+                    }
+                }
+                Err(error) => {
+                    self.counts.unkept.inc();
+                    tracing::warn!(target: "artifactapi::fill", path = %order.target, error = %error, "fetched, but not kept");
+                }
+            }
+        }
+        let mut artifact = draft;
+        artifact.size = spooled.size;
+        artifact.sha256 = spooled.sha256;
+        Outcome::Held(self.held(order, artifact, spooled).await, Via::Unkept)
+    }
+
+    /// The spooled bytes as something to serve; the spool's file is the body.
+    async fn held(&self, order: &Order, artifact: Artifact, spooled: &Spooled) -> Arc<Held> {
+        let body = if spooled.size <= MEMORY_BODY { whole(spooled.file(), spooled.size).await } else { None };
+        let body = body.map_or_else(|| HeldBody::File(Arc::clone(spooled.file())), HeldBody::Memory);
+        Arc::new(Held::new(artifact, order.role, order.mutability.clone(), body))
+    }
+
+    async fn confirm(
+        &self,
+        order: &Order,
+        held: &Arc<Held>,
+        etag: Option<String>,
+        last_modified: Option<String>,
+    ) -> Outcome {
+        let at = now();
+        held.confirm(at);
+        let validators = Validators {
+            etag: etag.or_else(|| held.artifact.validators.etag.clone()),
+            last_modified: last_modified.or_else(|| held.artifact.validators.last_modified.clone()),
+        };
+        match self.catalog.touch(&order.target, held.artifact.revision, at, &validators).await {
+            Ok(true) => {}
+            Ok(false) => self.shelf.forget(&order.target),
+            Err(error) => {
+                tracing::debug!(target: "artifactapi::fill", path = %order.target, error = %error, "confirmation not recorded");
+            }
+        }
+        Outcome::Held(Arc::clone(held), Via::Confirmed)
+    }
+}
+
+/// Why one round of asking gave nothing.
+enum Miss {
+    /// This source sent something unfit or broke off; another may do better.
+    Source(usize, FillError),
+    /// No source can help, or the trouble is ours.
+    Everywhere(FillError),
+}
+
+fn unfit(answer: &Answer, why: impl Into<String>) -> Miss {
+    Miss::Source(answer.source, answer.body.error(UpstreamErrorKind::Unfit(why.into())).into())
+}
+
+fn draft(order: &Order, answer: &Answer, head: &Head) -> Artifact {
+    let at = now();
+    let upstream_date = answer.last_modified.as_deref().and_then(|date| httpdate::parse_http_date(date).ok());
+    let last_modified = match order.role {
+        // FORMATS 1.6: apk compares its own clock with this date, so an index is as new as our serving of it.
+        Role::Index | Role::IndexCompanion | Role::IndexMember | Role::Listing => at,
+        Role::Package | Role::File => upstream_date.filter(|date| *date <= at).unwrap_or(at),
+    };
+    Artifact {
+        target: order.target.clone(),
+        revision: Revision(0),
+        blob: order.target.first_blob_key(),
+        size: 0,
+        sha256: Sha256::from_bytes([0; 32]),
+        content_type: head.content_type.clone(),
+        validators: Validators { etag: answer.etag.clone(), last_modified: answer.last_modified.clone() },
+        last_modified,
+        stored_at: at,
+        checked_at: at,
+    }
+}

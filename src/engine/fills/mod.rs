@@ -1,0 +1,209 @@
+//! The fills that run now: one for each target, here and (through the coordinator) across replicas.
+//!
+//! [`Fills::join`] gives a handle on the fill of a target and starts one if none runs. The task asks the coordinator for
+//! the lead, looks whether another replica has done the work meanwhile, asks upstream, spools, checks, keeps, and puts
+//! the result on the shelf. Whatever happens to it, the target is free for the next attempt afterwards, and a source
+//! that sent something unfit is not the first to be asked then.
+
+mod appearance;
+mod fetch;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use artifactapi_formats::Limits;
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use super::counts::Counts;
+use super::fill::{Fill, FillError, FillSender, Order, Outcome, Via};
+use super::held::{Held, now};
+use super::keep::Keeper;
+use super::shelf::{Found, Shelf};
+use crate::config::Kind;
+use crate::spool::SpoolFolder;
+use crate::store::catalog::Catalog;
+use crate::store::coordinator::{Coordinator, Entered};
+use crate::store::key::{RepositoryName, Target};
+use crate::upstream::Upstream;
+
+/// How long a replica waits for another that fetches the same target, before it fetches too. Shorter than the 30 s
+/// after which dnf gives up on a silent server (FORMATS 3.7).
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The most fills that move bytes at once; more wait their turn.
+pub const MAX_FILLS: usize = 256;
+
+/// How many targets are remembered whose first source sent something unfit.
+const SUSPECTS: usize = 1_024;
+
+/// Everything a fill works with.
+pub struct Fills {
+    running: Mutex<HashMap<Target, Fill>>,
+    suspects: quick_cache::sync::Cache<Target, usize>,
+    room: Semaphore,
+    lanes: Mutex<HashMap<RepositoryName, Arc<Semaphore>>>,
+    upstream: Upstream,
+    spool: SpoolFolder,
+    limits: Limits,
+    shelf: Arc<Shelf>,
+    keeper: Arc<Keeper>,
+    catalog: Arc<dyn Catalog>,
+    coordinator: Arc<dyn Coordinator>,
+    counts: Arc<Counts>,
+}
+
+/// What [`Fills::new`] is handed.
+#[allow(missing_docs, reason = "the types say it")]
+pub struct FillParts {
+    pub upstream: Upstream,
+    pub spool: SpoolFolder,
+    pub limits: Limits,
+    pub shelf: Arc<Shelf>,
+    pub keeper: Arc<Keeper>,
+    pub catalog: Arc<dyn Catalog>,
+    pub coordinator: Arc<dyn Coordinator>,
+    pub counts: Arc<Counts>,
+}
+
+impl Fills {
+    /// No fills yet.
+    #[must_use]
+    pub fn new(parts: FillParts) -> Self {
+        Self {
+            running: Mutex::default(),
+            suspects: quick_cache::sync::Cache::new(SUSPECTS),
+            room: Semaphore::new(MAX_FILLS),
+            lanes: Mutex::default(),
+            upstream: parts.upstream,
+            spool: parts.spool,
+            limits: parts.limits,
+            shelf: parts.shelf,
+            keeper: parts.keeper,
+            catalog: parts.catalog,
+            coordinator: parts.coordinator,
+            counts: parts.counts,
+        }
+    }
+
+    /// The client that asks upstreams.
+    #[must_use]
+    pub fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    /// The fill of a target that runs now.
+    #[must_use]
+    pub fn running(&self, target: &Target) -> Option<Fill> {
+        self.running.lock().get(target).cloned()
+    }
+
+    /// How many fills run now.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.running.lock().len()
+    }
+
+    /// Follows the fill of `order.target`, and starts it if none runs. `held` is what it may confirm or replace.
+    #[must_use]
+    pub fn join(self: &Arc<Self>, order: Order, held: Option<Arc<Held>>) -> Fill {
+        let mut running = self.running.lock();
+        if let Some(fill) = running.get(&order.target) {
+            return fill.clone();
+        }
+        let (sender, fill) = Fill::new();
+        running.insert(order.target.clone(), fill.clone());
+        drop(running);
+        let fills = Arc::clone(self);
+        tokio::spawn(async move {
+            let ending = Ending { fills: &fills, target: order.target.clone() };
+            let outcome = Box::pin(fills.run(&order, held.clone(), &sender)).await;
+            if let (Outcome::Failed(_) | Outcome::Absent(_), Some(held)) = (&outcome, &held) {
+                held.revalidation_failed(now());
+            }
+            if let Outcome::Failed(error) = &outcome {
+                tracing::warn!(target: "artifactapi::fill", path = %order.target, role = %order.role, error = %error, "fill failed");
+            }
+            // New requests must find the shelf, not a fill that is over, before this outcome wakes anybody.
+            drop(ending);
+            sender.settle(outcome);
+        });
+        fill
+    }
+
+    async fn run(&self, order: &Order, mut held: Option<Arc<Held>>, sender: &FillSender) -> Outcome {
+        let Kind::Remote(remote) = &order.repository.kind else {
+            return Outcome::Failed(FillError::GivenUp);
+        };
+        let mut patience = PATIENCE;
+        let started = std::time::Instant::now();
+        let lease = loop {
+            match self.coordinator.enter(&order.target, patience).await {
+                Entered::Lead(lease) => break Some(lease),
+                Entered::Settled => {
+                    if let Some(outcome) = self.done_elsewhere(order, held.as_ref()).await {
+                        return outcome;
+                    }
+                    patience = PATIENCE.saturating_sub(started.elapsed());
+                }
+                Entered::OutOfPatience => break None,
+            }
+        };
+        if let Some(outcome) = self.done_elsewhere(order, held.as_ref()).await {
+            return outcome;
+        }
+        // The record may have changed since the request looked; what is confirmed or replaced is the current one.
+        if let Some(current) = self.shelf.peek(&order.target) {
+            held = Some(current);
+        }
+        let lane = remote.max_parallel.map(|most| self.lane(&order.target.repository, most.get()));
+        let _lane_turn = match &lane {
+            Some(lane) => lane.acquire().await.ok(),
+            None => None,
+        };
+        let Ok(_turn) = self.room.acquire().await else {
+            return Outcome::Failed(FillError::GivenUp);
+        };
+        let outcome = self.fetch(order, remote, held, sender).await;
+        drop(lease);
+        outcome
+    }
+
+    /// The turns of a repository with a bound of its own. A changed bound takes effect when the server starts again.
+    fn lane(&self, repository: &RepositoryName, most: usize) -> Arc<Semaphore> {
+        let mut lanes = self.lanes.lock();
+        Arc::clone(lanes.entry(repository.clone()).or_insert_with(|| Arc::new(Semaphore::new(most))))
+    }
+
+    /// Whether the catalog has something newer than what the request knew of.
+    async fn done_elsewhere(&self, order: &Order, held: Option<&Arc<Held>>) -> Option<Outcome> {
+        let current = self.catalog.lookup(&order.target).await.ok()??;
+        if let Some(held) = held {
+            if current.revision == held.artifact.revision {
+                if current.checked_at <= held.confirmed_at() {
+                    return None;
+                }
+                held.confirm(current.checked_at);
+                return Some(Outcome::Held(Arc::clone(held), Via::Elsewhere));
+            }
+            self.shelf.forget(&order.target);
+        }
+        match self.shelf.find(&order.target, order.role, &order.mutability).await {
+            Ok(Found::Held(held)) => Some(Outcome::Held(held, Via::Elsewhere)),
+            _ => None,
+        }
+    }
+}
+
+/// Frees the target however the task ends.
+struct Ending<'a> {
+    fills: &'a Fills,
+    target: Target,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.fills.running.lock().remove(&self.target);
+    }
+}

@@ -1,0 +1,106 @@
+//! What a read is asked, and what it answers with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use artifactapi_formats::Role;
+
+use super::super::fill::{FillError, Head, Via};
+use super::super::held::Held;
+use super::super::shelf::ShelfError;
+use crate::config::Repository;
+use crate::spool::SpoolReader;
+use crate::store::key::Target;
+use crate::upstream::Answer;
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// The repository.
+    pub repository: Arc<Repository>,
+    /// The path (and query) below it.
+    pub target: Target,
+    /// What the path is.
+    pub role: Role,
+    /// Whether only the head is wanted.
+    pub head_only: bool,
+    /// The client said `no-cache`.
+    pub no_cache: bool,
+    /// The one range asked for, as (first, last).
+    pub range: Option<(u64, Option<u64>)>,
+}
+
+/// What a request is answered with.
+#[derive(Debug)]
+pub enum Reading {
+    /// Something we hold.
+    Held {
+        /// The content.
+        held: Arc<Held>,
+        /// How it came about.
+        source: Source,
+        /// How much longer it is fresh; `None` is for ever.
+        fresh_for: Option<Duration>,
+    },
+    /// A body on its way from upstream.
+    Growing {
+        /// What upstream said.
+        head: Arc<Head>,
+        /// The body.
+        body: SpoolReader,
+        /// Whether it replaces something that was stale.
+        was_stale: bool,
+    },
+    /// Upstream's answer, passed through: 200, or 206 if a range was asked for.
+    Through {
+        /// The answer.
+        answer: Box<Answer>,
+        /// Its head.
+        head: Head,
+    },
+    /// Only a head, from upstream.
+    Head(Head),
+}
+
+/// Where the content of a [`Reading::Held`] came from for this request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Held and fresh.
+    Hit,
+    /// Stale, and upstream just confirmed it.
+    Confirmed,
+    /// Stale, and served because upstream could not be asked, or not in time.
+    Stale,
+    /// Just fetched.
+    Fetched,
+    /// Just fetched, and not kept.
+    Unkept,
+}
+
+impl From<Via> for Source {
+    fn from(via: Via) -> Self {
+        match via {
+            Via::Fetched => Self::Fetched,
+            Via::Unkept => Self::Unkept,
+            Via::Confirmed => Self::Confirmed,
+            Via::Elsewhere => Self::Hit,
+        }
+    }
+}
+
+/// Why there is nothing to answer with.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Nothing is held, and upstream says (or said lately) that there is nothing; or the repository is local.
+    #[error("not found: {0}")]
+    Absent(String),
+    /// Nothing is held and it could not be fetched.
+    #[error(transparent)]
+    Fill(#[from] FillError),
+    /// A part of this server is away, and so is every way around it.
+    #[error(transparent)]
+    Store(#[from] ShelfError),
+    /// The repository cannot be read from.
+    #[error("{0}")]
+    Unreadable(String),
+}
