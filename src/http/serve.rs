@@ -13,7 +13,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::{Request, Response};
+use axum::http::{HeaderMap, HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -145,12 +145,24 @@ async fn answer(
     peer: SocketAddr,
     mut request: Request<Incoming>,
 ) -> Result<Response<ServedBody>, Infallible> {
-    if let Some(response) = fast.answer(&request) {
-        return Ok(response);
+    let stays = request.version() == Version::HTTP_11 && !says_close(request.headers());
+    let mut response = match fast.answer(&request) {
+        Some(response) => response,
+        None => {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            router.oneshot(request.map(Body::new)).await?.map(ServedBody::Other)
+        }
+    };
+    // apk's libfetch keeps a connection only if it is told to (FORMATS 1.6).
+    if stays {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("keep-alive"));
     }
-    request.extensions_mut().insert(ConnectInfo(peer));
-    let response = router.oneshot(request.map(Body::new)).await?;
-    Ok(response.map(ServedBody::Other))
+    Ok(response)
+}
+
+fn says_close(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::CONNECTION).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|word| word.trim().eq_ignore_ascii_case("close"))
 }
 
 fn tune(stream: &TcpStream) {

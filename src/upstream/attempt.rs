@@ -80,7 +80,9 @@ async fn send(client: &reqwest::Client, remote: &Remote, how: &How<'_>, url: &Ur
         }
     }
     request = match remote.credentials_for(url) {
-        Some(Credentials::Basic { username, password }) => request.basic_auth(username, Some(password.expose())),
+        Some(Credentials::Basic { username, password }) => {
+            request.basic_auth(username.expose(), Some(password.expose()))
+        }
         Some(Credentials::Bearer(token)) => request.bearer_auth(token.expose()),
         None => request,
     };
