@@ -10,8 +10,6 @@
 //! the listing streams in, [`AT_ONCE`] at a time. What was removed from the catalog on purpose comes back for as long as
 //! its bytes are still there; nothing in the store tells it from what was lost.
 
-use std::time::SystemTime;
-
 use artifactapi_formats::{RepoPath, Role};
 use futures_util::StreamExt as _;
 
@@ -78,9 +76,8 @@ impl Rebuild<'_> {
     /// [`RebuildError`] when store or catalog stop answering; what was written until then stays and is right.
     pub async fn run(&self, progress: &mut (dyn FnMut(&Rebuilt) + Send)) -> Result<Rebuilt, RebuildError> {
         let mut rebuilt = Rebuilt::default();
-        let mut looks = self.blobs.list("").map(|listing| async move { self.look_at(&listing?.key).await });
-        let looks = std::pin::pin!(looks.by_ref().buffer_unordered(AT_ONCE));
-        let mut looks = looks;
+        let looks = self.blobs.list("").map(|listing| async move { self.look_at(&listing?.key).await });
+        let mut looks = std::pin::pin!(looks.buffer_unordered(AT_ONCE));
         while let Some(became) = looks.next().await {
             rebuilt.blobs += 1;
             match became? {
@@ -147,3 +144,6 @@ fn target_of(about: &BlobAbout) -> Option<Target> {
 fn lies_where_it_should(target: &Target, about: &BlobAbout, key: &BlobKey) -> bool {
     target.first_blob_key() == *key || target.later_blob_key(&about.sha256) == *key
 }
+
+#[cfg(test)]
+mod tests;

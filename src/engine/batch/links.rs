@@ -275,7 +275,13 @@ mod tests {
     fn a_hostile_page_costs_one_pass_and_one_tag() {
         let mut links = Links::default();
         let mut found = Vec::new();
-        for page in ["<".repeat(1 << 20), "<a".repeat(1 << 20), "<a '".repeat(1 << 18), "<!-".repeat(1 << 18), "&".repeat(1 << 20)] {
+        for page in [
+            "<".repeat(1 << 20),
+            "<a".repeat(1 << 20),
+            "<a '".repeat(1 << 18),
+            "<!-".repeat(1 << 18),
+            "&".repeat(1 << 20),
+        ] {
             links.push(page.as_bytes(), &mut |href| found.push(href));
             assert!(links.rest.len() < TAG_BYTES);
         }

@@ -120,8 +120,11 @@ async fn alive_or_ready(State(health): State<Health>, RawQuery(query): RawQuery)
 
 async fn ready(State(health): State<Health>) -> Response {
     let parts = health.checked().await;
-    let status = health.stage.unready().unwrap_or(if parts.all_well() { "ready" } else { "degraded" });
-    let code = if health.stage.unready().is_some() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let (code, status) = match health.stage.unready() {
+        Some(status) => (StatusCode::SERVICE_UNAVAILABLE, status),
+        None if parts.all_well() => (StatusCode::OK, "ready"),
+        None => (StatusCode::OK, "degraded"),
+    };
     no_store((code, Json(Readiness { status, parts })).into_response())
 }
 

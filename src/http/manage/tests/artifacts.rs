@@ -30,7 +30,10 @@ async fn pages_cover_everything_once_and_in_order() {
         let answer = server.get(&url).await;
         let page = answer.json();
         next = page["next"].as_str().map(str::to_owned);
-        assert_eq!(answer.header("link"), next.as_ref().map_or(String::new(), |next| format!("<{next}>; rel=\"next\"")));
+        assert_eq!(
+            answer.header("link"),
+            next.as_ref().map_or(String::new(), |next| format!("<{next}>; rel=\"next\""))
+        );
         lengths.push(paths(&page).len());
         seen.extend(paths(&page));
     }

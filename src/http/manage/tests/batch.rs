@@ -34,7 +34,8 @@ fn put_rpm(server: &Server) {
 async fn packages_that_an_apk_index_names() {
     let server = Server::start().await;
     put_alpine(&server);
-    let request = json!({ "remote": "apks", "path": "main/x86_64", "include_pattern": ".*/(hello|scripted|hello-doc)-1" });
+    let request =
+        json!({ "remote": "apks", "path": "main/x86_64", "include_pattern": ".*/(hello|scripted|hello-doc)-1" });
     let first = server.cache(request.clone()).await.json();
     // hello-doc is noarch: another folder, which the repository's own patterns do not admit.
     assert_eq!(counts(&first), [3, 2, 0, 0, 1, 0], "{first}");
@@ -75,14 +76,16 @@ async fn roots_are_known_from_the_catalog() {
     assert_eq!(known["complete"], true, "{known}");
     assert!(known["bytes"]["would_cache"].as_u64() > Some(1_000), "{known}");
     assert_eq!(known["files"].as_array().map(Vec::len), Some(11));
-    let entry = json!({ "remote": "rpms", "path": "el9/repodata/repomd.xml", "include_pattern": ".*hello-1", "dry_run": true });
+    let entry =
+        json!({ "remote": "rpms", "path": "el9/repodata/repomd.xml", "include_pattern": ".*hello-1", "dry_run": true });
     assert_eq!(counts(&server.cache(entry).await.json())[0], 1);
 }
 
 #[tokio::test]
 async fn files_that_listings_link_to() {
     let server = Server::start().await;
-    for path in ["a/1/x-1.zip", "a/2/x+y 2.zip", "a/2/deep/er/x-3.zip", "a/2/readme.txt", "a/2/secret.zip", "b/x-4.zip"] {
+    for path in ["a/1/x-1.zip", "a/2/x+y 2.zip", "a/2/deep/er/x-3.zip", "a/2/readme.txt", "a/2/secret.zip", "b/x-4.zip"]
+    {
         server.upstream.put(&format!("files/{path}"), path.as_bytes());
     }
     let dry = json!({ "remote": "files", "include_pattern": r"a/.*\.zip$", "dry_run": true });

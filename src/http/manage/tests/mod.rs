@@ -104,9 +104,9 @@ impl Server {
         let catalog: Arc<dyn Catalog> = Arc::new(catalog);
         let coordinator: Arc<dyn Coordinator> = Arc::new(InProcessCoordinator::new());
         let repositories = Arc::new(repositories(data.path(), &upstream.url));
-        let mut registry = Registry::default();
-        let counts = Arc::new(Counts::registered(registry.sub_registry_with_prefix(metrics::PREFIX)));
-        let times = metrics::Times::registered(registry.sub_registry_with_prefix(metrics::PREFIX));
+        let mut registry = Registry::with_prefix("artifactapi");
+        let counts = Arc::new(Counts::registered(&mut registry));
+        let times = metrics::Times::registered(&mut registry);
         let shelf = Arc::new(Shelf::new(ShelfBudget(1 << 20), Arc::clone(&catalog), Arc::clone(&blobs)));
         let keeper = Arc::new(Keeper::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator)));
         let fills = Arc::new(Fills::new(FillParts {
@@ -120,8 +120,7 @@ impl Server {
             counts: Arc::clone(&counts),
         }));
         let roots = Roots::new(Arc::clone(&shelf), Limits::default());
-        let reader =
-            Arc::new(Reader::new(Arc::clone(&shelf), Arc::clone(&fills), roots, Arc::clone(&blobs), counts));
+        let reader = Arc::new(Reader::new(Arc::clone(&shelf), Arc::clone(&fills), roots, Arc::clone(&blobs), counts));
         let batches = Arc::new(Batches::new(BatchParts {
             reader: Arc::clone(&reader),
             fills: Arc::clone(&fills),

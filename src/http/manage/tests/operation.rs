@@ -18,7 +18,10 @@ async fn the_overview_for_programs() {
         overview["repositories"].as_array().expect("rows").iter().filter_map(|row| row["name"].as_str()).collect();
     assert_eq!(names, ["apks", "files", "ours", "rpms"]);
     let files = &overview["repositories"][1];
-    assert_eq!((&files["type"], &files["package"], &files["url"]), (&"remote".into(), &"generic".into(), &"/api/files/".into()));
+    assert_eq!(
+        (&files["type"], &files["package"], &files["url"]),
+        (&"remote".into(), &"generic".into(), &"/api/files/".into())
+    );
     assert_eq!((&files["artifacts"], &files["bytes"]), (&Value::from(0), &Value::from(0)));
 }
 
