@@ -38,8 +38,9 @@ pub const MAX_HEAD: usize = 64 << 10;
 /// The most headers of a request.
 pub const MAX_HEADERS: usize = 100;
 
-/// What a connection may buffer for writing, in bytes.
-const WRITE_BUFFER: usize = 512 << 10;
+/// A connection asks for the next frame of a body when it has less than this left to write, in bytes. hyper reads heads into
+/// a buffer of the same limit.
+const WRITE_BUFFER: usize = MAX_HEAD;
 
 /// A client that takes no byte for this long is cut off.
 const USER_TIMEOUT: Duration = Duration::from_secs(120);
