@@ -14,9 +14,10 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{Request, Response};
+use futures_util::future::{BoxFuture, Either, FutureExt as _, Ready, TryFutureExt as _, ready};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
@@ -115,8 +116,7 @@ pub async fn serve(
             }
         };
         tune(&stream);
-        let (router, fast) = (router.clone(), Arc::clone(&fast));
-        let service = service_fn(move |request| answer(router.clone(), Arc::clone(&fast), peer, request));
+        let service = Answers { router: router.clone(), fast: Arc::clone(&fast), peer };
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
@@ -140,18 +140,27 @@ pub async fn serve(
     }
 }
 
-async fn answer(
+/// What answers the requests of one connection.
+struct Answers {
     router: Router,
     fast: Arc<Fast>,
     peer: SocketAddr,
-    mut request: Request<Incoming>,
-) -> Result<Response<ServedBody>, Infallible> {
-    if let Some(response) = fast.answer(&request) {
-        return Ok(response);
+}
+
+impl Service<Request<Incoming>> for Answers {
+    type Response = Response<ServedBody>;
+    type Error = Infallible;
+    // A hit is answered on the spot. Only what takes the long way pays for a future of its size.
+    type Future = Either<Ready<Result<Self::Response, Infallible>>, BoxFuture<'static, Result<Self::Response, Infallible>>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if let Some(response) = self.fast.answer(&request) {
+            return Either::Left(ready(Ok(response)));
+        }
+        request.extensions_mut().insert(ConnectInfo(self.peer));
+        let answer = self.router.clone().oneshot(request.map(Body::new));
+        Either::Right(answer.map_ok(|response| response.map(ServedBody::Other)).boxed())
     }
-    request.extensions_mut().insert(ConnectInfo(peer));
-    let response = router.oneshot(request.map(Body::new)).await?;
-    Ok(response.map(ServedBody::Other))
 }
 
 fn tune(stream: &TcpStream) {
