@@ -33,6 +33,12 @@ const RECYCLED: usize = 16;
 static READERS: AtomicUsize = AtomicUsize::new(0);
 static POOL: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
 
+/// How many files are being read for clients now.
+#[must_use]
+pub fn readers() -> usize {
+    READERS.load(Ordering::Relaxed)
+}
+
 /// A range of a file, frame by frame.
 #[derive(Debug)]
 pub struct Frames {

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io::{Read, Seek};
 
-use crate::{Digest, IndexFormat, Invalid, Limits, RepoPath, generic};
+use crate::{Digest, Expected, IndexFormat, Invalid, Limits, RepoPath, generic};
 
 /// What a path is, by its name alone (DESIGN 5, FORMATS 4). Decides which time to live applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -94,27 +94,6 @@ pub trait Format: Send + Sync {
 
     /// The index side of the format; `None` for formats without indexes.
     fn index(&self) -> Option<&dyn IndexFormat>;
-}
-
-/// What an index says a file must be. Absent parts are unknown, not arbitrary.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expected {
-    /// Length in bytes of the file as stored, if the index gives it and clients enforce it.
-    pub size: Option<u64>,
-    /// How the content is identified.
-    pub identity: Identity,
-}
-
-/// How an index identifies a file's content.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Identity {
-    /// A digest over the whole file (rpm primary, repomd members).
-    File(Digest),
-    /// A digest over the control member of an apk v2 package (`C:`, FORMATS 1.4); its data member is then bound by
-    /// `datahash`.
-    ApkControl(Digest),
-    /// SHA-256 of the ADB payload of an apk v3 package (FORMATS 2.3).
-    ApkAdb(Digest),
 }
 
 /// Looks at a file's bytes while they stream, and says at the end whether they are what they claim to be.

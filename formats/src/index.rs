@@ -55,10 +55,26 @@ pub struct PackageEntry {
     pub identity: Identity,
 }
 
+impl PackageEntry {
+    /// What a checker should be told. The size goes along only with a digest of the whole file: apk gives sizes that its
+    /// clients do not enforce, and that have been wrong (FORMATS 1.4).
+    #[must_use]
+    pub fn expected(&self) -> Expected {
+        let is_enforced = self.size > 0 && matches!(self.identity, Identity::File(_));
+        Expected { size: is_enforced.then_some(self.size), identity: self.identity.clone() }
+    }
+}
+
 /// The index side of a format.
 pub trait IndexFormat: Send + Sync {
     /// The root that an index, companion or member path belongs to, by name alone; `None` for everything else.
     fn root_of(&self, path: &RepoPath) -> Option<IndexRoot>;
+
+    /// The entry files that would make `folder` a root, the usual one first; `""` is the top of the repository. Empty when
+    /// names do not tell.
+    fn entries_in(&self, _folder: &str) -> Vec<RepoPath> {
+        Vec::new()
+    }
 
     /// The files of a root.
     fn layout(&self, root: &IndexRoot) -> IndexLayout;

@@ -7,6 +7,7 @@ mod deliver;
 pub mod error;
 pub mod fast;
 pub mod headers;
+pub mod manage;
 pub mod range;
 pub mod serve;
 

@@ -7,12 +7,13 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::{Request, Response};
+use axum::http::{HeaderMap, HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -42,6 +43,30 @@ const WRITE_BUFFER: usize = 512 << 10;
 
 /// A client that takes no byte for this long is cut off.
 const USER_TIMEOUT: Duration = Duration::from_secs(120);
+
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+/// How many connections are open now.
+#[must_use]
+pub fn open_connections() -> usize {
+    OPEN.load(Ordering::Relaxed)
+}
+
+/// One connection, counted.
+struct Counted;
+
+impl Counted {
+    fn one() -> Self {
+        OPEN.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// Listens on an address, with room for bursts.
 ///
@@ -99,11 +124,12 @@ pub async fn serve(
             .max_buf_size(WRITE_BUFFER)
             .serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
+        let counted = Counted::one();
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%peer, %error, "connection ended");
             }
-            drop(permit);
+            drop((permit, counted));
         });
     }
     drop(listener);
@@ -119,12 +145,24 @@ async fn answer(
     peer: SocketAddr,
     mut request: Request<Incoming>,
 ) -> Result<Response<ServedBody>, Infallible> {
-    if let Some(response) = fast.answer(&request) {
-        return Ok(response);
+    let stays = request.version() == Version::HTTP_11 && !says_close(request.headers());
+    let mut response = match fast.answer(&request) {
+        Some(response) => response,
+        None => {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            router.oneshot(request.map(Body::new)).await?.map(ServedBody::Other)
+        }
+    };
+    // apk's libfetch keeps a connection only if it is told to (FORMATS 1.6).
+    if stays {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("keep-alive"));
     }
-    request.extensions_mut().insert(ConnectInfo(peer));
-    let response = router.oneshot(request.map(Body::new)).await?;
-    Ok(response.map(ServedBody::Other))
+    Ok(response)
+}
+
+fn says_close(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::CONNECTION).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|word| word.trim().eq_ignore_ascii_case("close"))
 }
 
 fn tune(stream: &TcpStream) {

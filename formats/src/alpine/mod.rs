@@ -68,6 +68,10 @@ impl IndexFormat for Alpine {
         names::is_entry(path.file_name()).then(|| IndexRoot { entry: path.clone() })
     }
 
+    fn entries_in(&self, folder: &str) -> Vec<RepoPath> {
+        names::ENTRIES.iter().filter_map(|name| RepoPath::join(folder, name).ok()).collect()
+    }
+
     fn layout(&self, root: &IndexRoot) -> IndexLayout {
         IndexLayout { folder: root.entry.folder().to_owned(), entry: root.entry.clone(), companions: Vec::new() }
     }

@@ -63,6 +63,10 @@ impl IndexFormat for Rpm {
         names::root_of(path)
     }
 
+    fn entries_in(&self, folder: &str) -> Vec<RepoPath> {
+        names::entry_in(folder).into_iter().collect()
+    }
+
     fn layout(&self, root: &IndexRoot) -> IndexLayout {
         names::layout(root)
     }

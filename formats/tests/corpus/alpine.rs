@@ -2,7 +2,7 @@
 
 use artifactapi_formats::{Invalid, RepoPath};
 
-use super::{check, expected, files, format, index, packages, root};
+use super::{check, files, format, index, packages, root};
 
 #[test]
 fn every_index_is_read_to_its_last_package() {
@@ -70,7 +70,7 @@ fn packages_are_what_their_index_says() {
                 continue;
             }
             held += 1;
-            match check(format("alpine"), &file, Some(&expected(&package))) {
+            match check(format("alpine"), &file, Some(&package.expected())) {
                 Ok(()) => {}
                 Err(Invalid::Mismatch { .. }) => traps.push(file.to_string()),
                 Err(other) => panic!("{file}: {other}"),
