@@ -151,7 +151,8 @@ impl Service<Request<Incoming>> for Answers {
     type Response = Response<ServedBody>;
     type Error = Infallible;
     // A hit is answered on the spot. Only what takes the long way pays for a future of its size.
-    type Future = Either<Ready<Result<Self::Response, Infallible>>, BoxFuture<'static, Result<Self::Response, Infallible>>>;
+    type Future =
+        Either<Ready<Result<Self::Response, Infallible>>, BoxFuture<'static, Result<Self::Response, Infallible>>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let stays = request.version() == Version::HTTP_11 && !says_close(request.headers());
