@@ -74,7 +74,7 @@ impl DurableStores {
         let (blobs, data_lock): (Arc<dyn BlobStore>, _) = match &settings.s3 {
             Some(s3) => (Arc::new(reach_s3(s3).await?), None),
             None => {
-                let lock = lock(data)?;
+                let lock = lock(data).map_err(|error| StartError(format!("{error}; or stop it first")))?;
                 (Arc::new(open_files(data)?), Some(lock))
             }
         };
