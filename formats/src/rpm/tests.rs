@@ -76,6 +76,16 @@ fn a_repomd_is_read() {
 }
 
 #[test]
+fn a_repomd_may_say_when_it_was_made() {
+    let one = data("primary", "p", b"one");
+    let of = |xml: &str| Rpm.made_at(&root(), xml.as_bytes(), &Limits::default());
+    let newer = one.replace("1700000000", "1700000005.25");
+    assert_eq!(of(&repomd(&[newer, one.clone()].concat())), Some(1_700_000_005));
+    assert_eq!(of(&repomd(&one.replace("1700000000", "today"))), None);
+    assert_eq!(of("<html/>"), None);
+}
+
+#[test]
 fn namespaces_may_be_bound_otherwise() {
     let xml =
         repomd(&data("primary", "p", b"one")).replace("<repomd xmlns=", "<r:repomd xmlns:r=").replace("</", "</r:");
