@@ -1,7 +1,8 @@
 //! `repomd.xml`: the files of a root, each with its digest (FORMATS 3.2).
 //!
 //! Types nobody has heard of are carried: they are legal, and clients may ask for them. What is not carried is a file that
-//! lies elsewhere by its own URL (an absolute `xml:base`): clients fetch it without us.
+//! lies elsewhere by its own URL (an absolute `xml:base`), because clients fetch it without us, and a file without any
+//! checksum, of which there is nothing to hold it to: clients take those as they come.
 
 use super::place;
 use super::xml::{Document, Node, gather};
@@ -106,6 +107,9 @@ impl Data {
             .map_err(|why| malformed(&format!("data '{kind}' lies at '{}': {why}", href.escape_debug())))?;
         if path.as_ref().is_some_and(|path| *path == layout.entry || layout.companions.contains(path)) {
             return Err(malformed(&format!("data '{kind}' lies where repomd.xml or its signature does")));
+        }
+        if algorithm.is_none() && checksum.trim().is_empty() {
+            return Ok(None);
         }
         let digest = algorithm
             .and_then(|name| Algorithm::from_name(&name))

@@ -56,6 +56,7 @@ fn a_repomd_is_read() {
             data("primary", "repodata/abc-primary.xml.gz", b"one"),
             data("never-heard-of", "repodata/x", b"two"),
             "<data type=\"other\"><location href=\"repodata/o\"/><checksum type=\"SHA\">da39a3ee5e6b4b0d3255bfef95601890afd80709</checksum></data>".into(),
+            "<data type=\"unbound\"><location href=\"repodata/u\"/></data>".into(),
             data("elsewhere", "x", b"three").replace("<location ", "<location xml:base=\"https://example.com/\" "),
         ]
         .concat(),
