@@ -13,6 +13,7 @@ pub mod held;
 pub mod keep;
 pub mod pattern;
 pub mod read;
+pub mod rebuild;
 pub mod roots;
 pub mod shelf;
 pub mod tend;

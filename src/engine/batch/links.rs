@@ -69,6 +69,10 @@ impl Links {
         if tag.len() < 4 && b"<!--".starts_with(tag) {
             return (start, false);
         }
+        // A lone `<` is text.
+        if !tag.get(1).is_some_and(|b| b.is_ascii_alphabetic() || b"/!?".contains(b)) {
+            return (start + 1, true);
+        }
         match end_of_tag(&tag[..tag.len().min(TAG_BYTES)]) {
             Some(end) => {
                 self.tag(&tag[1..end], each);
@@ -271,7 +275,13 @@ mod tests {
     fn a_hostile_page_costs_one_pass_and_one_tag() {
         let mut links = Links::default();
         let mut found = Vec::new();
-        for page in ["<".repeat(1 << 20), "<a '".repeat(1 << 18), "<!-".repeat(1 << 18), "&".repeat(1 << 20)] {
+        for page in [
+            "<".repeat(1 << 20),
+            "<a".repeat(1 << 20),
+            "<a '".repeat(1 << 18),
+            "<!-".repeat(1 << 18),
+            "&".repeat(1 << 20),
+        ] {
             links.push(page.as_bytes(), &mut |href| found.push(href));
             assert!(links.rest.len() < TAG_BYTES);
         }

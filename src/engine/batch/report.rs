@@ -91,7 +91,9 @@ pub enum Reason {
     #[error("what upstream has was refused: {0}")]
     Unfit(String),
     /// It was fetched, but nothing of it stays.
-    #[error("it was fetched, but could not be kept; GET /ready says what is away or full")]
+    #[error(
+        "it was fetched, but not kept: a page came in its place, or a part of the server is away or full (GET /ready)"
+    )]
     NotKept,
     /// A part of this server is away.
     #[error("it cannot be looked up or kept now; GET /ready says what is away")]

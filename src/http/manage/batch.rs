@@ -47,7 +47,10 @@ pub fn routes(state: CacheArtifact) -> Router {
 
 /// The body of a request.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object with remote, and include_pattern, path, paths, urls and dry_run as needed"
+)]
 struct Asked {
     remote: String,
     include_pattern: Option<String>,
@@ -79,7 +82,7 @@ async fn cache(
     })?;
     let told = Told { remote, dry_run, running, summary: Summary::default() };
     let mut response =
-        if prefers(&headers, NDJSON, "application/json") { told.as_lines() } else { told.as_summary().await };
+        if prefers(&headers, NDJSON, "application/json") { told.into_lines() } else { told.into_summary().await };
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
@@ -93,14 +96,14 @@ struct Told {
 }
 
 impl Told {
-    async fn as_summary(mut self) -> Response {
+    async fn into_summary(mut self) -> Response {
         while let Some(report) = self.running.next().await {
             self.summary.add(report, self.dry_run);
         }
         Json(SummaryView::of(&self.remote, self.dry_run, &self.summary)).into_response()
     }
 
-    fn as_lines(self) -> Response {
+    fn into_lines(self) -> Response {
         let lines = futures_util::stream::unfold(Some(self), |told| async {
             let mut told = told?;
             let line = told.next_line().await;
@@ -111,6 +114,8 @@ impl Told {
         });
         let mut response = Response::new(Body::from_stream(lines));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(NDJSON));
+        // A proxy that collects answers before it passes them on would make progress invisible.
+        response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
         response
     }
 

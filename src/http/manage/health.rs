@@ -120,8 +120,11 @@ async fn alive_or_ready(State(health): State<Health>, RawQuery(query): RawQuery)
 
 async fn ready(State(health): State<Health>) -> Response {
     let parts = health.checked().await;
-    let status = health.stage.unready().unwrap_or(if parts.all_well() { "ready" } else { "degraded" });
-    let code = if health.stage.unready().is_some() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let (code, status) = match health.stage.unready() {
+        Some(status) => (StatusCode::SERVICE_UNAVAILABLE, status),
+        None if parts.all_well() => (StatusCode::OK, "ready"),
+        None => (StatusCode::OK, "degraded"),
+    };
     no_store((code, Json(Readiness { status, parts })).into_response())
 }
 
@@ -179,7 +182,7 @@ struct Part {
 struct Configuration {
     state: Condition,
     generation: u64,
-    sha256: String,
+    digest: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     refused_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -220,7 +223,7 @@ async fn part<E: std::error::Error>(name: &'static str, ping: impl Future<Output
 }
 
 fn configuration(repositories: &LiveRepositories) -> Configuration {
-    let (generation, sha256) = {
+    let (generation, digest) = {
         let current = repositories.current();
         (current.generation(), current.digest().hex())
     };
@@ -228,7 +231,7 @@ fn configuration(repositories: &LiveRepositories) -> Configuration {
     Configuration {
         state: if refused.is_some() { Condition::Outdated } else { Condition::Ok },
         generation,
-        sha256,
+        digest,
         refused_at: refused.as_ref().map(|refused| rfc3339(refused.at)),
         problems: refused.map(|refused| refused.message.clone()),
     }

@@ -14,7 +14,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
@@ -24,9 +24,6 @@ use super::totals::Holdings;
 use crate::config::LiveRepositories;
 use crate::http::error::Problem;
 
-/// What our own metrics' names begin with.
-pub const PREFIX: &str = "artifactapi";
-
 /// Upper bounds of the buckets of request times, in seconds.
 const BUCKETS: [f64; 10] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0];
 
@@ -35,20 +32,21 @@ const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// What is shown.
 #[derive(Clone)]
 pub struct Metrics {
-    registry: Arc<Registry>,
+    /// Ours, and the process's under the names that every exporter has for one.
+    registries: Arc<[Registry; 2]>,
     repositories: Arc<LiveRepositories>,
     holdings: Arc<Holdings>,
 }
 
 impl Metrics {
-    /// Everything registered so far, and the gauges.
+    /// Everything registered so far, which says what the names begin with, and the gauges.
     #[must_use]
     pub fn new(mut registry: Registry, gauges: Gauges, repositories: Arc<LiveRepositories>) -> Self {
         let holdings = gauges.holdings();
-        registry.sub_registry_with_prefix(PREFIX).register_collector(Box::new(gauges));
-        // Under the names that every exporter has for a process.
-        registry.register_collector(Box::new(Process::starting_now()));
-        Self { registry: Arc::new(registry), repositories, holdings }
+        registry.register_collector(Box::new(gauges));
+        let mut process = Registry::default();
+        process.register_collector(Box::new(Process::starting_now()));
+        Self { registries: Arc::new([registry, process]), repositories, holdings }
     }
 }
 
@@ -60,11 +58,14 @@ pub fn routes(metrics: Metrics) -> Router {
 async fn show(State(metrics): State<Metrics>) -> Result<Response, Problem> {
     let names = metrics.repositories.current().iter().map(|repository| repository.name.clone()).collect();
     metrics.holdings.of(names).await;
-    let registry = Arc::clone(&metrics.registry);
+    let registries = Arc::clone(&metrics.registries);
     // Looking at /proc and writing it all down takes a moment with thousands of descriptors.
     let writing = tokio::task::spawn_blocking(move || {
         let mut text = String::new();
-        encode(&mut text, &registry).map(|()| text)
+        for registry in &*registries {
+            encode_registry(&mut text, registry)?;
+        }
+        encode_eof(&mut text).map(|()| text)
     });
     let written = match writing.await {
         Ok(Ok(text)) => text,

@@ -83,3 +83,26 @@ pub(super) async fn blocking<T: Send + 'static>(
         Err(failed) => Err(BlobError::new(BlobErrorKind::Other, during, failed)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn what_a_disk_says() {
+        for (errno, kind) in [
+            (Errno::NOSPC, BlobErrorKind::Full),
+            (Errno::DQUOT, BlobErrorKind::Full),
+            (Errno::ACCESS, BlobErrorKind::Denied),
+            (Errno::ROFS, BlobErrorKind::Denied),
+            (Errno::NOENT, BlobErrorKind::Missing),
+            (Errno::STALE, BlobErrorKind::Unavailable),
+            (Errno::IO, BlobErrorKind::Unavailable),
+            (Errno::NAMETOOLONG, BlobErrorKind::Other),
+        ] {
+            assert_eq!(BlobError::io("testing", errno.into()).kind, kind, "{errno}");
+        }
+    }
+}

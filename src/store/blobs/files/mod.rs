@@ -172,7 +172,7 @@ impl Tree {
 
     fn write(&self, key: &BlobKey, spooled: &Spooled, about: &BlobAbout) -> io::Result<Written> {
         let name = names::name_of(key);
-        let (blob, record) = (self.blob(&name), self.about(&name));
+        let blob = self.blob(&name);
         // The long wait, for the disk to take the bytes, comes before the turn.
         spooled.file().sync_data()?;
         let _turn = self.turn(&name);
@@ -180,19 +180,33 @@ impl Tree {
         if placed == Placed::Exists && !same_bytes(&blob, spooled)? {
             return Ok(Written::Occupied);
         }
-        sync_folder(folder_of(&blob))?;
-        // A new blob gets a new record. One that was there keeps the record it has, if that describes it.
-        let recorded = self.record(&name)?.and_then(|(json, _)| record::read(&json).ok());
-        let described = recorded.is_some_and(|(of, said)| of == *key && said.sha256 == spooled.sha256);
-        if placed == Placed::New || !described {
-            self.incoming.replace(&record::write(key, about), &record)?;
-            sync_folder(folder_of(&record))?;
+        let recorded = sync_folder(folder_of(&blob)).and_then(|()| self.write_record(&name, key, about, placed));
+        if recorded.is_err() && placed == Placed::New {
+            // What was not written must not be readable. If this fails, too, it is as after a crash.
+            let _ = self.remove(&name);
         }
-        Ok(Written::Stored)
+        recorded.map(|()| Written::Stored)
+    }
+
+    /// A new blob gets a new record. One that was there keeps the record it has, if that describes it.
+    fn write_record(&self, name: &str, key: &BlobKey, about: &BlobAbout, blob: Placed) -> io::Result<()> {
+        let recorded = self.record(name)?.and_then(|(json, _)| record::read(&json).ok());
+        let described = recorded.is_some_and(|(of, said)| of == *key && said.sha256 == about.sha256);
+        if blob == Placed::Exists && described {
+            return Ok(());
+        }
+        let path = self.about(name);
+        self.incoming.replace(&record::write(key, about), &path)?;
+        sync_folder(folder_of(&path))
     }
 
     fn delete(&self, name: &str) -> io::Result<()> {
         let _turn = self.turn(name);
+        self.remove(name)
+    }
+
+    /// Removes the record, then the blob, and the folders that are empty then.
+    fn remove(&self, name: &str) -> io::Result<()> {
         for (path, root) in [(self.about(name), &self.about), (self.blob(name), &self.blobs)] {
             present(fs::remove_file(&path))?;
             prune(folder_of(&path), root);

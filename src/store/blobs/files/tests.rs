@@ -135,3 +135,19 @@ async fn says_what_is_wrong() {
     assert_eq!(error.kind, BlobErrorKind::Missing);
     assert!(error.to_string().contains("does not exist"), "{error}");
 }
+
+#[tokio::test]
+async fn a_write_that_fails_half_way_leaves_nothing() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (store, spool) = open(folder.path());
+    let target = target("r", "f");
+    let key = target.first_blob_key();
+    let spooled = spooled(&spool, b"bytes").await;
+    // The blob can be placed, its record cannot.
+    fs::write(folder.path().join("about/r"), b"in the way").expect("write");
+    store.write(&key, &spooled, &about(&target, b"bytes")).await.expect_err("in the way");
+    assert!(store.read(&key, None).await.expect("read").is_none());
+    assert!(files_below(&folder.path().join("incoming")).is_empty());
+    fs::remove_file(folder.path().join("about/r")).expect("remove");
+    assert_eq!(store.write(&key, &spooled, &about(&target, b"bytes")).await.expect("write"), Written::Stored);
+}

@@ -6,6 +6,7 @@
 //! of them gets the answer that is open already. Or the store has *nothing*, or no answer.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,6 +22,9 @@ use super::shelf::{Room, Shelf};
 use crate::spool::{SpoolError, SpoolFolder, SpoolReader, SpoolWriter, Spooled};
 use crate::store::blobs::{BlobBody, BlobError, BlobErrorKind, BlobRead, BlobStore};
 use crate::store::key::BlobKey;
+
+/// How often a transfer that breaks off is taken up again.
+const RESUMES: usize = 3;
 
 /// What a fill has come to.
 #[derive(Debug, Clone)]
@@ -126,9 +130,10 @@ impl Run {
             Ok(None) => return self.come_to(Outcome::Absent),
             Err(error) => return self.come_to(Outcome::Failed(Arc::new(error))),
         };
+        let size = read.size;
         match self.begin(read).await {
             Err(read) => self.come_to(Outcome::Elsewhere(Arc::new(Mutex::new(Some(*read))))),
-            Ok((bytes, room, writer)) => match pump(bytes, writer).await {
+            Ok((bytes, room, writer)) => match self.pump(store, bytes, size, writer).await {
                 Ok(spooled) => self.keep(spooled, room).await,
                 // The readers have been told by the spool.
                 Err(error) => {
@@ -176,28 +181,54 @@ impl Run {
             tracing::warn!(key = %self.key, %error, "a blob cannot be kept in the hot tier");
         }
     }
-}
 
-type Bytes = BoxStream<'static, Result<bytes::Bytes, BlobError>>;
-
-/// Moves the bytes into the spool. What has come is made readable before waiting for more.
-async fn pump(mut bytes: Bytes, mut writer: SpoolWriter) -> Result<Spooled, SpoolError> {
-    loop {
-        let next = match bytes.next().now_or_never() {
-            Some(next) => next,
-            None => {
-                writer.flush().await?;
-                bytes.next().await
-            }
-        };
-        match next {
-            Some(Ok(piece)) => writer.append(piece).await?,
-            None => return writer.complete().await,
-            Some(Err(error)) => {
+    /// Moves the bytes into the spool. What has come is made readable before waiting for more. A transfer that breaks off
+    /// is taken up where it was, as long as the store still has the blob; the digest of the whole decides in the end.
+    async fn pump(
+        &self,
+        store: &dyn BlobStore,
+        mut bytes: Bytes,
+        size: u64,
+        mut writer: SpoolWriter,
+    ) -> Result<Spooled, SpoolError> {
+        let (mut got, mut resumes) = (0, 0);
+        loop {
+            let next = match bytes.next().now_or_never() {
+                Some(next) => next,
+                None => {
+                    writer.flush().await?;
+                    bytes.next().await
+                }
+            };
+            let error = match next {
+                None => return writer.complete().await,
+                Some(Ok(piece)) => {
+                    got += piece.len() as u64;
+                    writer.append(piece).await?;
+                    continue;
+                }
+                Some(Err(error)) => error,
+            };
+            resumes += 1;
+            let rest = if resumes <= RESUMES { self.rest(store, got..size).await } else { None };
+            let Some(rest) = rest else {
                 let why = error.to_string();
                 writer.abandon(&why);
                 return Err(SpoolError::Abandoned(why.into()));
+            };
+            bytes = rest;
+        }
+    }
+
+    /// The bytes from where a transfer broke off to the end.
+    async fn rest(&self, store: &dyn BlobStore, range: Range<u64>) -> Option<Bytes> {
+        match store.read(&self.key, Some(range.clone())).await {
+            Ok(Some(BlobRead { body: BlobBody::Stream { range: covered, bytes }, .. })) if covered == range => {
+                Some(bytes)
             }
+            _ => None,
         }
     }
 }
+
+type Bytes = BoxStream<'static, Result<bytes::Bytes, BlobError>>;

@@ -13,7 +13,7 @@ use crate::store::key::BlobKey;
 const BLOCK: u64 = 4 << 10;
 
 /// How many entries there may be, whatever their size: each takes some 150 bytes of memory.
-const MAX_ENTRIES: usize = 1 << 20;
+const MAX_ENTRIES: usize = 1 << 19;
 
 /// A blob larger than the budget divided by this is not kept: it would push out too much that is used.
 const LARGEST_SHARE: u64 = 4;

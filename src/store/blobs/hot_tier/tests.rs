@@ -218,15 +218,20 @@ async fn a_blob_that_is_not_what_it_says_never_ends_well_and_is_not_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_breaks_off_is_noticed() {
+async fn a_transfer_that_breaks_off_is_taken_up_again_or_noticed() {
     let bench = Bench::new(64 * MIB);
-    let key = bench.cold("f", &content(1, MIB)).await;
-    bench.distant.hold();
+    let expected = content(1, MIB);
+    let key = bench.cold("f", &expected).await;
+    bench.distant.breaks.store(3, Ordering::Relaxed);
+    assert!(bytes(&bench.tier, &key).await == expected);
+    assert_eq!(bench.distant.asked(), (1, 3));
+    let key = bench.cold("g", &expected).await;
+    bench.distant.breaks.store(usize::MAX, Ordering::Relaxed);
     let read = bench.tier.read(&key, None).await.expect("read").expect("present");
     let BlobBody::Growing(reader) = read.body else { panic!("{:?}", read.body) };
-    bench.distant.pieces.close();
     assert!(follow(reader).await.is_err());
-    bench.settled(|bench| bench.tier.usage().bytes == 0).await;
+    assert_eq!(bench.distant.asked(), (2, 6));
+    bench.settled(|bench| bench.tier.usage().entries == 1 && bench.tier.fills.running(&key).is_none()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,8 +13,9 @@ use super::{Bucket, lookup, metadata};
 use crate::store::blobs::{BlobError, BlobErrorKind, BlobListing, names};
 use crate::store::key::BlobKey;
 
-/// How many keys one request deletes. Each is two names, its object's and that of a record aside; 1,000 are allowed.
-const DELETED_AT_ONCE: usize = 500;
+/// How many keys one request deletes. Each is two names, its object's and that of a record aside. A thousand are allowed,
+/// but some servers take seconds for so many.
+const DELETED_AT_ONCE: usize = 200;
 
 /// Every blob whose key starts with `prefix`.
 pub(super) fn list<'a>(bucket: &Arc<Bucket>, prefix: &'a str) -> BoxStream<'a, Result<BlobListing, BlobError>> {

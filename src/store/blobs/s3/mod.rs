@@ -19,6 +19,8 @@ mod gate;
 mod list;
 mod lookup;
 mod metadata;
+#[cfg(test)]
+mod other_servers;
 mod settings;
 #[cfg(test)]
 pub(super) mod tests;

@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
 use super::{S3Keys, S3Settings};
+use crate::store::services::tool;
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const ACCESS_KEY: &str = "testkey";
@@ -29,13 +30,13 @@ pub(crate) struct Weed {
 impl Weed {
     /// Starts a server and waits until it is ready.
     pub(crate) fn start() -> Self {
-        let program = program();
+        let program = tool("WEED");
         let run = tempfile::Builder::new().prefix("weed").tempdir_in("/tmp").expect("folder");
         std::fs::create_dir(run.path().join("data")).expect("folder");
-        let identity = format!(
-            r#"{{"identities":[{{"name":"test","credentials":[{{"accessKey":"{ACCESS_KEY}","secretKey":"{SECRET_KEY}"}}],
-            "actions":["Admin","Read","Write","List"]}}]}}"#
-        );
+        let credentials = format!(r#"{{"accessKey":"{ACCESS_KEY}","secretKey":"{SECRET_KEY}"}}"#);
+        let actions = r#"["Admin","Read","Write","List"]"#;
+        let identity =
+            format!(r#"{{"identities":[{{"name":"test","credentials":[{credentials}],"actions":{actions}}}]}}"#);
         std::fs::write(run.path().join("s3.json"), identity).expect("configuration");
         let ports = free_ports();
         let process = spawn(&program, run.path(), &ports);
@@ -108,17 +109,6 @@ impl Drop for Weed {
             let _ = std::fs::remove_file(format!("/tmp/seaweedfs-{part}-grpc-{}.sock", port[1]));
         }
     }
-}
-
-/// The program, from the list that tests/testbed/provide writes.
-fn program() -> PathBuf {
-    let testbed = std::env::var_os("ARTIFACTAPI_TESTBED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/testbed"), PathBuf::from);
-    let list = testbed.join("env");
-    let text = std::fs::read_to_string(&list)
-        .unwrap_or_else(|error| panic!("{}: {error}; run tests/testbed/provide first", list.display()));
-    let program = text.lines().find_map(|line| line.strip_prefix("WEED="));
-    program.unwrap_or_else(|| panic!("{} names no WEED; run tests/testbed/provide again", list.display())).into()
 }
 
 /// Ports that are free now; all are held until the last is known, so that they differ.
