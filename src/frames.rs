@@ -1,10 +1,12 @@
 //! A local file in frames, without copying more than once and without blocking an async thread.
 //!
-//! [`Frames::next`] reads with `RWF_NOWAIT`: what is in the page cache is copied at once, on the spot; what is not is
-//! read on a blocking thread. So a warm file costs no thread hop, and a cold one stalls nobody else.
+//! [`Frames::next_cached`] reads with `RWF_NOWAIT`: what is in the page cache is copied at once, on the spot; what is not
+//! is read on a blocking thread. So a warm file costs no thread hop, and a cold one stalls nobody else.
 //!
 //! Memory is bounded: frames in flight share [`BUDGET`], so a frame is large when few clients read and small when many
-//! do. Buffers are recycled; a frame is one buffer, given back when the connection has written it.
+//! do. A frame is one buffer, given back when the connection has written it. Buffers are recycled, and those that are too
+//! many go back to the system at once: they are mappings of their own, for an allocator would hold on to what a herd of
+//! readers once took.
 
 use std::fs::File;
 use std::io;
@@ -14,24 +16,36 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use memmap2::MmapMut;
 use parking_lot::Mutex;
 use rustix::io::{Errno, ReadWriteFlags};
 
-/// What all frames in flight together aim to stay under, in bytes. About three frames per client are in flight at most:
-/// one being read and two that the connection has not written yet.
-pub const BUDGET: usize = 96 << 20;
+/// What all frames in flight together aim to stay under, in bytes.
+pub const BUDGET: usize = 64 << 20;
 
-/// The largest frame, in bytes. Larger ones gain nothing and fall out of the CPU's second-level cache.
+/// How many frames a client has in flight at most: one that the connection has almost written, and the next.
+const IN_FLIGHT: usize = 2;
+
+/// The largest frame, in bytes, a power of two. Larger ones gain nothing and fall out of the CPU's second-level cache.
 pub const LARGEST: usize = 256 << 10;
 
-/// The smallest frame, in bytes: with more clients than the budget has room for, each still gets this.
-pub const SMALLEST: usize = 32 << 10;
+/// The smallest frame, in bytes, a power of two: with more clients than the budget has room for, each still gets this.
+pub const SMALLEST: usize = 16 << 10;
 
-/// How many buffers of [`LARGEST`] are kept for reuse.
-const RECYCLED: usize = 16;
+/// How many bytes of each size of buffer are kept for reuse.
+const RECYCLED: usize = 2 << 20;
+
+/// The sizes of buffers: the powers of two from [`SMALLEST`] to [`LARGEST`].
+const SIZES: usize = (LARGEST.ilog2() - SMALLEST.ilog2()) as usize + 1;
 
 static READERS: AtomicUsize = AtomicUsize::new(0);
-static POOL: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
+static POOL: [Mutex<Vec<MmapMut>>; SIZES] = [const { Mutex::new(Vec::new()) }; SIZES];
+
+/// How many files are being read for clients now.
+#[must_use]
+pub fn readers() -> usize {
+    READERS.load(Ordering::Relaxed)
+}
 
 /// A range of a file, frame by frame.
 #[derive(Debug)]
@@ -60,7 +74,7 @@ impl Frames {
     /// # Errors
     /// When the file cannot be read, or ends before the range does.
     pub fn next_cached(&mut self) -> io::Result<Option<Bytes>> {
-        let mut buffer = Buffer::take(self.frame_length());
+        let mut buffer = Buffer::take(self.frame_length())?;
         let read = rustix::io::preadv2(
             &*self.file,
             &mut [io::IoSliceMut::new(buffer.as_mut())],
@@ -80,7 +94,7 @@ impl Frames {
     pub fn load(&self) -> tokio::task::JoinHandle<io::Result<(Buffer, usize)>> {
         let (file, at, length) = (Arc::clone(&self.file), self.at, self.frame_length());
         tokio::task::spawn_blocking(move || {
-            let mut buffer = Buffer::take(length);
+            let mut buffer = Buffer::take(length)?;
             let read = file.read_at(buffer.as_mut(), at)?;
             Ok((buffer, read))
         })
@@ -95,8 +109,8 @@ impl Frames {
     }
 
     fn frame_length(&self) -> usize {
-        let fair = BUDGET / 3 / READERS.load(Ordering::Relaxed).max(1);
-        let frame = fair.clamp(SMALLEST, LARGEST);
+        let fair = BUDGET / IN_FLIGHT / READERS.load(Ordering::Relaxed).max(1);
+        let frame = 1 << fair.clamp(SMALLEST, LARGEST).ilog2();
         usize::try_from(self.remaining()).map_or(frame, |rest| rest.min(frame))
     }
 
@@ -120,41 +134,48 @@ fn ended_early() -> io::Error {
 /// A frame's memory, recycled when dropped.
 #[derive(Debug)]
 pub struct Buffer {
-    memory: Box<[u8]>,
+    /// Empty only while it is dropped.
+    memory: Option<MmapMut>,
     used: usize,
 }
 
 impl Buffer {
-    fn take(length: usize) -> Self {
-        let recycled = if length > SMALLEST { POOL.lock().pop() } else { None };
-        let memory = match recycled {
-            Some(memory) => memory,
-            None if length > LARGEST / 2 => vec![0; LARGEST].into_boxed_slice(),
-            None => vec![0; length].into_boxed_slice(),
-        };
-        let used = length.min(memory.len());
-        Self { memory, used }
+    /// Room for `length` bytes, at most [`LARGEST`].
+    fn take(length: usize) -> io::Result<Self> {
+        let size = length.clamp(SMALLEST, LARGEST).next_power_of_two();
+        let recycled = pool(size).lock().pop();
+        let memory = recycled.map_or_else(|| MmapMut::map_anon(size), Ok)?;
+        Ok(Self { memory: Some(memory), used: length.min(size) })
     }
+}
+
+/// Where buffers of this size wait to be used again.
+fn pool(size: usize) -> &'static Mutex<Vec<MmapMut>> {
+    &POOL[(size.ilog2() - SMALLEST.ilog2()) as usize]
 }
 
 impl AsMut<[u8]> for Buffer {
     fn as_mut(&mut self) -> &mut [u8] {
-        &mut self.memory[..self.used]
+        self.memory.as_deref_mut().map_or(&mut [], |memory| &mut memory[..self.used])
     }
 }
 
 impl AsRef<[u8]> for Buffer {
     fn as_ref(&self) -> &[u8] {
-        &self.memory[..self.used]
+        self.memory.as_deref().map_or(&[], |memory| &memory[..self.used])
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if self.memory.len() == LARGEST {
-            let mut pool = POOL.lock();
-            if pool.len() < RECYCLED {
-                pool.push(std::mem::take(&mut self.memory));
+        if let Some(memory) = self.memory.take() {
+            let (size, mut pool) = (memory.len(), pool(memory.len()).lock());
+            if pool.len() < RECYCLED / size {
+                pool.push(memory);
+            } else {
+                // Unmapping takes a while; others need not wait for it.
+                drop(pool);
+                drop(memory);
             }
         }
     }

@@ -7,12 +7,14 @@
 use std::fmt;
 use std::io::{Read, Seek};
 
-use crate::{Digest, IndexFormat, Invalid, Limits, RepoPath, generic};
+use crate::{Digest, Expected, IndexFormat, Invalid, Limits, RepoPath, generic};
 
 /// What a path is, by its name alone (DESIGN 5, FORMATS 4). Decides which time to live applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Changes in place and is the authority for others: `APKINDEX.tar.gz`, `repomd.xml`, `*.adb`, mirror lists.
+    /// Changes in place and is the authority for others: `APKINDEX.tar.gz`, `repomd.xml`, `*.adb`, mirror lists. Small
+    /// files that change in place and name no packages (`.treeinfo`, `last-updated`) are of this role too, since the same
+    /// short time to live is right for them; [`IndexFormat::root_of`] gives no root for those.
     Index,
     /// Lives and dies with the index it stands beside: `repomd.xml.asc`, `repomd.xml.key`.
     IndexCompanion,
@@ -58,7 +60,8 @@ impl fmt::Display for Role {
 /// `<sha256>-primary.xml.gz`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mutability {
-    /// The same name may hold other bytes tomorrow.
+    /// The same name may hold other bytes tomorrow. A [`Role::File`] of this kind (boot images, keys) may live as long as
+    /// files do, but is asked for again after that.
     Mutable,
     /// The name is a convention for content that does not change (a versioned package).
     ByConvention,
@@ -94,27 +97,6 @@ pub trait Format: Send + Sync {
 
     /// The index side of the format; `None` for formats without indexes.
     fn index(&self) -> Option<&dyn IndexFormat>;
-}
-
-/// What an index says a file must be. Absent parts are unknown, not arbitrary.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expected {
-    /// Length in bytes of the file as stored, if the index gives it and clients enforce it.
-    pub size: Option<u64>,
-    /// How the content is identified.
-    pub identity: Identity,
-}
-
-/// How an index identifies a file's content.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Identity {
-    /// A digest over the whole file (rpm primary, repomd members).
-    File(Digest),
-    /// A digest over the control member of an apk v2 package (`C:`, FORMATS 1.4); its data member is then bound by
-    /// `datahash`.
-    ApkControl(Digest),
-    /// SHA-256 of the ADB payload of an apk v3 package (FORMATS 2.3).
-    ApkAdb(Digest),
 }
 
 /// Looks at a file's bytes while they stream, and says at the end whether they are what they claim to be.

@@ -55,10 +55,26 @@ pub struct PackageEntry {
     pub identity: Identity,
 }
 
+impl PackageEntry {
+    /// What a checker should be told. The size goes along only with a digest of the whole file: apk gives sizes that its
+    /// clients do not enforce, and that have been wrong (FORMATS 1.4).
+    #[must_use]
+    pub fn expected(&self) -> Expected {
+        let is_enforced = self.size > 0 && matches!(self.identity, Identity::File(_));
+        Expected { size: is_enforced.then_some(self.size), identity: self.identity.clone() }
+    }
+}
+
 /// The index side of a format.
 pub trait IndexFormat: Send + Sync {
     /// The root that an index, companion or member path belongs to, by name alone; `None` for everything else.
     fn root_of(&self, path: &RepoPath) -> Option<IndexRoot>;
+
+    /// The entry files that would make `folder` a root, the usual one first; `""` is the top of the repository. Empty when
+    /// names do not tell.
+    fn entries_in(&self, _folder: &str) -> Vec<RepoPath> {
+        Vec::new()
+    }
 
     /// The files of a root.
     fn layout(&self, root: &IndexRoot) -> IndexLayout;
@@ -69,11 +85,18 @@ pub trait IndexFormat: Send + Sync {
     /// [`Invalid`] when the entry is malformed, over a limit, or names a path outside the repository.
     fn members(&self, root: &IndexRoot, entry: &[u8], limits: &Limits) -> Result<Vec<Member>, Invalid>;
 
+    /// When the index was made, in Unix seconds, as far as it says so itself: what tells a mirror that lags behind from one
+    /// that is ahead. `None` when it does not say, or cannot be read.
+    fn made_at(&self, _root: &IndexRoot, _entry: &[u8], _limits: &Limits) -> Option<u64> {
+        None
+    }
+
     /// The file that lists the packages: the entry itself (apk) or a member (rpm: primary). `None` if there is none.
     fn package_list(&self, root: &IndexRoot, members: &[Member]) -> Option<RepoPath>;
 
     /// Streams the packages that `from`, the file named by [`IndexFormat::package_list`], lists, in its order.
-    /// Memory does not grow with the size of the index.
+    /// Memory is bounded by `limits`, whatever the size of the index. Packages that nobody can ask this repository for are not handed
+    /// out: those that lie elsewhere by a URL of their own, and those whose path is none.
     ///
     /// # Errors
     /// [`Invalid`] when the list is malformed or over a limit; packages seen before that have been handed out.

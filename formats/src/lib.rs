@@ -16,6 +16,7 @@ pub mod alpine;
 mod check;
 pub mod decompress;
 pub mod digest;
+mod expected;
 mod format;
 pub mod generic;
 mod index;
@@ -29,8 +30,9 @@ pub mod rpm;
 #[path = "../tests/samples/mod.rs"]
 mod samples;
 
-pub use digest::{Algorithm, Digest, Hasher, Sha256};
-pub use format::{Checker, Expected, Format, Identity, Mutability, ReadSeek, Role};
+pub use digest::{Algorithm, Digest, Hasher, InvalidDigest, Sha256};
+pub use expected::{Expected, Identity};
+pub use format::{Checker, Format, Mutability, ReadSeek, Role};
 pub use index::{IndexFormat, IndexLayout, IndexRoot, Member, PackageEntry};
 pub use invalid::Invalid;
 pub use limits::Limits;

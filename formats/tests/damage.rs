@@ -112,7 +112,7 @@ fn every_flip_in_an_apk_is_found_but_for_its_signature() {
             ControlFlow::Break(())
         });
     let package = read.ok().and(named).expect("one package");
-    let expected = Expected { size: None, identity: package.identity };
+    let expected = package.expected();
     let file = apk.file();
     check_as(alpine, &package.path, Some(&expected), &file).expect("as the index says");
     for at in apk.signature.len()..file.len() {

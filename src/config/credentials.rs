@@ -34,7 +34,7 @@ pub(super) fn read(table: &Table<'_>, reader: &mut Reader<'_, '_>) -> Option<Cre
         (Some(username), Some(password), None) => {
             let name = username.value(reader).filter(|name| username.check(reader, name, is_username, USERNAME));
             let word = password.value(reader).filter(|word| password.check(reader, word, is_password, PASSWORD));
-            Some(Credentials::Basic { username: name?.expose().to_owned(), password: word? })
+            Some(Credentials::Basic { username: name?, password: word? })
         }
         (None, None, Some(token)) => {
             let value = token.value(reader).filter(|value| token.check(reader, value, is_token, TOKEN));

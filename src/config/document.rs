@@ -3,9 +3,10 @@
 //! One table says which keys there are and to which types of repository they belong; the functions below it read them.
 //! Reading goes on after a problem, so that one look at the messages mends the whole file.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use artifactapi_formats::{Format, Formats, Sha256};
+use artifactapi_formats::{Format, Formats};
 
 use super::members::{self, Draft, Member};
 use super::patterns::{PatternSet, Patterns};
@@ -13,7 +14,7 @@ use super::problem::Problem;
 use super::reader::{Field, Outside, Reader, Table};
 use super::repositories::{CachePolicy, FileTtl, Kind, Repositories, Repository};
 use super::suggest::closest;
-use super::{credentials, upstream, yaml};
+use super::{credentials, upstream, view, yaml};
 use crate::store::key::RepositoryName;
 
 /// The words that `type:` takes.
@@ -39,6 +40,16 @@ const KEYS: &[(&str, &[&str])] = &[
 /// The keys below `cache:`.
 const CACHE_KEYS: &[&str] = &["file_ttl", "index_ttl", "negative_ttl", "refresh_wait", "pin", "snapshot_keep"];
 
+fn repository_keys() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().map(|(key, _)| *key).chain(credentials::KEYS.iter().copied())
+}
+
+/// Every key that there is, for the test of the reference.
+#[cfg(test)]
+pub(super) fn known_keys() -> impl Iterator<Item = &'static str> {
+    repository_keys().chain(CACHE_KEYS.iter().copied())
+}
+
 /// Reads the text of a remotes.yaml; if anything is wrong with it, everything that is.
 pub(super) fn read(text: &str, formats: Formats, outside: &mut Outside<'_>) -> Result<Repositories, Vec<Problem>> {
     let tree = yaml::parse(text).map_err(|problem| vec![problem])?;
@@ -51,8 +62,9 @@ pub(super) fn read(text: &str, formats: Formats, outside: &mut Outside<'_>) -> R
         return Err(problems);
     }
     let named = |draft: Draft| draft.repository.map(|repository| (draft.name, Arc::new(repository)));
-    let by_name = drafts.into_iter().filter_map(named).collect();
-    Ok(Repositories { by_name, generation: 0, digest: Sha256::of(text.as_bytes()) })
+    let by_name: BTreeMap<_, _> = drafts.into_iter().filter_map(named).collect();
+    let digest = view::digest(by_name.values().map(|repository: &Arc<Repository>| &**repository));
+    Ok(Repositories { by_name, generation: 0, digest })
 }
 
 fn repositories(top: &Field<'_>, reader: &mut Reader<'_, '_>) -> Vec<Draft> {
@@ -124,7 +136,7 @@ fn type_of(table: &Table<'_>, reader: &mut Reader<'_, '_>) -> Option<&'static st
 
 /// Reports unknown keys, and known ones that say nothing about a repository of this type.
 fn keys(table: &Table<'_>, word: Option<&str>, reader: &mut Reader<'_, '_>) {
-    let known: Vec<_> = KEYS.iter().map(|(key, _)| *key).chain(credentials::KEYS.iter().copied()).collect();
+    let known: Vec<_> = repository_keys().collect();
     table.only(reader, &known);
     let Some(word) = word else { return };
     for (name, field) in table.fields() {

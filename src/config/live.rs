@@ -80,8 +80,9 @@ impl LiveRepositories {
             generation = *last;
             next.generation = generation;
             self.current.store(Arc::new(next));
+            // Before anybody is told, so that whoever wakes up finds no error that is over.
+            self.settle();
         });
-        self.settle();
         generation
     }
 

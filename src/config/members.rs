@@ -67,18 +67,23 @@ fn mismatch(draft: &Draft, member: &Member, by_name: &ByName<'_>, first: bool) -
 /// A walk in depth that keeps its way in a list of its own: a long chain of repositories must not cost stack.
 fn circles(by_name: &ByName<'_>, reader: &mut Reader<'_, '_>) {
     let mut settled = BTreeSet::new();
+    // The names in `way` below, to look them up.
+    let mut on_way = BTreeSet::new();
     for (&start, draft) in by_name {
         if settled.contains(start) {
             continue;
         }
         let mut way = vec![(start, draft.members.iter())];
         while let Some((name, members)) = way.last_mut() {
+            on_way.insert(*name);
             let Some(member) = members.next() else {
                 settled.insert(*name);
+                on_way.remove(*name);
                 way.pop();
                 continue;
             };
-            if let Some(since) = way.iter().position(|(name, _)| **name == member.name) {
+            if on_way.contains(&member.name) {
+                let since = way.iter().position(|(name, _)| **name == member.name).unwrap_or_default();
                 let names: Vec<_> = way.iter().skip(since).map(|(name, _)| name.as_str()).collect();
                 let text = format!("leads in a circle ({} → {}); take one of them out", names.join(" → "), member.name);
                 reader.report(member.place, &member.key, text);

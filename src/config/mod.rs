@@ -25,6 +25,7 @@ pub mod size;
 pub mod source;
 mod suggest;
 mod upstream;
+pub mod view;
 pub mod watch;
 mod yaml;
 
@@ -36,3 +37,7 @@ pub use repositories::{CachePolicy, Credentials, FileTtl, Kind, Remote, Reposito
 pub use secret::Secret;
 pub use settings::{LogFormat, LogSettings, PostgresSettings, RedisSettings, S3Keys, S3Settings, Settings};
 pub use source::{Environment, Source};
+pub use view::ConfigView;
+
+#[cfg(test)]
+mod tests;

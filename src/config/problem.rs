@@ -64,7 +64,7 @@ impl fmt::Display for Problem {
 pub enum ConfigError {
     /// No file in any of the places where one is looked for.
     #[error(
-        "no configuration file: looked for {}; write one there, or name it in ARTIFACTAPI_CONFIG",
+        "no configuration file: ARTIFACTAPI_CONFIG names none, and there is none at {}; write one there or set the variable",
         looked_for.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
     )]
     NotFound {

@@ -61,7 +61,8 @@ impl Repositories {
         self.iter().flat_map(|repository| repository.remarks())
     }
 
-    /// Of the file's bytes: tells an operator whether two replicas run the same configuration.
+    /// SHA-256 of what can be shown: tells an operator whether two replicas run the same configuration. Not of the file's
+    /// bytes, for among them may be a password, and whoever sees its digest can try words until one fits.
     #[must_use]
     pub const fn digest(&self) -> &Sha256 {
         &self.digest
@@ -165,8 +166,8 @@ impl Remote {
 pub enum Credentials {
     /// `Authorization: Basic`.
     Basic {
-        /// The user.
-        username: String,
+        /// The user; a secret too, for there are upstreams that take a token in its place.
+        username: Secret,
         /// The password.
         password: Secret,
     },

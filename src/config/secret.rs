@@ -1,8 +1,11 @@
 //! Text that must never be seen.
 //!
-//! Passwords, tokens and keys travel through the program as a [`Secret`]. Whatever prints it (`{}`, `{:?}`, JSON) shows
-//! three stars, so that no log line, error or `/config` answer can give it away by accident. The one way to the text is
+//! Passwords, tokens and keys travel through the program as a [`Secret`]. Whatever prints it (`{:?}`, JSON) shows three
+//! stars, so that no log line, error or `/config` answer can give it away by accident. The one way to the text is
 //! [`Secret::expose`], a word that is easy to search for.
+//!
+//! There is no `Display` on purpose: whoever takes "anything that displays", such as a builder of headers, would send
+//! three stars as the password, and that should not compile.
 
 use std::fmt;
 
@@ -30,12 +33,6 @@ impl Secret {
     }
 }
 
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(STARS)
-    }
-}
-
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(STARS)
@@ -55,7 +52,7 @@ mod tests {
     #[test]
     fn prints_stars_wherever_it_is_printed() {
         let secret = Secret::new("hunter2").expect("not empty");
-        assert_eq!(format!("{secret} {secret:?} {:#?}", Some(&secret)), "*** *** Some(\n    ***,\n)");
+        assert_eq!(format!("{secret:?} {:#?}", Some(&secret)), "*** Some(\n    ***,\n)");
         assert_eq!(serde_json::to_string(&secret).expect("json"), "\"***\"");
         assert_eq!(secret.expose(), "hunter2");
     }

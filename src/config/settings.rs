@@ -13,7 +13,7 @@ use url::Url;
 #[cfg(doc)]
 use super::environment::process_environment;
 use super::environment::{SettingsError, Variables};
-use super::secret::Secret;
+use super::secret::{STARS, Secret};
 use super::{duration, services, size};
 
 /// What the environment says, checked.
@@ -66,6 +66,17 @@ pub enum LogFormat {
     Json,
 }
 
+impl LogFormat {
+    /// The word in the variable.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
 /// How to reach PostgreSQL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostgresSettings {
@@ -86,6 +97,20 @@ pub struct PostgresSettings {
 pub struct RedisSettings {
     /// `REDIS_URL` as given; it may hold a password.
     pub url: Secret,
+}
+
+impl RedisSettings {
+    /// The URL without user, password and query, for logs and the like.
+    #[must_use]
+    pub fn address(&self) -> String {
+        let Ok(mut url) = Url::parse(self.url.expose()) else { return STARS.to_owned() };
+        // Both fail for URLs without a host, which hold neither.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        url.set_query(None);
+        url.set_fragment(None);
+        url.into()
+    }
 }
 
 /// How to reach an S3 store.

@@ -19,7 +19,7 @@ const DEPTH: usize = 16;
 /// The most values in a file.
 const VALUES: usize = 100_000;
 /// The most values that aliases may add to them.
-const ALIASED: usize = 100_000;
+const ALIASED: usize = 20_000;
 
 /// A value and where it stands.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Problem> {
             max_aliases: 1_000,
             max_anchors: 1_000,
             max_merge_keys: 1_000,
-            max_recorded_anchor_events: VALUES,
+            max_recorded_anchor_events: ALIASED,
             max_documents: 1,
         },
         alias_limits: serde_yaml::alias_limits! {
@@ -96,6 +96,7 @@ fn refusal(error: &serde_yaml::Error) -> String {
     use serde_yaml::Error as E;
     use serde_yaml::budget::BudgetBreach;
     match error {
+        E::AliasError { error, .. } => refusal(error),
         E::Budget { breach: BudgetBreach::Documents { .. }, .. } => {
             "a second document begins here; a configuration is one, without --- lines".to_owned()
         }
@@ -236,17 +237,18 @@ mod tests {
         });
         let deep = "[".repeat(40) + &"]".repeat(40);
         let table = [
-            ("a: [1", ""),
-            ("a:\n\t- b", ""),
-            ("a: *nowhere", ""),
-            ("a: 1\n---\nb: 2\n", ""),
-            ("a: !include x\n", ""),
-            ("a: 1\n  b: 2\n", ""),
-            ("&a [*a]", ""),
-            (&bomb, ""),
-            (&deep, ""),
+            ("a: [1", "1:4: not YAML: unclosed bracket '['"),
+            ("a:\n\t- b", "2:2: not YAML: tabs disallowed within this context (block indentation)"),
+            ("a: *nowhere", "1:4: not YAML: reference to unknown value"),
+            ("a: 1\n---\nb: 2\n", "2:1: a second document begins here; a configuration is one, without --- lines"),
+            ("a: !include x\n", "1:13: not YAML: unsupported tag `!include`"),
+            ("a: 1\n  b: 2\n", "2:4: not YAML: mapping values are not allowed in this context"),
+            ("&a [*a]", "1:5: not YAML: Recursive reference not allowed here"),
+            (&bomb, "5:10: nests deeper, or unfolds into more values, than a configuration can need"),
+            (&deep, "1:17: nests deeper, or unfolds into more values, than a configuration can need"),
         ];
-        let found: Vec<_> = table.iter().map(|(text, _)| parse(text).expect_err(text).to_string()).collect();
-        assert_eq!(found, table.map(|(_, expected)| expected));
+        for (text, expected) in table {
+            assert_eq!(parse(text).expect_err(text).to_string(), expected, "{text}");
+        }
     }
 }

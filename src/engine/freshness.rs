@@ -48,6 +48,21 @@ pub fn lifetime(
     }
 }
 
+/// The Last-Modified that clients are given for content stored at `stored_at`.
+///
+/// apk compares its own clock with this date (FORMATS 1.6), so metadata is as new as our serving of it. For the rest it is
+/// upstream's date, unless that lies in the future.
+#[must_use]
+pub fn last_modified(role: Role, upstream: Option<&str>, stored_at: SystemTime) -> SystemTime {
+    match role {
+        Role::Index | Role::IndexCompanion | Role::IndexMember | Role::Listing => stored_at,
+        Role::Package | Role::File => {
+            let date = upstream.and_then(|date| httpdate::parse_http_date(date).ok());
+            date.filter(|date| *date <= stored_at).unwrap_or(stored_at)
+        }
+    }
+}
+
 /// What to do about a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
@@ -102,6 +117,18 @@ mod tests {
         let with = lifetime(Role::IndexCompanion, &Mutability::Mutable, Some(at(7)), HOUR, HOUR);
         assert_eq!(with, Lifetime::WithIndexSince(at(7)));
         assert_eq!(lifetime(Role::File, &Mutability::Mutable, None, HOUR, HOUR * 2), Lifetime::For(HOUR * 2));
+    }
+
+    #[test]
+    fn dates_for_clients() {
+        let stored = at(1_000_000_000);
+        let of = |role, date: &str| last_modified(role, Some(date), stored);
+        let past = "Sat, 01 Jan 2000 00:00:00 GMT";
+        assert_eq!(of(Role::Package, past), at(946_684_800));
+        assert_eq!(of(Role::File, "Fri, 01 Jan 2100 00:00:00 GMT"), stored);
+        assert_eq!(of(Role::File, "yesterday"), stored);
+        assert_eq!(of(Role::Index, past), stored);
+        assert_eq!(last_modified(Role::File, None, stored), stored);
     }
 
     #[test]

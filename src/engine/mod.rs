@@ -4,13 +4,16 @@
 //! [`shelf::Shelf`] is the memory in front of catalog and store; [`keep::Keeper`] makes bytes current. Rules are pure
 //! functions ([`freshness`]); I/O is around them.
 
+pub mod batch;
 pub mod counts;
 pub mod fill;
 pub mod fills;
 pub mod freshness;
 pub mod held;
 pub mod keep;
+pub mod pattern;
 pub mod read;
+pub mod rebuild;
 pub mod roots;
 pub mod shelf;
 pub mod tend;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::IntoResponse;
@@ -46,6 +47,25 @@ impl Problem {
     #[must_use]
     pub fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "Bad request", detail)
+    }
+
+    /// 422: a part of the request cannot be used; the detail names it.
+    #[must_use]
+    pub fn unprocessable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "A field cannot be used", detail)
+    }
+
+    /// What a body that is not the JSON it should be is answered with: 400, 413, 415 or 422, naming the field if there is
+    /// one.
+    #[must_use]
+    pub fn from_json(rejection: &JsonRejection) -> Self {
+        let title = match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => "The body is too large",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => "The body is not declared as application/json",
+            StatusCode::UNPROCESSABLE_ENTITY => "A field cannot be used",
+            _ => "The body is not JSON",
+        };
+        Self::new(rejection.status(), title, format!("{}.", rejection.body_text()))
     }
 
     /// 404.

@@ -81,8 +81,6 @@ impl Representation {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_str(content_type).unwrap_or(octets));
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache_control(role, mutability)));
-        // apk's libfetch keeps a connection only if it is told to (FORMATS 1.6).
-        headers.insert(header::CONNECTION, HeaderValue::from_static("keep-alive"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         let mut put = |name: HeaderName, value: Option<String>| {
             if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {

@@ -7,15 +7,17 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::{Request, Response};
+use axum::http::{HeaderMap, HeaderValue, Request, Response, Version, header};
+use futures_util::future::{BoxFuture, Either, FutureExt as _, Ready, TryFutureExt as _, ready};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
@@ -37,11 +39,36 @@ pub const MAX_HEAD: usize = 64 << 10;
 /// The most headers of a request.
 pub const MAX_HEADERS: usize = 100;
 
-/// What a connection may buffer for writing, in bytes.
-const WRITE_BUFFER: usize = 512 << 10;
+/// A connection asks for the next frame of a body when it has less than this left to write, in bytes. hyper reads heads into
+/// a buffer of the same limit.
+const WRITE_BUFFER: usize = MAX_HEAD;
 
 /// A client that takes no byte for this long is cut off.
 const USER_TIMEOUT: Duration = Duration::from_secs(120);
+
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+/// How many connections are open now.
+#[must_use]
+pub fn open_connections() -> usize {
+    OPEN.load(Ordering::Relaxed)
+}
+
+/// One connection, counted.
+struct Counted;
+
+impl Counted {
+    fn one() -> Self {
+        OPEN.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// Listens on an address, with room for bursts.
 ///
@@ -89,8 +116,7 @@ pub async fn serve(
             }
         };
         tune(&stream);
-        let (router, fast) = (router.clone(), Arc::clone(&fast));
-        let service = service_fn(move |request| answer(router.clone(), Arc::clone(&fast), peer, request));
+        let service = Answers { router: router.clone(), fast: Arc::clone(&fast), peer };
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
@@ -99,11 +125,12 @@ pub async fn serve(
             .max_buf_size(WRITE_BUFFER)
             .serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
+        let counted = Counted::one();
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%peer, %error, "connection ended");
             }
-            drop(permit);
+            drop((permit, counted));
         });
     }
     drop(listener);
@@ -113,18 +140,42 @@ pub async fn serve(
     }
 }
 
-async fn answer(
+/// What answers the requests of one connection.
+struct Answers {
     router: Router,
     fast: Arc<Fast>,
     peer: SocketAddr,
-    mut request: Request<Incoming>,
-) -> Result<Response<ServedBody>, Infallible> {
-    if let Some(response) = fast.answer(&request) {
-        return Ok(response);
+}
+
+impl Service<Request<Incoming>> for Answers {
+    type Response = Response<ServedBody>;
+    type Error = Infallible;
+    // A hit is answered on the spot. Only what takes the long way pays for a future of its size.
+    type Future =
+        Either<Ready<Result<Self::Response, Infallible>>, BoxFuture<'static, Result<Self::Response, Infallible>>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let stays = request.version() == Version::HTTP_11 && !says_close(request.headers());
+        if let Some(response) = self.fast.answer(&request) {
+            return Either::Left(ready(Ok(said_to_stay(response, stays))));
+        }
+        request.extensions_mut().insert(ConnectInfo(self.peer));
+        let answer = self.router.clone().oneshot(request.map(Body::new));
+        Either::Right(answer.map_ok(move |response| said_to_stay(response.map(ServedBody::Other), stays)).boxed())
     }
-    request.extensions_mut().insert(ConnectInfo(peer));
-    let response = router.oneshot(request.map(Body::new)).await?;
-    Ok(response.map(ServedBody::Other))
+}
+
+/// apk's libfetch keeps a connection only if it is told to (FORMATS 1.6).
+fn said_to_stay(mut response: Response<ServedBody>, stays: bool) -> Response<ServedBody> {
+    if stays {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("keep-alive"));
+    }
+    response
+}
+
+fn says_close(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::CONNECTION).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|word| word.trim().eq_ignore_ascii_case("close"))
 }
 
 fn tune(stream: &TcpStream) {

@@ -17,7 +17,8 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// The path of a tool of the test environment.
 pub(crate) fn tool(key: &str) -> PathBuf {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let testbed = std::env::var_os("ARTIFACTAPI_TESTBED").map_or_else(|| repository.join("target/testbed"), PathBuf::from);
+    let testbed =
+        std::env::var_os("ARTIFACTAPI_TESTBED").map_or_else(|| repository.join("target/testbed"), PathBuf::from);
     let file = testbed.join("env");
     let tools = std::fs::read_to_string(&file)
         .unwrap_or_else(|error| panic!("{}: {error}. Run tests/testbed/provide once", file.display()));
@@ -91,11 +92,7 @@ impl Service {
         // Both say so in the same words; PostgreSQL takes connections some time before it answers them.
         while !read(&log).to_ascii_lowercase().contains("ready to accept connections") {
             let ended = self.running.as_mut().and_then(|child| child.try_wait().expect("a child"));
-            assert!(
-                ended.is_none() && start.elapsed() < START_LIMIT,
-                "the service did not start: {}",
-                read(&log)
-            );
+            assert!(ended.is_none() && start.elapsed() < START_LIMIT, "the service did not start: {}", read(&log));
             std::thread::sleep(Duration::from_millis(10));
         }
     }

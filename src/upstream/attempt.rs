@@ -24,37 +24,41 @@ pub(super) struct Clients {
     pub(super) public: reqwest::Client,
 }
 
-pub(super) async fn attempt(clients: &Clients, ask: &Ask<'_>, base: &Url) -> Result<Answer, UpstreamError> {
-    let start = target_url(base, ask);
+pub(super) async fn attempt(
+    clients: &Clients,
+    remote: &Remote,
+    how: &How<'_>,
+    start: Url,
+) -> Result<Answer, UpstreamError> {
     let mut url = start.clone();
     for _ in 0..=MAX_REDIRECTS {
-        let client = if url.origin() == start.origin() || may_go_private(ask.remote, base).await {
+        let client = if url.origin() == start.origin() || may_go_private(remote, &start).await {
             &clients.any
         } else {
             refuse_private_literal(&url)?;
             &clients.public
         };
-        let response = send(client, ask, &url).await?;
+        let response = send(client, remote, how, &url).await?;
         match next_hop(&response)? {
             Some(next) => url = next,
-            None => return judge(response, url, ask.remote.timeouts.idle),
+            None => return judge(response, url, remote.timeouts.idle),
         }
     }
     Err(error(&url, UpstreamErrorKind::Redirect(format!("more than {MAX_REDIRECTS} in a row"))))
 }
 
-fn target_url(base: &Url, ask: &Ask<'_>) -> Url {
+pub(super) fn target_url(base: &Url, ask: &Ask<'_>) -> Url {
     let mut url = base.clone();
     url.set_path(&format!("{}{}", base.path(), ask.path.to_url_path()));
     url.set_query(if ask.query.is_empty() { None } else { Some(ask.query) });
     url
 }
 
-async fn send(client: &reqwest::Client, ask: &Ask<'_>, url: &Url) -> Result<Response, UpstreamError> {
-    let method = if matches!(ask.how, How::Head) { Method::HEAD } else { Method::GET };
+async fn send(client: &reqwest::Client, remote: &Remote, how: &How<'_>, url: &Url) -> Result<Response, UpstreamError> {
+    let method = if matches!(how, How::Head) { Method::HEAD } else { Method::GET };
     let mut request =
         client.request(method, url.clone()).header(header::ACCEPT, "*/*").header(header::ACCEPT_ENCODING, "identity");
-    match &ask.how {
+    match how {
         How::Get | How::Head => {}
         How::GetIfChanged { etag, last_modified } => {
             if let Some(etag) = etag {
@@ -75,16 +79,18 @@ async fn send(client: &reqwest::Client, ask: &Ask<'_>, url: &Url) -> Result<Resp
             }
         }
     }
-    request = match ask.remote.credentials_for(url) {
-        Some(Credentials::Basic { username, password }) => request.basic_auth(username, Some(password.expose())),
+    request = match remote.credentials_for(url) {
+        Some(Credentials::Basic { username, password }) => {
+            request.basic_auth(username.expose(), Some(password.expose()))
+        }
         Some(Credentials::Bearer(token)) => request.bearer_auth(token.expose()),
         None => request,
     };
-    let idle = ask.remote.timeouts.idle;
-    let limit = ask.remote.timeouts.connect.saturating_add(idle);
+    let idle = remote.timeouts.idle;
+    let limit = remote.timeouts.connect.saturating_add(idle);
     match tokio::time::timeout(limit, request.send()).await {
         Ok(Ok(response)) => Ok(response),
-        Ok(Err(cause)) => Err(error(url, trouble(&cause, ask.remote))),
+        Ok(Err(cause)) => Err(error(url, trouble(&cause, remote))),
         Err(_) => Err(error(url, UpstreamErrorKind::TimedOut { during: "waiting for the head", after: limit })),
     }
 }
@@ -145,9 +151,7 @@ fn refuse_private_literal(url: &Url) -> Result<(), UpstreamError> {
         Some(Host::Ipv4(address)) => IpAddr::V4(address),
         Some(Host::Ipv6(address)) => IpAddr::V6(address),
         Some(Host::Domain(_)) => return Ok(()),
-        None => {
-            return Err(error(url, UpstreamErrorKind::Redirect("it names no host".into())));
-        }
+        None => return Err(error(url, UpstreamErrorKind::Redirect("it names no host".into()))),
     };
     if is_public(address) {
         Ok(())

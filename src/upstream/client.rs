@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use artifactapi_formats::RepoPath;
 use parking_lot::Mutex;
 use url::Url;
 
 use super::address::PublicOnly;
-use super::attempt::{self, Clients};
-use super::{Answer, Ask, UpstreamError, UpstreamErrorKind};
+use super::attempt::{self, Clients, target_url};
+use super::{Answer, Ask, How, UpstreamError, UpstreamErrorKind};
+use crate::config::Remote;
 
 /// How long an idle upstream connection is kept, in seconds.
 const POOL_IDLE: Duration = Duration::from_secs(60);
@@ -65,7 +67,25 @@ impl Upstream {
     /// # Errors
     /// The answer of the first one asked if none had the content; [`UpstreamErrorKind::Absent`] only if all agree.
     pub async fn ask(&self, ask: &Ask<'_>, first_source: usize) -> Result<Answer, UpstreamError> {
-        let remote = ask.remote;
+        self.in_turn(ask.remote, &ask.how, first_source, |base| target_url(base, ask)).await
+    }
+
+    /// Asks base and mirrors in turn for the page in which they list a folder; `None` is the top of the repository, which
+    /// no path names.
+    ///
+    /// # Errors
+    /// As for [`Upstream::ask`].
+    pub async fn list(&self, remote: &Remote, folder: Option<&RepoPath>) -> Result<Answer, UpstreamError> {
+        self.in_turn(remote, &How::Get, 0, |base| folder_url(base, folder)).await
+    }
+
+    async fn in_turn(
+        &self,
+        remote: &Remote,
+        how: &How<'_>,
+        first_source: usize,
+        start: impl Fn(&Url) -> Url + Send,
+    ) -> Result<Answer, UpstreamError> {
         let clients = self.clients(remote.timeouts.connect).map_err(|error| UpstreamError {
             host: host_of(&remote.base),
             kind: UpstreamErrorKind::Unreachable(error.to_string()),
@@ -74,10 +94,8 @@ impl Upstream {
         let mut trouble: Option<UpstreamError> = None;
         for offset in 0..sources.len() {
             let number = (first_source + offset) % sources.len();
-            let Some(base) = sources.get(number) else {
-                continue;
-            };
-            match attempt::attempt(&clients, ask, base).await {
+            let Some(base) = sources.get(number) else { continue };
+            match attempt::attempt(&clients, remote, how, start(base)).await {
                 Ok(mut answer) => {
                     answer.source = number;
                     return Ok(answer);
@@ -90,6 +108,17 @@ impl Upstream {
             kind: UpstreamErrorKind::Unreachable("no upstream is configured".into()),
         }))
     }
+}
+
+/// Where `base` lists a folder; `None` is its top.
+#[must_use]
+pub fn folder_url(base: &Url, folder: Option<&RepoPath>) -> Url {
+    let mut url = base.clone();
+    if let Some(folder) = folder {
+        let folder = folder.to_url_path();
+        url.set_path(&format!("{}{}/", base.path(), folder.trim_end_matches('/')));
+    }
+    url
 }
 
 /// Of two troubles, the one to report: "absent" is only true if nobody had another trouble.

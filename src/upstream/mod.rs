@@ -24,7 +24,7 @@ use reqwest::StatusCode;
 use url::Url;
 
 pub use attempt::Body;
-pub use client::Upstream;
+pub use client::{Upstream, folder_url};
 
 use crate::config::Remote;
 

@@ -68,12 +68,21 @@ impl IndexFormat for Alpine {
         names::is_entry(path.file_name()).then(|| IndexRoot { entry: path.clone() })
     }
 
+    fn entries_in(&self, folder: &str) -> Vec<RepoPath> {
+        names::ENTRIES.iter().filter_map(|name| RepoPath::join(folder, name).ok()).collect()
+    }
+
     fn layout(&self, root: &IndexRoot) -> IndexLayout {
         IndexLayout { folder: root.entry.folder().to_owned(), entry: root.entry.clone(), companions: Vec::new() }
     }
 
     fn members(&self, _root: &IndexRoot, _entry: &[u8], _limits: &Limits) -> Result<Vec<Member>, Invalid> {
         Ok(Vec::new())
+    }
+
+    fn made_at(&self, root: &IndexRoot, entry: &[u8], limits: &Limits) -> Option<u64> {
+        // v3 indexes say nothing of the kind.
+        if names::is_v2_entry(root.entry.file_name()) { index::made_at(root, entry, limits) } else { None }
     }
 
     fn package_list(&self, root: &IndexRoot, _members: &[Member]) -> Option<RepoPath> {

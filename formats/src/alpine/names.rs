@@ -10,6 +10,9 @@ pub(super) fn is_entry(name: &str) -> bool {
     is_v2_entry(name) || name.ends_with(".adb")
 }
 
+/// The names that clients look for in the folder of an architecture (FORMATS 1.1, 2.2).
+pub(super) const ENTRIES: [&str; 2] = ["APKINDEX.tar.gz", "Packages.adb"];
+
 /// Whether a file name is that of a v2 index.
 pub(super) fn is_v2_entry(name: &str) -> bool {
     name == "APKINDEX.tar.gz"

@@ -27,7 +27,7 @@ enum Kind {
 impl PackageChecker {
     pub(super) fn new(expected: Option<&Expected>, limits: &Limits) -> Self {
         let digest = expected.and_then(|expected| match &expected.identity {
-            Identity::ApkControl(digest) | Identity::ApkAdb(digest) => Some(digest.clone()),
+            Identity::Part(digest) => Some(digest.clone()),
             Identity::File(_) => None,
         });
         Self {

@@ -155,7 +155,7 @@ impl Stanza {
             arch: self.arch.clone(),
             path,
             size: self.size,
-            identity: Identity::ApkControl(identity),
+            identity: Identity::Part(identity),
         }))
     }
 

@@ -4,10 +4,7 @@ use std::io::Cursor;
 use std::ops::ControlFlow;
 
 use super::Alpine;
-use crate::samples::alpine::{
-    Apk, TAR_END, adb_deflate, adb_zstd, block, index, index_tar, index_v3, index_v3_values, package_v3,
-    signature_member, stanza, tar_entry,
-};
+use crate::samples::alpine::{Apk, TAR_END, index, index_tar, signature_member, stanza, tar_entry};
 use crate::samples::{gzip, sha256};
 use crate::{
     Algorithm, Digest, Expected, Format, Identity, IndexFormat, IndexRoot, Invalid, Limits, PackageEntry, RepoPath,
@@ -16,7 +13,7 @@ use crate::{
 
 const ENTRY: &str = "v3.22/main/x86_64/APKINDEX.tar.gz";
 
-fn read(entry: &str, mut file: &[u8], limits: &Limits) -> Result<Vec<PackageEntry>, Invalid> {
+pub(super) fn read(entry: &str, mut file: &[u8], limits: &Limits) -> Result<Vec<PackageEntry>, Invalid> {
     let root = IndexRoot { entry: RepoPath::new(entry).expect("valid") };
     let mut all = Vec::new();
     Alpine.packages(&root, &mut file, limits, &mut |package| {
@@ -36,7 +33,7 @@ fn packages(file: &[u8]) -> Result<Vec<PackageEntry>, Invalid> {
     read
 }
 
-fn check(path: &str, expected: Option<&Expected>, file: &[u8], piece: usize) -> Result<(), Invalid> {
+pub(super) fn check(path: &str, expected: Option<&Expected>, file: &[u8], piece: usize) -> Result<(), Invalid> {
     let path = RepoPath::new(path).expect("valid");
     let mut checker = Alpine.checker(&path, expected, &Limits::default()).expect("there is one");
     for piece in file.chunks(piece) {
@@ -55,8 +52,20 @@ fn an_index_is_read() {
     assert_eq!(found.len(), 2);
     assert_eq!((found[0].name.as_str(), found[0].version.as_str(), found[0].size), ("musl", "1.2.5-r10", 1234));
     assert_eq!(found[0].path.as_str(), "v3.22/main/x86_64/musl-1.2.5-r10.apk");
-    assert_eq!(found[0].identity, Identity::ApkControl(Digest::from_bytes(Algorithm::Sha1, &[1; 20]).expect("20")));
+    assert_eq!(found[0].identity, Identity::Part(Digest::from_bytes(Algorithm::Sha1, &[1; 20]).expect("20")));
     assert_eq!(found[1].path.as_str(), "v3.22/main/noarch/doc-0-1_git2020~abc-r1.apk");
+}
+
+#[test]
+fn an_index_may_say_when_it_was_made() {
+    let root = IndexRoot { entry: RepoPath::new(ENTRY).expect("valid") };
+    let of = |tar: &[u8]| Alpine.made_at(&root, &[signature_member(), gzip(tar)].concat(), &Limits::default());
+    let mut tar = index_tar(&sample());
+    assert_eq!(of(&tar), None, "the sample leaves the field 0");
+    let text = tar.windows(8).position(|window| window == b"APKINDEX").expect("is there");
+    tar[text + 136..text + 148].copy_from_slice(b"014336573740");
+    assert_eq!(of(&tar), Some(0o14_336_573_740));
+    assert_eq!(of(b"<html>"), None);
 }
 
 #[test]
@@ -104,6 +113,10 @@ fn what_apk_refuses_is_refused() {
             "no index",
             [signature_member(), gzip(&[tar_entry("DESCRIPTION", b'0', b""), TAR_END.to_vec()].concat())].concat(),
         ),
+        ("a signature that is not cut", {
+            let signature = [tar_entry(".SIGN.RSA.x", b'0', b"x"), TAR_END.to_vec()].concat();
+            [gzip(&signature), gzip(&tar)].concat()
+        }),
         ("only a signature", signature_member()),
         ("nothing", Vec::new()),
         ("a page", b"<!DOCTYPE html><html></html>".to_vec()),
@@ -150,19 +163,19 @@ fn reading_stops_when_asked() {
     assert_eq!(seen, 1);
 }
 
-fn control(digest: &[u8]) -> Expected {
+pub(super) fn part(digest: &[u8]) -> Expected {
     let algorithm = if digest.len() == 20 { Algorithm::Sha1 } else { Algorithm::Sha256 };
     let digest = Digest::from_bytes(algorithm, digest).expect("of that length");
-    Expected { size: None, identity: Identity::ApkControl(digest) }
+    Expected { size: None, identity: Identity::Part(digest) }
 }
 
-const PACKAGE: &str = "v3.22/main/x86_64/sample-1.0-r0.apk";
+pub(super) const PACKAGE: &str = "v3.22/main/x86_64/sample-1.0-r0.apk";
 
 #[test]
 fn a_package_is_checked_with_and_without_an_index() {
     let apk = Apk::new("sample", "1.0-r0");
-    let expected = control(&apk.control_sha1());
-    let sha256 = control(Sha256::of(&apk.control).as_bytes());
+    let expected = part(&apk.control_sha1());
+    let sha256 = part(Sha256::of(&apk.control).as_bytes());
     let unsigned = [&apk.control[..], &apk.data].concat();
     let pieces = apk.data.chunks(700).map(gzip).collect::<Vec<_>>().concat();
     let in_pieces = Apk::with_data("sample", "1.0-r0", pieces);
@@ -172,7 +185,7 @@ fn a_package_is_checked_with_and_without_an_index() {
         check(PACKAGE, Some(&sha256), &apk.file(), piece).expect("as the index says in SHA-256");
         check(PACKAGE, Some(&expected), &unsigned, piece).expect("unsigned");
         check(PACKAGE, None, &in_pieces.file(), piece).expect("data of several members");
-        let other = check(PACKAGE, Some(&control(&[3; 20])), &apk.file(), piece);
+        let other = check(PACKAGE, Some(&part(&[3; 20])), &apk.file(), piece);
         assert!(matches!(other, Err(Invalid::Mismatch { what: "apk control member", .. })), "{other:?}");
     }
     let long = Expected { size: Some(10), ..expected };
@@ -204,7 +217,7 @@ fn what_is_no_package_is_refused() {
     for (what, file) in table {
         assert!(check(PACKAGE, None, &file, 64).is_err(), "{what}");
     }
-    assert!(check(PACKAGE, Some(&control(&apk.control_sha1())), &other.file(), 64).is_err());
+    assert!(check(PACKAGE, Some(&part(&apk.control_sha1())), &other.file(), 64).is_err());
 }
 
 #[test]
@@ -212,97 +225,6 @@ fn a_control_member_cannot_expand_without_end() {
     let bomb = gzip(&tar_entry(".PKGINFO", b'0', &vec![b'#'; 40 << 20]));
     let why = check(PACKAGE, None, &bomb, 4096);
     assert!(matches!(why, Err(Invalid::OverLimit { limit: "control_bytes", .. })), "{why:?}");
-}
-
-#[test]
-fn a_v3_index_is_read_in_each_container() {
-    let packages: [(&str, &str, &str, &[u8]); 2] =
-        [("one", "1.0-r0", "x86_64", &[1; 32]), ("two", "2.0-r0", "noarch", &[2; 20])];
-    let plain = index_v3("", &packages);
-    for file in [plain.clone(), adb_deflate(&plain), adb_zstd(&plain)] {
-        let found = read("x86_64/Packages.adb", &file, &Limits::default()).expect("valid");
-        let paths: Vec<_> = found.iter().map(|package| package.path.as_str()).collect();
-        assert_eq!(paths, ["x86_64/one-1.0-r0.apk", "noarch/two-2.0-r0.apk"]);
-        assert!(matches!(&found[0].identity, Identity::ApkAdb(digest) if digest.bytes() == [1; 32]));
-        assert!(matches!(&found[1].identity, Identity::ApkControl(digest) if digest.bytes() == [2; 20]));
-        for piece in [1, 50, 10_000] {
-            check("x86_64/Packages.adb", None, &file, piece).expect("valid");
-        }
-    }
-}
-
-#[test]
-fn a_v3_index_may_say_where_packages_lie() {
-    let packages: [(&str, &str, &str, &[u8]); 1] = [("one", "1.0", "x86_64", &[0xab; 32])];
-    let table = [
-        ("base/packages.adb", "${name}-${version}.apk", Some("base/one-1.0.apk")),
-        ("base/packages.adb", "by/${hash:4}/${name:1}.apk", Some("base/by/abab/o.apk")),
-        ("main/x86_64/Packages.adb", "${arch}/${name}.apk", Some("main/x86_64/one.apk")),
-        ("base/packages.adb", "https://example.com/${name}.apk", None),
-        ("base/packages.adb", "../../${name}.apk", None),
-    ];
-    for (entry, spec, path) in table {
-        let found = read(entry, &index_v3(spec, &packages), &Limits::default()).expect("valid");
-        assert_eq!(found.first().map(|package| package.path.as_str()), path, "{spec}");
-    }
-    assert!(read("p.adb", &index_v3("${other}", &packages), &Limits::default()).is_err());
-    assert!(read("p.adb", &index_v3("${name", &packages), &Limits::default()).is_err());
-}
-
-#[test]
-fn adb_files_that_are_not_what_they_should_be() {
-    let packages: [(&str, &str, &str, &[u8]); 1] = [("one", "1.0", "x86_64", &[1; 32])];
-    let plain = index_v3("", &packages);
-    let values = index_v3_values("", &packages);
-    let (package, _) = package_v3();
-    let newer = [&[1], &values[1..]].concat();
-    let headed = |blocks: &[Vec<u8>]| [b"ADB.indx".to_vec(), blocks.concat()].concat();
-    let table = [
-        ("a package", package),
-        ("a page", b"<html>".to_vec()),
-        ("nothing", Vec::new()),
-        ("a tail behind deflate", [adb_deflate(&plain), vec![0]].concat()),
-        ("a tail behind zstd", [adb_zstd(&plain), vec![0]].concat()),
-        ("an unknown compression", b"ADBc\x07\x01xxxx".to_vec()),
-        ("a newer block", headed(&[block(0, &newer)])),
-        ("a signature first", headed(&[block(1, b"x"), block(0, &values)])),
-        ("two blocks of values", headed(&[block(0, &values), block(0, &values)])),
-        ("files in an index", headed(&[block(0, &values), block(2, b"x")])),
-        ("no block", headed(&[])),
-    ];
-    for (what, file) in table {
-        assert!(check("p.adb", None, &file, 64).is_err(), "{what}");
-        assert!(read("p.adb", &file, &Limits::default()).is_err(), "{what}");
-    }
-    let small = Limits { adb_bytes: 10, ..Limits::default() };
-    assert!(matches!(read("p.adb", &plain, &small), Err(Invalid::OverLimit { limit: "adb_bytes", .. })));
-}
-
-#[test]
-fn a_v3_package_is_held_against_the_index() {
-    let (plain, values) = package_v3();
-    let whole = Expected { size: None, identity: Identity::ApkAdb(Sha256::of(&values).into()) };
-    let cut = control(&Sha256::of(&values).as_bytes()[..20]);
-    let other = Expected { size: None, identity: Identity::ApkAdb(Sha256::of(b"other").into()) };
-    for file in [plain.clone(), adb_deflate(&plain), adb_zstd(&plain)] {
-        for piece in [1, 1000] {
-            check(PACKAGE, None, &file, piece).expect("valid");
-            check(PACKAGE, Some(&whole), &file, piece).expect("as the index says");
-            check(PACKAGE, Some(&cut), &file, piece).expect("as the index says in 20 bytes");
-            assert!(check(PACKAGE, Some(&other), &file, piece).is_err());
-        }
-        for cut in 0..file.len() {
-            assert!(check(PACKAGE, None, &file[..cut], 64).is_err(), "cut at {cut} of {}", file.len());
-        }
-    }
-    let content = plain.windows(12).rposition(|window| window == b"more content").expect("is there");
-    for at in (0..12 + values.len()).chain(content..content + 12) {
-        let mut flipped = plain.clone();
-        flipped[at] ^= 1;
-        assert!(check(PACKAGE, Some(&whole), &flipped, 64).is_err(), "flipped at {at}");
-    }
-    let index = index_v3("", &[]);
-    assert!(check(PACKAGE, None, &index, 64).is_err(), "an index is no package");
 }
 
 #[test]

@@ -210,3 +210,6 @@ fn is_web(url: &str) -> bool {
         .iter()
         .any(|scheme| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))
 }
+
+#[cfg(test)]
+mod tests;

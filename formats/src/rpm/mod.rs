@@ -63,12 +63,20 @@ impl IndexFormat for Rpm {
         names::root_of(path)
     }
 
+    fn entries_in(&self, folder: &str) -> Vec<RepoPath> {
+        names::entry_in(folder).into_iter().collect()
+    }
+
     fn layout(&self, root: &IndexRoot) -> IndexLayout {
         names::layout(root)
     }
 
     fn members(&self, root: &IndexRoot, entry: &[u8], limits: &Limits) -> Result<Vec<Member>, Invalid> {
-        repomd::members(&names::layout(root), entry, limits)
+        repomd::read(&names::layout(root), entry, limits).map(|repomd| repomd.members)
+    }
+
+    fn made_at(&self, root: &IndexRoot, entry: &[u8], limits: &Limits) -> Option<u64> {
+        repomd::read(&names::layout(root), entry, limits).ok()?.made_at
     }
 
     fn package_list(&self, _root: &IndexRoot, members: &[Member]) -> Option<RepoPath> {

@@ -82,6 +82,10 @@ pub(super) fn root_of(path: &RepoPath) -> Option<IndexRoot> {
     Some(IndexRoot { entry })
 }
 
+pub(super) fn entry_in(folder: &str) -> Option<RepoPath> {
+    RepoPath::join(folder, &format!("repodata/{ENTRY}")).ok()
+}
+
 pub(super) fn layout(root: &IndexRoot) -> IndexLayout {
     let repodata = root.entry.folder();
     let folder = repodata.rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -195,6 +199,8 @@ mod tests {
             ("imagelist-fedora", Role::Index, Mutable),
             ("9/isos/AlmaLinux-9.4-x86_64-dvd.iso.manifest", Role::Index, Mutable),
             ("9/isos/AlmaLinux-9.4-x86_64-dvd.iso", Role::File, ByConvention),
+            ("9/isos/Rocky-9-latest-x86_64-dvd.iso", Role::File, Mutable),
+            ("9/isos/boot-x86_64.iso", Role::File, Mutable),
             ("9/isos/CHECKSUM", Role::Index, Mutable),
             ("media.1/media", Role::Index, Mutable),
             ("content", Role::Index, Mutable),
@@ -220,6 +226,15 @@ mod tests {
         for none in ["9/os/a.rpm", "9/os/repodata/", "9/os/repodata/a.rpm", ".treeinfo", "repodata/repomd.xml.metalink"]
         {
             assert_eq!(of(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn the_entry_of_a_folder_makes_it_a_root() {
+        for (folder, entry) in [("9/os", "9/os/repodata/repomd.xml"), ("", "repodata/repomd.xml")] {
+            let found = entry_in(folder).expect(folder);
+            assert_eq!(found.as_str(), entry);
+            assert_eq!(root_of(&found), Some(IndexRoot { entry: found }));
         }
     }
 

@@ -234,3 +234,6 @@ pub(super) fn is_lead(what: &'static str, lead: &[u8]) -> Result<(), Invalid> {
         Err(Invalid::malformed(what, "it begins like no rpm package does"))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,9 +3,8 @@
 use std::io::Cursor;
 use std::ops::ControlFlow;
 
-use super::Rpm as Format_;
-use super::mirrors;
-use crate::samples::rpm::{Kind, Rpm, data, header, int32, primary, primary_package, repomd, string, strings};
+use super::Rpm;
+use crate::samples::rpm::{data, primary, repomd};
 use crate::samples::{bzip2, gzip, sha256, xz, zstd};
 use crate::{
     Algorithm, Digest, Expected, Format, Identity, IndexFormat, IndexRoot, Invalid, Limits, Member, PackageEntry,
@@ -17,7 +16,7 @@ fn root() -> IndexRoot {
 }
 
 fn members(xml: &str) -> Result<Vec<Member>, Invalid> {
-    let members = Format_.members(&root(), xml.as_bytes(), &Limits::default());
+    let members = Rpm.members(&root(), xml.as_bytes(), &Limits::default());
     let checked = check("9/os/repodata/repomd.xml", None, xml.as_bytes(), 7);
     assert_eq!(checked.is_ok(), members.is_ok(), "{checked:?} against {members:?}");
     members
@@ -25,7 +24,7 @@ fn members(xml: &str) -> Result<Vec<Member>, Invalid> {
 
 fn packages_within(limits: &Limits, mut file: &[u8]) -> Result<Vec<PackageEntry>, Invalid> {
     let mut all = Vec::new();
-    Format_.packages(&root(), &mut file, limits, &mut |package| {
+    Rpm.packages(&root(), &mut file, limits, &mut |package| {
         all.push(package);
         ControlFlow::Continue(())
     })?;
@@ -36,16 +35,16 @@ fn packages(file: &[u8]) -> Result<Vec<PackageEntry>, Invalid> {
     packages_within(&Limits::default(), file)
 }
 
-fn check(path: &str, expected: Option<&Expected>, file: &[u8], piece: usize) -> Result<(), Invalid> {
+pub(super) fn check(path: &str, expected: Option<&Expected>, file: &[u8], piece: usize) -> Result<(), Invalid> {
     let path = RepoPath::new(path).expect("valid");
-    let mut checker = Format_.checker(&path, expected, &Limits::default()).expect("there is one");
+    let mut checker = Rpm.checker(&path, expected, &Limits::default()).expect("there is one");
     for piece in file.chunks(piece) {
         checker.update(piece)?;
     }
     checker.finish(&mut Cursor::new(file))
 }
 
-fn whole(content: &[u8]) -> Expected {
+pub(super) fn whole(content: &[u8]) -> Expected {
     let digest = Digest::from_hex(Algorithm::Sha256, &sha256(content)).expect("hex");
     Expected { size: Some(content.len() as u64), identity: Identity::File(digest) }
 }
@@ -73,7 +72,17 @@ fn a_repomd_is_read() {
     );
     assert_eq!(members[0].expected, whole(b"one"));
     assert_eq!(members[2].expected.size, None);
-    assert_eq!(Format_.package_list(&root(), &members), Some(members[0].path.clone()));
+    assert_eq!(Rpm.package_list(&root(), &members), Some(members[0].path.clone()));
+}
+
+#[test]
+fn a_repomd_may_say_when_it_was_made() {
+    let one = data("primary", "p", b"one");
+    let of = |xml: &str| Rpm.made_at(&root(), xml.as_bytes(), &Limits::default());
+    let newer = one.replace("1700000000", "1700000005.25");
+    assert_eq!(of(&repomd(&[newer, one.clone()].concat())), Some(1_700_000_005));
+    assert_eq!(of(&repomd(&one.replace("1700000000", "today"))), None);
+    assert_eq!(of("<html/>"), None);
 }
 
 #[test]
@@ -118,7 +127,7 @@ fn what_is_no_repomd_is_refused() {
 
 #[test]
 fn limits_of_documents_have_names() {
-    let over = |limits: Limits, xml: &str| match Format_.members(&root(), xml.as_bytes(), &limits) {
+    let over = |limits: Limits, xml: &str| match Rpm.members(&root(), xml.as_bytes(), &limits) {
         Err(Invalid::OverLimit { limit, .. }) => limit,
         other => panic!("{other:?}"),
     };
@@ -199,68 +208,8 @@ fn what_is_no_primary_is_refused() {
     for cut in 0..good.len() - 1 {
         assert!(packages(&good.as_bytes()[..cut]).is_err(), "cut at {cut}");
     }
-    let stopped = Format_.packages(&root(), &mut good.as_bytes(), &Limits::default(), &mut |_| ControlFlow::Break(()));
+    let stopped = Rpm.packages(&root(), &mut good.as_bytes(), &Limits::default(), &mut |_| ControlFlow::Break(()));
     assert!(stopped.is_ok());
-}
-
-const PACKAGE: &str = "9/os/Packages/sample-1.0-1.noarch.rpm";
-
-#[test]
-fn a_package_agrees_with_itself() {
-    for kind in [Kind::Modern, Kind::Old] {
-        let rpm = Rpm::new(kind);
-        let file = rpm.file();
-        for piece in [1, 17, 100_000] {
-            check(PACKAGE, None, &file, piece).expect("valid");
-            check(PACKAGE, Some(&whole(&file)), &file, piece).expect("as the index says");
-        }
-        assert!(check(PACKAGE, Some(&whole(b"other")), &file, 100).is_err());
-        for cut in 0..file.len() {
-            assert!(check(PACKAGE, None, &file[..cut], 4096).is_err(), "cut at {cut}");
-        }
-        for at in file.len() - rpm.header.len() - rpm.payload.len()..file.len() {
-            let mut flipped = file.clone();
-            flipped[at] ^= 4;
-            assert!(check(PACKAGE, None, &flipped, 4096).is_err(), "flipped at {at}");
-        }
-        assert!(check(PACKAGE, None, &[&file[..], b"x"].concat(), 100).is_err(), "a tail");
-    }
-}
-
-#[test]
-fn what_is_no_package_is_refused() {
-    let counts = |entries: u32, data: u32| {
-        let mut file = Rpm::lead();
-        file.extend_from_slice(&[0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0]);
-        file.extend_from_slice(&entries.to_be_bytes());
-        file.extend_from_slice(&data.to_be_bytes());
-        file
-    };
-    let outside =
-        [Rpm::lead(), header(&[(1000, 9, 1, vec![1; 4])]).iter().map(|b| if *b == 9 { 99 } else { *b }).collect()];
-    let table = [
-        ("a page", b"<!DOCTYPE html><html></html>".to_vec()),
-        ("nothing", Vec::new()),
-        ("another major version", [0xed, 0xab, 0xee, 0xdb, 9].to_vec()),
-        ("no header", [Rpm::lead(), vec![0; 64]].concat()),
-        ("an empty header", counts(0, 0)),
-        ("a type that is none", outside.concat()),
-    ];
-    for (what, file) in table {
-        assert!(check(PACKAGE, None, &file, 11).is_err(), "{what}");
-    }
-    for (entries, data) in [(u32::MAX, 0), (0, u32::MAX), (u32::MAX, u32::MAX)] {
-        let why = check(PACKAGE, None, &counts(entries, data), 11);
-        assert!(matches!(why, Err(Invalid::OverLimit { limit: "header_bytes", .. })), "{why:?}");
-    }
-}
-
-#[test]
-fn a_package_that_promises_nothing_is_taken_as_it_is() {
-    let bare = Rpm { signature: header(&[string(1008, "x")]), header: header(&[string(1000, "x")]), payload: vec![1] };
-    check(PACKAGE, None, &bare.file(), 11).expect("complete as far as anyone can tell");
-    let odd = Rpm { header: header(&[strings(5092, "zz"), int32(5093, 8)]), ..bare };
-    assert!(check(PACKAGE, None, &odd.file(), 11).is_err(), "a digest that cannot be read");
 }
 
 #[test]
@@ -300,54 +249,8 @@ fn other_files_by_index_by_name_and_by_first_bytes() {
     for (path, expected, content, good) in table {
         assert_eq!(check(path, expected.as_ref(), content, 9).is_ok(), good, "{path} {}", content.escape_ascii());
     }
-    let none = Format_.checker(&RepoPath::new("isos/a-1.iso").expect("valid"), None, &Limits::default());
+    let none = Rpm.checker(&RepoPath::new("isos/a-1.iso").expect("valid"), None, &Limits::default());
     assert!(none.is_none());
     let long = check("repodata/repomd.xml", None, &vec![b' '; 9 << 20], 1 << 20);
     assert!(matches!(long, Err(Invalid::OverLimit { limit: "entry_bytes", .. })), "{long:?}");
-}
-
-#[test]
-fn mirror_lists_of_every_kind() {
-    let bases = |list: &str| -> Vec<String> {
-        let read = mirrors::read(list.as_bytes(), &Limits::default()).expect("valid");
-        read.mirrors.into_iter().map(|mirror| mirror.base_url).collect()
-    };
-    let plain = "# repo = x\n  https://a.example.com/9/$basearch\nhttp://b.example.com/\nftp://c/\nnonsense\n/local\n";
-    assert_eq!(bases(plain), ["https://a.example.com/9/$basearch/", "http://b.example.com/"]);
-    assert_eq!(bases(""), [""; 0]);
-    let three = "<?xml version=\"1.0\"?><metalink version=\"3.0\" xmlns:mm0=\"x\"><files><file name=\"repomd.xml\">\
-        <mm0:timestamp>12</mm0:timestamp><size>7</size><verification><hash type=\"md5\">bad</hash>\
-        <hash type=\"sha1\">da39a3ee5e6b4b0d3255bfef95601890afd80709</hash></verification><mm0:alternates><mm0:alternate>\
-        <mm0:timestamp>11</mm0:timestamp><verification><hash type=\"md5\">d41d8cd98f00b204e9800998ecf8427e</hash></verification>\
-        </mm0:alternate></mm0:alternates><resources>\
-        <url protocol=\"rsync\" preference=\"100\">rsync://a/repodata/repomd.xml</url>\
-        <url type=\"http\" preference=\"90\">http://b/repodata/repomd.xml</url>\
-        <url type=\"https\" location=\"DE\" preference=\"95\">https://c/x/repodata/repomd.xml</url>\
-        <url preference=\"99\">https://d/other</url></resources></file></files></metalink>";
-    assert_eq!(bases(three), ["https://c/x/", "http://b/"]);
-    let read = mirrors::read(three.as_bytes(), &Limits::default()).expect("valid");
-    assert_eq!((read.mirrors[0].preference, read.mirrors[0].location.as_deref()), (95, Some("DE")));
-    let revisions: Vec<_> = read.revisions.iter().map(|r| (r.timestamp, r.size, r.digests.len())).collect();
-    assert_eq!(revisions, [(Some(12), Some(7), 1), (Some(11), None, 1)]);
-    let four = "<metalink xmlns=\"urn:ietf:params:xml:ns:metalink\"><file name=\"repomd.xml\"><size>7</size>\
-        <hash type=\"sha-256\">e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855</hash>\
-        <pieces length=\"4\" type=\"sha-1\"><hash>da39a3ee5e6b4b0d3255bfef95601890afd80709</hash></pieces>\
-        <url priority=\"2\">http://b/repodata/repomd.xml</url><url priority=\"1\">http://a/repodata/repomd.xml</url></file></metalink>";
-    assert_eq!(bases(four), ["http://a/", "http://b/"]);
-    let read = mirrors::read(four.as_bytes(), &Limits::default()).expect("valid");
-    assert_eq!(read.revisions[0].digests.len(), 1);
-    for bad in ["<html></html>", "[{\"url\":\"x\"}]", &three.replace("repomd.xml\">", "other\">"), &three[..300]] {
-        assert!(mirrors::read(bad.as_bytes(), &Limits::default()).is_err(), "{bad}");
-    }
-    let few = Limits { mirrors: 1, ..Limits::default() };
-    for list in [plain, three, four] {
-        assert!(matches!(mirrors::read(list.as_bytes(), &few), Err(Invalid::OverLimit { limit: "mirrors", .. })));
-    }
-}
-
-#[test]
-fn a_single_package_sample_is_what_the_reader_sees() {
-    // Guards the sample itself: the bench and the fuzz seeds are made of it.
-    let xml = primary_package("a", "a.rpm", &sha256(b"a"));
-    assert!(xml.starts_with("<package") && xml.trim_end().ends_with("</package>"));
 }

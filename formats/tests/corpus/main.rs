@@ -88,7 +88,3 @@ fn packages(index: &dyn IndexFormat, root: &IndexRoot, list: &RepoPath) -> Vec<P
     read.unwrap_or_else(|invalid| panic!("{list}: {invalid}"));
     all
 }
-
-fn expected(package: &PackageEntry) -> Expected {
-    Expected { size: None, identity: package.identity.clone() }
-}

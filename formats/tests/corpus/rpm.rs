@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use artifactapi_formats::rpm::mirrors;
-use artifactapi_formats::{Expected, Invalid, Limits, Member, Mutability, RepoPath};
+use artifactapi_formats::{Invalid, Limits, Member, Mutability, RepoPath};
 
-use super::{check, exists, expected, files, format, index, packages, read, root};
+use super::{check, exists, files, format, index, packages, read, root};
 
 /// Every root: members named, packages listed.
 const ROOTS: [(&str, usize, usize); 30] = [
@@ -133,9 +133,7 @@ fn every_package_is_what_its_index_says() {
         let list = index("rpm").package_list(&root, &members(&entry)).expect("every root has a primary");
         for package in packages(index("rpm"), &root, &list).iter().filter(|package| exists(&package.path)) {
             held += 1;
-            let size = (package.size > 0).then_some(package.size);
-            let expected = Expected { size, ..expected(package) };
-            let verdict = check(format("rpm"), &package.path, Some(&expected));
+            let verdict = check(format("rpm"), &package.path, Some(&package.expected()));
             verdict.unwrap_or_else(|invalid| panic!("{}: {invalid}", package.path));
         }
     }
@@ -154,7 +152,7 @@ fn the_oracle_agrees() {
         for package in packages(index("rpm"), &root, &list) {
             let name = package.path.file_name();
             let fits = |path: &&RepoPath| {
-                path.file_name() == name && check(format("rpm"), path, Some(&expected(&package))).is_ok()
+                path.file_name() == name && check(format("rpm"), path, Some(&package.expected())).is_ok()
             };
             assert!(collected.iter().any(|path| fits(&path)), "{}", package.path);
         }

@@ -67,7 +67,7 @@ pub(crate) struct Apk {
 
 impl Apk {
     pub(crate) fn new(name: &str, version: &str) -> Self {
-        let content: Vec<u8> = (0..2000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        let content: Vec<u8> = (0..500_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
         let data = gzip(&[tar_entry("usr/share/sample", b'0', &content), TAR_END.to_vec()].concat());
         Self::with_data(name, version, data)
     }

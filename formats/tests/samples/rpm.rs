@@ -53,8 +53,11 @@ pub(crate) struct Rpm {
 
 impl Rpm {
     pub(crate) fn new(kind: Kind) -> Self {
-        let payload =
-            super::gzip(&(0..3000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect::<Vec<_>>());
+        let content: Vec<u8> = (0..500_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        Self::with_payload(kind, super::gzip(&content))
+    }
+
+    pub(crate) fn with_payload(kind: Kind, payload: Vec<u8>) -> Self {
         let mut entries = vec![string(1000, "sample"), string(1001, "1.0"), string(1002, "1"), string(1022, "noarch")];
         if kind == Kind::Modern {
             entries.push(strings(5092, &sha256(&payload)));

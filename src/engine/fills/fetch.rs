@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
-use artifactapi_formats::{Role, Sha256};
+use artifactapi_formats::Sha256;
 use reqwest::StatusCode;
 
 use super::super::fill::{FillError, FillSender, Head, Order, Outcome, Via};
+use super::super::freshness::last_modified;
 use super::super::held::{Held, HeldBody, now};
 use super::super::keep::Kept;
 use super::super::shelf::{Found, MEMORY_BODY, whole};
@@ -219,12 +220,6 @@ fn unfit(answer: &Answer, why: impl Into<String>) -> Miss {
 
 fn draft(order: &Order, answer: &Answer, head: &Head) -> Artifact {
     let at = now();
-    let upstream_date = answer.last_modified.as_deref().and_then(|date| httpdate::parse_http_date(date).ok());
-    let last_modified = match order.role {
-        // FORMATS 1.6: apk compares its own clock with this date, so an index is as new as our serving of it.
-        Role::Index | Role::IndexCompanion | Role::IndexMember | Role::Listing => at,
-        Role::Package | Role::File => upstream_date.filter(|date| *date <= at).unwrap_or(at),
-    };
     Artifact {
         target: order.target.clone(),
         revision: Revision(0),
@@ -232,8 +227,8 @@ fn draft(order: &Order, answer: &Answer, head: &Head) -> Artifact {
         size: 0,
         sha256: Sha256::from_bytes([0; 32]),
         content_type: head.content_type.clone(),
+        last_modified: last_modified(order.role, answer.last_modified.as_deref(), at),
         validators: Validators { etag: answer.etag.clone(), last_modified: answer.last_modified.clone() },
-        last_modified,
         stored_at: at,
         checked_at: at,
     }

@@ -128,16 +128,15 @@ impl<'b> Package<'b> {
             return Ok(None);
         }
         let hash = block.blob(table.slot(HASHES))?;
-        let digest = |algorithm| Digest::from_bytes(algorithm, hash).map_err(|_| "its identity has an odd length");
+        // Twenty bytes may be a SHA-256 cut short too; the check of a package takes either.
+        let algorithm = if hash.len() == Algorithm::Sha1.digest_len() { Algorithm::Sha1 } else { Algorithm::Sha256 };
+        let identity = Digest::from_bytes(algorithm, hash);
         Ok(Some(Self {
             name,
             version,
             arch: field(ARCH)?,
             size: block.number(table.slot(FILE_SIZE))?,
-            identity: match hash.len() {
-                20 => Identity::ApkControl(digest(Algorithm::Sha1)?),
-                _ => Identity::ApkAdb(digest(Algorithm::Sha256)?),
-            },
+            identity: Identity::Part(identity.map_err(|_| "its identity is not as long as a digest")?),
             hash,
         }))
     }

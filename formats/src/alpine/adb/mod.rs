@@ -9,6 +9,8 @@ mod container;
 mod files;
 mod index;
 mod package;
+#[cfg(test)]
+mod tests;
 mod value;
 
 pub(super) use index::{IndexCheck, packages};

@@ -76,7 +76,8 @@ pub(super) async fn pages_come_in_byte_order(subject: Subject) {
 
 pub(super) async fn prefixes_are_literal(subject: Subject) {
     let sorted = fill(&subject).await;
-    let odd = ["a", "a/", "a/b", "a%", "a_", "%", "_", "A", "\u{d7ff}", "\u{10ffff}", "é", "nothing", "a\\", "a\0", "'"];
+    let odd =
+        ["a", "a/", "a/b", "a%", "a_", "%", "_", "A", "\u{d7ff}", "\u{10ffff}", "é", "nothing", "a\\", "a\0", "'"];
     for prefix in odd {
         let expected: Vec<_> = sorted.iter().filter(|(path, _)| path.starts_with(prefix)).cloned().collect();
         assert_eq!(pages(&subject, prefix, 2).await, expected, "{prefix:?}");

@@ -58,7 +58,8 @@ async fn two_open_one_file() {
 async fn replicas_start_at_once_on_an_empty_database() {
     let service = Service::postgres();
     let replicas: Vec<_> = (0..4).map(|_| Arc::new(postgres(&service))).collect();
-    let starts: Vec<_> = replicas.iter().cloned().map(|replica| tokio::spawn(async move { replica.migrate().await })).collect();
+    let starts: Vec<_> =
+        replicas.iter().cloned().map(|replica| tokio::spawn(async move { replica.migrate().await })).collect();
     for start in starts {
         start.await.expect("no panic").expect("a database that is up to date");
     }
@@ -124,9 +125,11 @@ async fn a_page_reads_no_row_beyond_it() {
     db.execute("SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan").await.expect("settings");
     let prepare = format!("PREPARE page (TEXT, TEXT, TEXT, TEXT, TEXT, BIGINT) AS {}", sql::LIST);
     db.execute(sqlx::AssertSqlSafe(prepare)).await.expect("a statement");
-    let plan = sqlx::query("EXPLAIN EXECUTE page ('a', 'b', '', 'a', 'c', 1)").fetch_all(&mut db).await.expect("a plan");
+    let plan =
+        sqlx::query("EXPLAIN EXECUTE page ('a', 'b', '', 'a', 'c', 1)").fetch_all(&mut db).await.expect("a plan");
     let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
-    let condition = "Index Cond: ((ROW(repository, path, query_key) >= ROW($1, $2, $3)) AND (ROW(repository, path) < ROW($4, $5)))";
+    let condition =
+        "Index Cond: ((ROW(repository, path, query_key) >= ROW($1, $2, $3)) AND (ROW(repository, path) < ROW($4, $5)))";
     assert!(plan.iter().any(|step| step.trim() == condition), "{plan:#?}");
     assert!(!plan.iter().any(|step| step.contains("Sort")), "{plan:#?}");
 }

@@ -37,7 +37,10 @@ pub(super) async fn touch_never_moves_backwards(subject: Subject) {
 
     assert!(catalog.touch(&first.target, revision, at(20), &validators("b")).await.expect("an answer"));
     check(at(20), "b").await;
-    assert!(catalog.touch(&first.target, revision, at(10), &validators("a")).await.expect("an answer"), "still current");
+    assert!(
+        catalog.touch(&first.target, revision, at(10), &validators("a")).await.expect("an answer"),
+        "still current"
+    );
     check(at(20), "b").await;
 
     subject.put(&artifact("APKINDEX.tar.gz", b"2")).await;

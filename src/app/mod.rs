@@ -1,9 +1,11 @@
-//! The composition root: the only file that names concrete stores.
+//! The composition root: puts the parts together. Only [`stores`] names concrete stores.
 //!
 //! [`App::start`] makes every part from the settings and hands each exactly what it uses; [`App::run`] serves until it is
 //! told to stop, drains, and lets go. A service that is merely not reachable at the start does not keep the server from
 //! starting: it serves what it can (DESIGN 7). One that refuses us, or a bucket that is missing, needs an operator and
 //! is one clear sentence.
+
+mod stores;
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -17,7 +19,8 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::config::{LiveRepositories, PostgresSettings, S3Settings, Secret, Settings};
+use crate::config::{LiveRepositories, Settings};
+use crate::engine::batch::{BatchParts, Batches};
 use crate::engine::counts::Counts;
 use crate::engine::fills::{FillParts, Fills};
 use crate::engine::keep::Keeper;
@@ -27,19 +30,21 @@ use crate::engine::shelf::{Shelf, ShelfBudget};
 use crate::engine::tend;
 use crate::http::artifact::Artifacts;
 use crate::http::fast::Fast;
+use crate::http::manage::artifacts::Listing;
+use crate::http::manage::batch::CacheArtifact;
+use crate::http::manage::config::Configuration;
+use crate::http::manage::gauges::Gauges;
+use crate::http::manage::health::{Health, Parts, Stage};
+use crate::http::manage::metrics::{Metrics, Times};
+use crate::http::manage::root::Root;
+use crate::http::manage::totals::Holdings;
+use crate::http::manage::{self, Management};
 use crate::http::{self, serve};
 use crate::spool::SpoolFolder;
-use crate::store::blobs::files::FileBlobs;
-use crate::store::blobs::hot_tier::HotTier;
-use crate::store::blobs::s3::{self, S3Blobs};
-use crate::store::blobs::{BlobErrorKind, BlobStore};
-use crate::store::catalog::postgres::{self, PostgresCatalog};
-use crate::store::catalog::sqlite::SqliteCatalog;
-use crate::store::catalog::{Catalog, CatalogErrorKind};
-use crate::store::coordinator::Coordinator;
-use crate::store::coordinator::in_process::InProcessCoordinator;
-use crate::store::coordinator::redis::RedisCoordinator;
+use crate::store::catalog::Catalog;
 use crate::upstream::Upstream;
+
+pub use self::stores::{DurableStores, Stores};
 
 /// Why the server cannot start: one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -58,100 +63,6 @@ impl StartError {
     }
 }
 
-/// The three stores, whichever they are.
-pub struct Stores {
-    /// Bytes.
-    pub blobs: Arc<dyn BlobStore>,
-    /// Records.
-    pub catalog: Arc<dyn Catalog>,
-    /// Leases and events.
-    pub coordinator: Arc<dyn Coordinator>,
-}
-
-impl Stores {
-    /// The stores that the settings choose.
-    ///
-    /// # Errors
-    /// [`StartError`] when one of them needs an operator.
-    pub async fn open(settings: &Settings, spool: &SpoolFolder) -> Result<Self, StartError> {
-        let data = &settings.data_dir;
-        let blobs: Arc<dyn BlobStore> = match &settings.s3 {
-            Some(s3) => Arc::new(open_s3(settings, s3, spool).await?),
-            None => {
-                let files = FileBlobs::open(data);
-                Arc::new(files.map_err(|error| StartError::new("the file store cannot be opened", &error))?)
-            }
-        };
-        let catalog: Arc<dyn Catalog> = match &settings.postgres {
-            Some(postgres) => Arc::new(open_postgres(postgres).await?),
-            None => Arc::new(
-                SqliteCatalog::open(&data.join("catalog.sqlite"))
-                    .await
-                    .map_err(|error| StartError::new("the SQLite catalog cannot be opened", &error))?,
-            ),
-        };
-        let coordinator: Arc<dyn Coordinator> = match &settings.redis {
-            Some(redis) => {
-                let redis = RedisCoordinator::connect(redis.url.expose()).await;
-                Arc::new(redis.map_err(|error| StartError::new("Redis cannot be used", &error))?)
-            }
-            None => Arc::new(InProcessCoordinator::new()),
-        };
-        Ok(Self { blobs, catalog, coordinator })
-    }
-}
-
-/// A bucket that cannot be reached yet may be any moment; one that is missing or refuses us will not.
-async fn open_s3(settings: &Settings, s3: &S3Settings, spool: &SpoolFolder) -> Result<HotTier<S3Blobs>, StartError> {
-    let settings_of_store = s3::S3Settings {
-        endpoint: s3.endpoint.as_ref().map(ToString::to_string),
-        secure: true,
-        region: s3.region.clone(),
-        bucket: s3.bucket.clone(),
-        keys: s3.keys.as_ref().map(|keys| s3::S3Keys {
-            access_key: keys.access.expose().to_owned(),
-            secret_key: keys.secret.expose().to_owned(),
-        }),
-    };
-    let store = S3Blobs::new(&settings_of_store)
-        .await
-        .map_err(|error| StartError::new("S3 (MINIO_*) cannot be used", &error))?;
-    match store.ping().await {
-        Ok(()) => {}
-        Err(error) if matches!(error.kind, BlobErrorKind::Missing | BlobErrorKind::Denied) => {
-            return Err(StartError::new("S3 (MINIO_*) cannot be used", &error));
-        }
-        Err(error) => {
-            tracing::warn!(%error, "S3 does not answer; serving without it until it does")
-        }
-    }
-    let folder = settings.data_dir.join("hot");
-    HotTier::open(store, &folder, settings.hot_tier_bytes, spool.clone())
-        .map_err(|error| StartError::new("the hot tier cannot be opened", &error))
-}
-
-/// A database that does not answer yet may do so any moment, and every call tries again; one that refuses us will not.
-async fn open_postgres(settings: &PostgresSettings) -> Result<PostgresCatalog, StartError> {
-    let password = settings.password.as_ref().map_or("", Secret::expose);
-    let catalog = PostgresCatalog::connect(&postgres::PostgresSettings {
-        host: &settings.host,
-        port: settings.port,
-        user: &settings.user,
-        password,
-        database: &settings.database,
-        connections: postgres::DEFAULT_CONNECTIONS,
-    });
-    let place = format!("PostgreSQL at {}:{} (DBHOST, DBPORT)", settings.host, settings.port);
-    match catalog.migrate().await {
-        Ok(()) => Ok(catalog),
-        Err(error) if error.kind == CatalogErrorKind::Unavailable => {
-            tracing::warn!(%error, "{place} does not answer; serving without a catalog until it does");
-            Ok(catalog)
-        }
-        Err(error) => Err(StartError::new(&format!("{place} cannot be used"), &error)),
-    }
-}
-
 /// A server that is ready to serve.
 pub struct App {
     listener: TcpListener,
@@ -160,6 +71,7 @@ pub struct App {
     shelf: Arc<Shelf>,
     catalog: Arc<dyn Catalog>,
     background: JoinSet<()>,
+    stage: Arc<Stage>,
     grace: Duration,
     _data_lock: File,
 }
@@ -199,16 +111,55 @@ impl App {
             counts: Arc::clone(&counts),
         }));
         let roots = Roots::new(Arc::clone(&shelf), Limits::default());
-        let reader = Arc::new(Reader::new(Arc::clone(&shelf), fills, roots, Arc::clone(&blobs), counts));
+        let reader = Arc::new(Reader::new(Arc::clone(&shelf), Arc::clone(&fills), roots, Arc::clone(&blobs), counts));
         let fast = Arc::new(Fast::default());
 
         let artifacts = Artifacts {
             repositories: Arc::clone(&repositories),
-            reader,
+            reader: Arc::clone(&reader),
             blobs: Arc::clone(&blobs),
             fast: Arc::clone(&fast),
         };
-        let router = http::finish(http::artifact_routes(artifacts));
+        let stage = Arc::new(Stage::default());
+        let holdings = Arc::new(Holdings::new(Arc::clone(&catalog)));
+        let times = Times::registered(&mut registry);
+        let batches = Batches::new(BatchParts {
+            reader,
+            fills: Arc::clone(&fills),
+            catalog: Arc::clone(&catalog),
+            blobs: Arc::clone(&blobs),
+            limits: Limits::default(),
+        });
+        let management = Management {
+            root: Root {
+                repositories: Arc::clone(&repositories),
+                holdings: Arc::clone(&holdings),
+                trusted_proxies: settings.trusted_proxies.clone().into(),
+            },
+            health: Health::new(
+                Arc::clone(&stage),
+                Parts {
+                    catalog: Arc::clone(&catalog),
+                    blobs: Arc::clone(&blobs),
+                    coordinator: Arc::clone(&coordinator),
+                    repositories: Arc::clone(&repositories),
+                    data_dir: settings.data_dir.clone(),
+                },
+            ),
+            configuration: Configuration {
+                settings: Arc::new(settings.clone()),
+                repositories: Arc::clone(&repositories),
+            },
+            listing: Listing { repositories: Arc::clone(&repositories), catalog: Arc::clone(&catalog) },
+            cache_artifact: CacheArtifact { repositories: Arc::clone(&repositories), batches: Arc::new(batches) },
+            metrics: Metrics::new(
+                registry,
+                Gauges { fills, shelf: Arc::clone(&shelf), holdings },
+                Arc::clone(&repositories),
+            ),
+        };
+        let routes = http::artifact_routes(artifacts).merge(manage::routes(management));
+        let router = http::finish(times.around(routes));
 
         let mut background = JoinSet::new();
         background.spawn(tend::hear(coordinator, Arc::clone(&shelf)));
@@ -226,6 +177,7 @@ impl App {
             shelf,
             catalog,
             background,
+            stage,
             grace: settings.shutdown_grace,
             _data_lock: data_lock,
         })
@@ -241,6 +193,12 @@ impl App {
 
     /// Serves until `stop` resolves, then drains.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
+        self.stage.serving();
+        let stage = Arc::clone(&self.stage);
+        let stop = async move {
+            stop.await;
+            stage.draining();
+        };
         serve::serve(self.listener, self.router, self.fast, self.grace, stop).await;
         self.background.abort_all();
         tend::report_uses_now(&*self.catalog, &self.shelf).await;

@@ -1,0 +1,16 @@
+"""The experiments, in the order in which they run."""
+
+from collections.abc import Callable
+
+from ..bench import Bench
+from ..report import Report
+from . import first_byte, herd, hits, memory, parse, startup
+
+EXPERIMENTS: dict[str, Callable[[Bench, Report], None]] = {
+    "hits": hits.run,
+    "first-byte": first_byte.run,
+    "herd": herd.run,
+    "memory": memory.run,
+    "startup": startup.run,
+    "parse": parse.run,
+}

@@ -1,0 +1,150 @@
+//! Which stores there are: files or S3, SQLite or PostgreSQL, in-process or Redis, each chosen by the settings alone.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{StartError, lock};
+use crate::config::{PostgresSettings, S3Settings, Secret, Settings};
+use crate::spool::SpoolFolder;
+use crate::store::blobs::files::FileBlobs;
+use crate::store::blobs::hot_tier::HotTier;
+use crate::store::blobs::s3::{self, S3Blobs};
+use crate::store::blobs::{BlobErrorKind, BlobStore};
+use crate::store::catalog::postgres::{self, PostgresCatalog};
+use crate::store::catalog::sqlite::SqliteCatalog;
+use crate::store::catalog::{Catalog, CatalogErrorKind};
+use crate::store::coordinator::Coordinator;
+use crate::store::coordinator::in_process::InProcessCoordinator;
+use crate::store::coordinator::redis::RedisCoordinator;
+
+/// The three stores, whichever they are.
+pub struct Stores {
+    /// Bytes.
+    pub blobs: Arc<dyn BlobStore>,
+    /// Records.
+    pub catalog: Arc<dyn Catalog>,
+    /// Leases and events.
+    pub coordinator: Arc<dyn Coordinator>,
+}
+
+impl Stores {
+    /// The stores that the settings choose.
+    ///
+    /// # Errors
+    /// [`StartError`] when one of them needs an operator.
+    pub async fn open(settings: &Settings, spool: &SpoolFolder) -> Result<Self, StartError> {
+        let data = &settings.data_dir;
+        let blobs: Arc<dyn BlobStore> = match &settings.s3 {
+            Some(s3) => Arc::new(open_s3(settings, s3, spool).await?),
+            None => Arc::new(open_files(data)?),
+        };
+        let catalog = open_catalog(settings).await?;
+        let coordinator: Arc<dyn Coordinator> = match &settings.redis {
+            Some(redis) => {
+                let redis = RedisCoordinator::connect(redis.url.expose()).await;
+                Arc::new(redis.map_err(|error| StartError::new("Redis cannot be used", &error))?)
+            }
+            None => Arc::new(InProcessCoordinator::new()),
+        };
+        Ok(Self { blobs, catalog, coordinator })
+    }
+}
+
+/// The two stores that outlive a process, with nothing in front of them: for subcommands that work on the stores
+/// themselves.
+pub struct DurableStores {
+    /// Bytes.
+    pub blobs: Arc<dyn BlobStore>,
+    /// Records.
+    pub catalog: Arc<dyn Catalog>,
+    /// Files below the data folder have one user at a time; a bucket has many.
+    _data_lock: Option<File>,
+}
+
+impl DurableStores {
+    /// Those that the settings choose.
+    ///
+    /// # Errors
+    /// [`StartError`] when one of them needs an operator, or a server uses the files.
+    pub async fn open(settings: &Settings) -> Result<Self, StartError> {
+        let data = &settings.data_dir;
+        std::fs::create_dir_all(data)
+            .map_err(|error| StartError::new(&format!("the data folder {} cannot be made", data.display()), &error))?;
+        let (blobs, data_lock): (Arc<dyn BlobStore>, _) = match &settings.s3 {
+            Some(s3) => (Arc::new(reach_s3(s3).await?), None),
+            None => {
+                let lock = lock(data).map_err(|error| StartError(format!("{error}; or stop it first")))?;
+                (Arc::new(open_files(data)?), Some(lock))
+            }
+        };
+        Ok(Self { blobs, catalog: open_catalog(settings).await?, _data_lock: data_lock })
+    }
+}
+
+fn open_files(data: &Path) -> Result<FileBlobs, StartError> {
+    FileBlobs::open(data).map_err(|error| StartError::new("the file store cannot be opened", &error))
+}
+
+async fn open_catalog(settings: &Settings) -> Result<Arc<dyn Catalog>, StartError> {
+    if let Some(postgres) = &settings.postgres {
+        return Ok(Arc::new(open_postgres(postgres).await?));
+    }
+    let sqlite = SqliteCatalog::open(&settings.data_dir.join("catalog.sqlite")).await;
+    Ok(Arc::new(sqlite.map_err(|error| StartError::new("the SQLite catalog cannot be opened", &error))?))
+}
+
+async fn open_s3(settings: &Settings, s3: &S3Settings, spool: &SpoolFolder) -> Result<HotTier<S3Blobs>, StartError> {
+    let folder = settings.data_dir.join("hot");
+    HotTier::open(reach_s3(s3).await?, &folder, settings.hot_tier_bytes, spool.clone())
+        .map_err(|error| StartError::new("the hot tier cannot be opened", &error))
+}
+
+/// A bucket that cannot be reached yet may be any moment; one that is missing or refuses us will not.
+async fn reach_s3(s3: &S3Settings) -> Result<S3Blobs, StartError> {
+    let settings_of_store = s3::S3Settings {
+        endpoint: s3.endpoint.as_ref().map(ToString::to_string),
+        secure: true,
+        region: s3.region.clone(),
+        bucket: s3.bucket.clone(),
+        keys: s3.keys.as_ref().map(|keys| s3::S3Keys {
+            access_key: keys.access.expose().to_owned(),
+            secret_key: keys.secret.expose().to_owned(),
+        }),
+    };
+    let store = S3Blobs::new(&settings_of_store)
+        .await
+        .map_err(|error| StartError::new("S3 (MINIO_*) cannot be used", &error))?;
+    match store.ping().await {
+        Ok(()) => {}
+        Err(error) if matches!(error.kind, BlobErrorKind::Missing | BlobErrorKind::Denied) => {
+            return Err(StartError::new("S3 (MINIO_*) cannot be used", &error));
+        }
+        Err(error) => {
+            tracing::warn!(%error, "S3 does not answer; serving without it until it does")
+        }
+    }
+    Ok(store)
+}
+
+/// A database that does not answer yet may do so any moment, and every call tries again; one that refuses us will not.
+async fn open_postgres(settings: &PostgresSettings) -> Result<PostgresCatalog, StartError> {
+    let password = settings.password.as_ref().map_or("", Secret::expose);
+    let catalog = PostgresCatalog::connect(&postgres::PostgresSettings {
+        host: &settings.host,
+        port: settings.port,
+        user: &settings.user,
+        password,
+        database: &settings.database,
+        connections: postgres::DEFAULT_CONNECTIONS,
+    });
+    let place = format!("PostgreSQL at {}:{} (DBHOST, DBPORT)", settings.host, settings.port);
+    match catalog.migrate().await {
+        Ok(()) => Ok(catalog),
+        Err(error) if error.kind == CatalogErrorKind::Unavailable => {
+            tracing::warn!(%error, "{place} does not answer; serving without a catalog until it does");
+            Ok(catalog)
+        }
+        Err(error) => Err(StartError::new(&format!("{place} cannot be used"), &error)),
+    }
+}

@@ -1,0 +1,151 @@
+//! What can be wrong with an upstream, its credentials and the members of a virtual repository.
+
+use super::{problems, read, with};
+
+#[test]
+fn urls() {
+    let table = [
+        ("github.com", "not a URL (relative URL without a base); write it whole, as in \"https://example.com/path\""),
+        ("'https://'", "not a URL (empty host); write it whole, as in \"https://example.com/path\""),
+        (
+            "https://example.com:99999",
+            "not a URL (invalid port number); write it whole, as in \"https://example.com/path\"",
+        ),
+        ("ftp://example.com", "the URL must begin with http:// or https://"),
+        ("file:///srv", "the URL must begin with http:// or https://"),
+        (
+            "https://me:planted-secret@example.com",
+            "holds a user name or password, and URLs get logged; use the keys username and password instead",
+        ),
+        (
+            "https://example.com/?a=b",
+            "holds a query or fragment; paths are appended to it, so it must end before '?' and '#'",
+        ),
+        (
+            "'https://example.com/#x'",
+            "holds a query or fragment; paths are appended to it, so it must end before '?' and '#'",
+        ),
+        (
+            "'https://example.com/a b'",
+            "holds a blank, a control character or a backslash; write those in a URL as %20 and the like",
+        ),
+        (
+            r"https:\\example.com",
+            "holds a blank, a control character or a backslash; write those in a URL as %20 and the like",
+        ),
+        ("8080", "wants text (put it in quotes), and this is a number"),
+    ];
+    for (url, expected) in table {
+        let text = format!("remotes:\n  r:\n    package: rpm\n    base_url: {url}\n");
+        assert_eq!(problems(&text), [format!("4:15: remotes.r.base_url: {expected}")], "{url}");
+        let line = format!("mirrors: [{url}]");
+        assert_eq!(with(&line), [format!("5:15: remotes.r.mirrors[0]: {expected}")], "{url}");
+    }
+    assert_eq!(
+        with("mirrors: [https://a.example, https://example.com/, https://a.example/]"),
+        [
+            "5:34: remotes.r.mirrors[1]: named before; each upstream is tried once, so name it once",
+            "5:56: remotes.r.mirrors[2]: named before; each upstream is tried once, so name it once",
+        ]
+    );
+}
+
+#[test]
+fn credentials() {
+    let table = [
+        (
+            "username: me",
+            "2:3: remotes.r.password: missing; username is given; add password, password_env or password_file",
+        ),
+        (
+            "password: planted-secret",
+            "2:3: remotes.r.username: missing; password is given; add username, username_env or username_file",
+        ),
+        (
+            "username: me\n    password: planted-secret\n    token: planted-secret",
+            "7:5: remotes.r.token: given beside username or password; an upstream takes one of them, so keep the token or \
+             the pair",
+        ),
+        (
+            "token: planted-secret\n    token_env: UPSTREAM_PASSWORD",
+            "6:5: remotes.r.token_env: given beside remotes.r.token; keep one of them",
+        ),
+        ("token_env: NOWHERE", "5:16: remotes.r.token_env: the environment variable \"NOWHERE\" is not set"),
+        ("token_env: EMPTY", "5:16: remotes.r.token_env: gives an empty text; a secret has at least one character"),
+        ("token: ''", "5:12: remotes.r.token: gives an empty text; a secret has at least one character"),
+        ("token: 31415926", "5:12: remotes.r.token: wants text (put it in quotes), and this is a number"),
+        ("token: 'planted secret'", "5:12: remotes.r.token: a token is printable ASCII without spaces"),
+        (
+            "token_file: nowhere",
+            "5:17: remotes.r.token_file: cannot read \"nowhere\": No such file or directory (os error 2)",
+        ),
+        (
+            "username: 'm:e'\n    password: planted-secret",
+            "5:15: remotes.r.username: a user name holds no colon and no control character",
+        ),
+        (
+            "username: me\n    password: \"planted\\nsecret\"",
+            "6:15: remotes.r.password: a password holds no control character such as a line feed",
+        ),
+    ];
+    for (line, expected) in table {
+        let found = with(line);
+        assert!(!found.concat().contains("planted"), "{found:?}");
+        assert_eq!(found, [expected], "{line}");
+    }
+}
+
+#[test]
+fn members() {
+    let virtuals = |lines: &str| {
+        problems(&format!(
+            "remotes:\n  one: {{type: local, package: rpm}}\n  plain: {{type: local, package: generic}}\n{lines}"
+        ))
+    };
+    let table = [
+        (
+            "  v: {type: virtual, package: rpm}\n",
+            "4:3: remotes.v.members: missing; a virtual repository needs the names of those it is made of",
+        ),
+        (
+            "  v: {type: virtual, package: rpm, members: []}\n",
+            "4:45: remotes.v.members: names no repository; a virtual one is made of at least one other",
+        ),
+        (
+            "  v: {type: virtual, package: rpm, members: [on]}\n",
+            "4:46: remotes.v.members[0]: there is no repository \"on\"; did you mean one?",
+        ),
+        (
+            "  v: {type: virtual, package: rpm, members: [unheard-of]}\n",
+            "4:46: remotes.v.members[0]: there is no repository \"unheard-of\"",
+        ),
+        (
+            "  v: {type: virtual, package: rpm, members: [one, one]}\n",
+            "4:51: remotes.v.members[1]: named before; each member is asked once, so name it once",
+        ),
+        (
+            "  v: {type: virtual, package: rpm, members: [one, plain]}\n",
+            "4:51: remotes.v.members[1]: plain is package: generic, and this repository is package: rpm; members share one",
+        ),
+        (
+            "  v: {type: virtual, package: rpm, members: [one, v]}\n",
+            "4:51: remotes.v.members[1]: leads in a circle (v → v); take one of them out",
+        ),
+        (
+            "  w: {type: virtual, package: rpm, members: [a]}\n  a: {type: virtual, package: rpm, members: [b, one]}\n  \
+             b: {type: virtual, package: rpm, members: [one, c]}\n  c: {type: virtual, package: rpm, members: [a]}\n",
+            "7:46: remotes.c.members[0]: leads in a circle (a → b → c → a); take one of them out",
+        ),
+    ];
+    for (lines, expected) in table {
+        assert_eq!(virtuals(lines), [expected], "{lines}");
+    }
+    // Two ways to the same repository are no circle, and a long chain is no trouble.
+    let diamond = "remotes:\n  l: {type: local, package: rpm}\n  a: {type: virtual, package: rpm, members: [l]}\n  \
+                   b: {type: virtual, package: rpm, members: [l]}\n  c: {type: virtual, package: rpm, members: [a, b]}\n";
+    assert_eq!(read(diamond).expect("valid").len(), 4);
+    let link = |i: usize| format!("  v{i}: {{type: virtual, package: rpm, members: [v{}]}}\n", i + 1);
+    let chain: String = (0..2000).map(link).collect();
+    let chain = format!("remotes:\n{chain}  v2000: {{type: local, package: rpm}}\n");
+    assert_eq!(read(&chain).expect("valid").len(), 2001);
+}

@@ -1,0 +1,93 @@
+//! No secret in anything that is shown: `/config`, debug output, error messages.
+
+use serde_json::json;
+
+use super::read;
+use crate::config::{ConfigView, Settings};
+
+const TEXT: &str = "
+remotes:
+  basic:
+    base_url: https://one.example
+    package: rpm
+    include_patterns: ['.*']
+    username: planted-secret-user
+    password: planted-secret-word
+    max_parallel: 2
+    mirrors: ['https://two.example/x']
+    cache: {refresh_wait: 1500ms, file_ttl: 1h}
+  bearer: {base_url: 'https://three.example', package: alpine, token_env: UPSTREAM_PASSWORD, exclude_patterns: [a]}
+  ours: {type: local, package: rpm, description: Ours}
+  all: {type: virtual, package: rpm, members: [ours, basic]}
+";
+
+fn environment(name: &str) -> Option<String> {
+    let value = match name {
+        "ARTIFACTAPI_ADMIN_TOKEN" => "planted-secret-admin",
+        "ARTIFACTAPI_TRUSTED_PROXIES" => "10.0.0.0/8",
+        "DBHOST" => "db",
+        "DBUSER" => "artifacts",
+        "DBPASS" => "planted-secret-db",
+        "DBNAME" => "things",
+        "REDIS_URL" => "redis://:planted-secret-redis@redis:6379/1",
+        "MINIO_ENDPOINT" => "minio:9000",
+        "MINIO_BUCKET" => "artifacts",
+        "MINIO_ACCESS_KEY" => "planted-secret-access",
+        "MINIO_SECRET_KEY" => "planted-secret-secret",
+        _ => return None,
+    };
+    Some(value.to_owned())
+}
+
+#[test]
+fn shows_everything_but_the_secrets() {
+    let settings = Settings::from_env(&environment).expect("fine");
+    let repositories = read(TEXT).expect("valid");
+    let view = serde_json::to_value(ConfigView::of(&settings, &repositories)).expect("json");
+    for shown in
+        [view.to_string(), format!("{settings:?} {settings:#?}"), format!("{repositories:?} {repositories:#?}")]
+    {
+        assert!(!shown.contains("planted"), "{shown}");
+    }
+    assert_eq!(view["digest"], json!(repositories.digest().hex()));
+    assert_eq!(
+        view["remotes"]["basic"],
+        json!({
+            "type": "remote", "package": "rpm", "base_url": "https://one.example/", "mirrors": ["https://two.example/x/"],
+            "username": "***", "password": "***", "connect_timeout": 10, "idle_timeout": 30,
+            "allow_private_redirects": false, "max_parallel": 2, "include_patterns": [".*"],
+            "cache": {
+                "file_ttl": 3600, "index_ttl": 300, "negative_ttl": 30, "refresh_wait": "1500ms", "pin": 60,
+                "snapshot_keep": 604_800,
+            },
+        })
+    );
+    assert_eq!(view["remotes"]["bearer"]["token"], "***");
+    assert_eq!(view["remotes"]["bearer"]["exclude_patterns"], json!(["a"]));
+    assert_eq!(view["remotes"]["ours"]["description"], "Ours");
+    assert_eq!(view["remotes"]["all"], json!({"type": "virtual", "package": "rpm", "members": ["ours", "basic"]}));
+    assert_eq!(
+        view["environment"],
+        json!({
+            "ARTIFACTAPI_LISTEN": "0.0.0.0:8000", "ARTIFACTAPI_DATA_DIR": "./data", "ARTIFACTAPI_ADMIN_TOKEN": "***",
+            "ARTIFACTAPI_TRUSTED_PROXIES": ["10.0.0.0/8"], "ARTIFACTAPI_HOT_TIER_BYTES": 10_737_418_240_u64,
+            "ARTIFACTAPI_MEMORY_CACHE_BYTES": 67_108_864, "ARTIFACTAPI_SHUTDOWN_GRACE": 30,
+            "ARTIFACTAPI_LOG_FORMAT": "text", "DBHOST": "db", "DBPORT": 5432, "DBUSER": "artifacts", "DBPASS": "***",
+            "DBNAME": "things", "REDIS_URL": "redis://redis:6379/1", "MINIO_ENDPOINT": "http://minio:9000/",
+            "MINIO_SECURE": false, "MINIO_BUCKET": "artifacts", "MINIO_REGION": "us-east-1", "MINIO_ACCESS_KEY": "***",
+            "MINIO_SECRET_KEY": "***",
+        })
+    );
+}
+
+#[test]
+fn the_view_can_be_written_back() {
+    let repositories = read(TEXT).expect("valid");
+    let settings = Settings::from_env(&|_| None).expect("fine");
+    let view = serde_json::to_value(ConfigView::of(&settings, &repositories)).expect("json");
+    // JSON is YAML, and what is shown is named as it is written; only the secrets have become stars.
+    let again = read(&json!({"remotes": view["remotes"]}).to_string()).expect("valid");
+    let view_again = serde_json::to_value(ConfigView::of(&settings, &again)).expect("json");
+    assert_eq!(view["remotes"], view_again["remotes"]);
+    assert_eq!(view["environment"].as_object().map(serde_json::Map::len), Some(7));
+}

@@ -1,0 +1,212 @@
+//! The configuration in force as `GET /config` shows it: under the names it is written with, and without a secret.
+//!
+//! `remotes` reads like the file with every default filled in, `environment` like the environment. What is or may hold a
+//! secret is three stars; that there is one is no secret.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use artifactapi_formats::Sha256;
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
+
+use super::repositories::{CachePolicy, Credentials, FileTtl, Kind, Remote, Repositories, Repository, Timeouts};
+use super::secret::STARS;
+use super::settings::Settings;
+
+/// What `GET /config` answers.
+#[derive(Debug, Serialize)]
+pub struct ConfigView<'a> {
+    /// [`Repositories::generation`].
+    pub generation: u64,
+    /// [`Repositories::digest`], in hexadecimal digits.
+    pub digest: String,
+    remotes: Remotes<'a>,
+    environment: BTreeMap<&'static str, Value>,
+}
+
+impl<'a> ConfigView<'a> {
+    /// The view of what is in force.
+    #[must_use]
+    pub fn of(settings: &Settings, repositories: &'a Repositories) -> Self {
+        Self {
+            generation: repositories.generation(),
+            digest: repositories.digest().hex(),
+            remotes: remotes(repositories.iter().map(|repository| &**repository)),
+            environment: environment(settings),
+        }
+    }
+}
+
+type Remotes<'a> = BTreeMap<&'a str, RepositoryView<'a>>;
+
+fn remotes<'a>(repositories: impl Iterator<Item = &'a Repository>) -> Remotes<'a> {
+    repositories.map(|repository| (repository.name.as_str(), view(repository))).collect()
+}
+
+/// See [`Repositories::digest`].
+pub(super) fn digest<'a>(repositories: impl Iterator<Item = &'a Repository>) -> Sha256 {
+    Sha256::of(json!(remotes(repositories)).to_string().as_bytes())
+}
+
+#[derive(Debug, Serialize)]
+struct RepositoryView<'a> {
+    r#type: &'static str,
+    package: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    remote: Option<RemoteView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    members: Option<Vec<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    include_patterns: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    exclude_patterns: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<CacheView>,
+}
+
+#[derive(Debug, Serialize)]
+struct RemoteView<'a> {
+    base_url: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mirrors: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'static str>,
+    connect_timeout: Time,
+    idle_timeout: Time,
+    allow_private_redirects: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_parallel: Option<usize>,
+}
+
+#[derive(Debug, Serialize)]
+struct CacheView {
+    file_ttl: Time,
+    index_ttl: Time,
+    negative_ttl: Time,
+    refresh_wait: Time,
+    pin: Time,
+    snapshot_keep: Time,
+}
+
+/// Whole seconds as a number, anything finer as a text with its unit: both are what the file takes.
+#[derive(Debug)]
+struct Time(Duration);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.subsec_millis() == 0 {
+            serializer.serialize_u64(self.0.as_secs())
+        } else {
+            serializer.collect_str(&format_args!("{}ms", self.0.as_millis()))
+        }
+    }
+}
+
+fn view(repository: &Repository) -> RepositoryView<'_> {
+    let (remote, members) = match &repository.kind {
+        Kind::Remote(remote) => (Some(remote_view(remote)), None),
+        Kind::Local => (None, None),
+        Kind::Virtual { members } => (None, Some(members.iter().map(|name| name.as_str()).collect())),
+    };
+    RepositoryView {
+        r#type: repository.kind.name(),
+        package: repository.format.name(),
+        description: repository.description.as_deref(),
+        cache: members.is_none().then(|| cache_view(&repository.cache)),
+        remote,
+        members,
+        include_patterns: repository.patterns.include(),
+        exclude_patterns: repository.patterns.exclude(),
+    }
+}
+
+fn remote_view(remote: &Remote) -> RemoteView<'_> {
+    let (pair, token) = match &remote.credentials {
+        Some(Credentials::Basic { .. }) => (Some(STARS), None),
+        Some(Credentials::Bearer(_)) => (None, Some(STARS)),
+        None => (None, None),
+    };
+    let Timeouts { connect, idle } = remote.timeouts;
+    RemoteView {
+        base_url: remote.base.as_str(),
+        mirrors: remote.mirrors.iter().map(url::Url::as_str).collect(),
+        username: pair,
+        password: pair,
+        token,
+        connect_timeout: Time(connect),
+        idle_timeout: Time(idle),
+        allow_private_redirects: remote.allow_private,
+        max_parallel: remote.max_parallel.map(std::num::NonZeroUsize::get),
+    }
+}
+
+fn cache_view(cache: &CachePolicy) -> CacheView {
+    let CachePolicy { file_ttl, index_ttl, negative_ttl, refresh_wait, pin, snapshot_keep } = *cache;
+    CacheView {
+        file_ttl: Time(match file_ttl {
+            FileTtl::Forever => Duration::ZERO,
+            FileTtl::For(ttl) => ttl,
+        }),
+        index_ttl: Time(index_ttl),
+        negative_ttl: Time(negative_ttl),
+        refresh_wait: Time(refresh_wait),
+        pin: Time(pin),
+        snapshot_keep: Time(snapshot_keep),
+    }
+}
+
+/// Every setting by the name of its variable. Taken apart field by field, so that a new one cannot be forgotten here.
+fn environment(settings: &Settings) -> BTreeMap<&'static str, Value> {
+    let Settings {
+        listen,
+        config,
+        data_dir,
+        admin_token,
+        trusted_proxies,
+        hot_tier_bytes,
+        memory_cache_bytes,
+        shutdown_grace,
+        log,
+        postgres,
+        redis,
+        s3,
+        remarks: _,
+    } = settings;
+    let stars = |secret: bool| if secret { json!(STARS) } else { Value::Null };
+    let postgres = postgres.as_ref();
+    let s3 = s3.as_ref();
+    let endpoint = s3.and_then(|s3| s3.endpoint.as_ref());
+    let keys = s3.is_some_and(|s3| s3.keys.is_some());
+    let all = [
+        ("ARTIFACTAPI_LISTEN", json!(listen)),
+        ("ARTIFACTAPI_CONFIG", json!(config)),
+        ("ARTIFACTAPI_DATA_DIR", json!(data_dir)),
+        ("ARTIFACTAPI_ADMIN_TOKEN", stars(admin_token.is_some())),
+        ("ARTIFACTAPI_TRUSTED_PROXIES", json!(trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>())),
+        ("ARTIFACTAPI_HOT_TIER_BYTES", json!(hot_tier_bytes)),
+        ("ARTIFACTAPI_MEMORY_CACHE_BYTES", json!(memory_cache_bytes)),
+        ("ARTIFACTAPI_SHUTDOWN_GRACE", json!(Time(*shutdown_grace))),
+        ("ARTIFACTAPI_LOG_FORMAT", json!(log.format.name())),
+        ("RUST_LOG", json!(log.filter)),
+        ("DBHOST", json!(postgres.map(|postgres| &postgres.host))),
+        ("DBPORT", json!(postgres.map(|postgres| postgres.port))),
+        ("DBUSER", json!(postgres.map(|postgres| &postgres.user))),
+        ("DBPASS", stars(postgres.is_some_and(|postgres| postgres.password.is_some()))),
+        ("DBNAME", json!(postgres.map(|postgres| &postgres.database))),
+        ("REDIS_URL", json!(redis.as_ref().map(super::RedisSettings::address))),
+        ("MINIO_ENDPOINT", json!(endpoint.map(url::Url::as_str))),
+        ("MINIO_SECURE", json!(endpoint.map(|endpoint| endpoint.scheme() == "https"))),
+        ("MINIO_BUCKET", json!(s3.map(|s3| &s3.bucket))),
+        ("MINIO_REGION", json!(s3.and_then(|s3| s3.region.as_ref()))),
+        ("MINIO_ACCESS_KEY", stars(keys)),
+        ("MINIO_SECRET_KEY", stars(keys)),
+    ];
+    all.into_iter().filter(|(_, value)| !value.is_null()).collect()
+}

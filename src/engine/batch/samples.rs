@@ -1,0 +1,41 @@
+//! Repositories for the tests of this folder.
+
+use std::sync::Arc;
+
+use crate::config::{CachePolicy, Kind, PatternSet, Patterns, Remote, Repository, Timeouts};
+
+pub(super) fn remote(format: &str, base: &str, mirrors: &[&str], include: Option<&[&str]>) -> Arc<Repository> {
+    let kind = Kind::Remote(Remote {
+        base: base.parse().expect(base),
+        mirrors: mirrors.iter().map(|mirror| mirror.parse().expect("a URL")).collect(),
+        credentials: None,
+        timeouts: Timeouts::default(),
+        allow_private: false,
+        max_parallel: None,
+    });
+    repository(format, kind, include)
+}
+
+pub(super) fn local(format: &str) -> Arc<Repository> {
+    repository(format, Kind::Local, None)
+}
+
+pub(super) fn remote_of(repository: &Repository) -> &Remote {
+    match &repository.kind {
+        Kind::Remote(remote) => remote,
+        _ => panic!("not a remote"),
+    }
+}
+
+fn repository(format: &str, kind: Kind, include: Option<&[&str]>) -> Arc<Repository> {
+    let compile =
+        |list: &[&str]| PatternSet::compile(list.iter().map(ToString::to_string).collect()).expect("patterns");
+    Arc::new(Repository {
+        name: "sample".parse().expect("a name"),
+        format: artifactapi_formats::find(format).expect("a format"),
+        description: None,
+        kind,
+        patterns: Patterns::new(include.map(compile), None),
+        cache: CachePolicy::default(),
+    })
+}

@@ -1,0 +1,161 @@
+//! Making a catalog from the store alone.
+//!
+//! Each blob carries what is needed to write its record ([`BlobAbout`]), so a catalog that was lost, or a bucket that was
+//! copied, is no reason to fetch everything again. [`Rebuild::run`] walks the store once and makes the newest content of
+//! each target its current one.
+//!
+//! It promises to be harmless: a record is only ever replaced by compare-and-set, and only by a newer content, so it can
+//! run beside a live server, be stopped at any moment and run again. A blob that does not say what it is, is damaged,
+//! or lies where its own description does not put it, is left alone. Memory does not grow with the store: blobs are looked at as
+//! the listing streams in, [`AT_ONCE`] at a time. What was removed from the catalog on purpose comes back for as long as
+//! its bytes are still there; nothing in the store tells it from what was lost.
+
+use artifactapi_formats::{RepoPath, Role};
+use futures_util::StreamExt as _;
+
+use super::freshness::last_modified;
+use crate::config::Repositories;
+use crate::store::blobs::{BlobAbout, BlobError, BlobErrorKind, BlobStore};
+use crate::store::catalog::{Artifact, Catalog, CatalogError, Published, Revision, Validators};
+use crate::store::key::{BlobKey, Target};
+
+/// How many blobs are looked at, and their records written, at once.
+pub const AT_ONCE: usize = 16;
+
+/// How often a lost race for one target is tried again.
+const TRIES: usize = 8;
+
+/// What a rebuild has come to so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// Blobs looked at.
+    pub blobs: u64,
+    /// Records made or replaced.
+    pub published: u64,
+    /// Blobs whose record was there already.
+    pub current: u64,
+    /// Blobs of which the catalog has a newer content.
+    pub older: u64,
+    /// Blobs that say nothing of themselves, or belong to no repository path.
+    pub foreign: u64,
+    /// Blobs whose description cannot be read, or is not of the bytes that are there.
+    pub damaged: u64,
+}
+
+/// Why a rebuild stopped. Running it again goes on where it matters.
+#[derive(Debug, thiserror::Error)]
+pub enum RebuildError {
+    /// The store does not answer.
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+    /// The catalog does not answer.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+}
+
+/// What a rebuild works with.
+pub struct Rebuild<'a> {
+    /// Where the bytes are.
+    pub blobs: &'a dyn BlobStore,
+    /// What is to be filled.
+    pub catalog: &'a dyn Catalog,
+    /// Which formats the repositories have; blobs of a repository that is not configured get records all the same.
+    pub repositories: &'a Repositories,
+}
+
+/// What became of one blob.
+enum Became {
+    Published,
+    Current,
+    Older,
+    Foreign,
+    Damaged,
+}
+
+impl Rebuild<'_> {
+    /// Walks the whole store. `progress` is told after each blob.
+    ///
+    /// # Errors
+    /// [`RebuildError`] when store or catalog stop answering; what was written until then stays and is right.
+    pub async fn run(&self, progress: &mut (dyn FnMut(&Rebuilt) + Send)) -> Result<Rebuilt, RebuildError> {
+        let mut rebuilt = Rebuilt::default();
+        let looks = self.blobs.list("").map(|listing| async move { self.look_at(&listing?.key).await });
+        let mut looks = std::pin::pin!(looks.buffer_unordered(AT_ONCE));
+        while let Some(became) = looks.next().await {
+            rebuilt.blobs += 1;
+            match became? {
+                Became::Published => rebuilt.published += 1,
+                Became::Current => rebuilt.current += 1,
+                Became::Older => rebuilt.older += 1,
+                Became::Foreign => rebuilt.foreign += 1,
+                Became::Damaged => rebuilt.damaged += 1,
+            }
+            progress(&rebuilt);
+        }
+        Ok(rebuilt)
+    }
+
+    async fn look_at(&self, key: &BlobKey) -> Result<Became, RebuildError> {
+        let about = match self.blobs.about(key).await {
+            Ok(Some(about)) => about,
+            Ok(None) => return Ok(Became::Foreign),
+            Err(error) if error.kind == BlobErrorKind::Damaged => {
+                tracing::warn!(blob = %key, %error, "left out of the catalog");
+                return Ok(Became::Damaged);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let Some(target) = target_of(&about).filter(|target| lies_where_it_should(target, &about, key)) else {
+            return Ok(Became::Foreign);
+        };
+        let artifact = self.record(target, about, key);
+        let mut current = self.catalog.lookup(&artifact.target).await?;
+        for _ in 0..TRIES {
+            match &current {
+                Some(current) if current.blob == artifact.blob => return Ok(Became::Current),
+                Some(current) if current.stored_at >= artifact.stored_at => return Ok(Became::Older),
+                _ => {}
+            }
+            match self.catalog.publish(&artifact, current.as_ref().map(|current| current.revision)).await? {
+                Published::Won(_) => return Ok(Became::Published),
+                Published::Lost(now) => current = now.map(|now| *now),
+                Published::BlobLeaving => return Ok(Became::Foreign),
+            }
+        }
+        // Somebody publishes this target all the time, and thus newer contents than ours.
+        Ok(Became::Older)
+    }
+
+    fn record(&self, target: Target, about: BlobAbout, key: &BlobKey) -> Artifact {
+        let repository = self.repositories.get(target.repository.as_str());
+        // Of a repository that is not known, nothing may be taken for unchanging.
+        let role = repository.map_or(Role::Index, |repository| repository.format.classify(&target.path));
+        let last_modified = last_modified(role, about.upstream_last_modified.as_deref(), about.stored_at);
+        Artifact {
+            target,
+            revision: Revision(0),
+            blob: key.clone(),
+            size: about.size,
+            sha256: about.sha256,
+            content_type: about.content_type,
+            validators: Validators { etag: about.upstream_etag, last_modified: about.upstream_last_modified },
+            last_modified,
+            stored_at: about.stored_at,
+            checked_at: about.stored_at,
+        }
+    }
+}
+
+/// The target that a blob is a content of; `None` for files cached by URL, which belong to no repository.
+fn target_of(about: &BlobAbout) -> Option<Target> {
+    let repository = about.repository.clone()?;
+    let path = RepoPath::new(&about.path).ok().filter(|path| !path.is_directory())?;
+    Some(Target::with_query(repository, path, &about.query))
+}
+
+fn lies_where_it_should(target: &Target, about: &BlobAbout, key: &BlobKey) -> bool {
+    target.first_blob_key() == *key || target.later_blob_key(&about.sha256) == *key
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use artifactapi_formats::Sha256;
+use bytes::Bytes;
+
+use super::*;
+use crate::config::Source;
+use crate::engine::keep::{Keeper, Kept};
+use crate::spool::{SpoolFolder, Spooled};
+use crate::store::blobs::files::FileBlobs;
+use crate::store::catalog::ListQuery;
+use crate::store::catalog::sqlite::SqliteCatalog;
+use crate::store::coordinator::in_process::InProcessCoordinator;
+use crate::store::key::RepositoryName;
+
+const REPOSITORIES: &str = r#"
+remotes:
+  files: { base_url: "https://example.com", type: remote, package: generic }
+"#;
+
+struct Stores {
+    folder: tempfile::TempDir,
+    spool: SpoolFolder,
+    blobs: Arc<FileBlobs>,
+    catalog: Arc<SqliteCatalog>,
+    repositories: Repositories,
+}
+
+impl Stores {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("remotes.yaml");
+        std::fs::write(&file, REPOSITORIES).expect("written");
+        let source = Source::find(Some(&file), folder.path(), artifactapi_formats::FORMATS, Arc::new(|_: &str| None));
+        Self {
+            spool: SpoolFolder::open(&folder.path().join("spool")).expect("a spool"),
+            blobs: Arc::new(FileBlobs::open(folder.path()).expect("blobs")),
+            catalog: Arc::new(catalog(folder.path(), "first").await),
+            repositories: source.and_then(|source| source.load()).expect("repositories"),
+            folder,
+        }
+    }
+
+    async fn spooled(&self, content: &str) -> Spooled {
+        let (mut writer, _) = self.spool.create(None, None).await.expect("a spool");
+        writer.append(Bytes::from(content.to_owned())).await.expect("appended");
+        writer.complete().await.expect("complete")
+    }
+
+    /// Keeps a content as the engine does, so many seconds after the beginning of time.
+    async fn keep(&self, target: &Target, content: &str, second: u64) -> Artifact {
+        let at = time(second);
+        let draft = Artifact {
+            target: target.clone(),
+            revision: Revision(0),
+            blob: target.first_blob_key(),
+            size: 0,
+            sha256: Sha256::of(b""),
+            content_type: "text/plain".to_owned(),
+            validators: Validators { etag: Some(format!("\"{content}\"")), last_modified: Some(DATE.to_owned()) },
+            last_modified: httpdate::parse_http_date(DATE).expect("a date"),
+            stored_at: at,
+            checked_at: at,
+        };
+        let replaces = self.catalog.lookup(target).await.expect("looked up").map(|current| current.revision);
+        let blobs: Arc<dyn BlobStore> = Arc::clone(&self.blobs) as Arc<dyn BlobStore>;
+        let keeper = Keeper::new(blobs, Arc::clone(&self.catalog) as Arc<dyn Catalog>, coordinator());
+        match keeper.keep(&self.spooled(content).await, draft, replaces).await.expect("kept") {
+            Kept::Current(artifact) => artifact,
+            Kept::Beaten(_) => panic!("beaten"),
+        }
+    }
+
+    async fn rebuild(&self, catalog: &SqliteCatalog) -> Rebuilt {
+        let rebuild = Rebuild { blobs: &*self.blobs, catalog, repositories: &self.repositories };
+        let mut told = 0;
+        let rebuilt = rebuild.run(&mut |so_far| told = so_far.blobs).await.expect("rebuilt");
+        assert_eq!(told, rebuilt.blobs);
+        rebuilt
+    }
+}
+
+const DATE: &str = "Thu, 01 Jan 1970 00:00:05 GMT";
+
+fn coordinator() -> Arc<InProcessCoordinator> {
+    Arc::new(InProcessCoordinator::new())
+}
+
+async fn catalog(folder: &Path, name: &str) -> SqliteCatalog {
+    SqliteCatalog::open(&folder.join(format!("{name}.sqlite"))).await.expect("a catalog")
+}
+
+fn time(second: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(second)
+}
+
+fn files() -> RepositoryName {
+    "files".parse().expect("a name")
+}
+
+fn target(path: &str, query: &str) -> Target {
+    Target::with_query(files(), RepoPath::new(path).expect("a path"), query)
+}
+
+/// What a catalog holds, without the revisions, which are its own.
+async fn held(catalog: &SqliteCatalog) -> Vec<Artifact> {
+    let all = ListQuery { prefix: String::new(), after: None, limit: 1_000 };
+    let mut rows = catalog.list(&files(), &all).await.expect("listed");
+    rows.iter_mut().for_each(|row| row.revision = Revision(0));
+    rows
+}
+
+#[tokio::test]
+async fn a_lost_catalog_comes_back_as_it_was() {
+    let stores = Stores::new().await;
+    for number in 0..40 {
+        stores.keep(&target(&format!("a/{number}.txt"), ""), &format!("content {number}"), 100 + number).await;
+    }
+    for second in [10, 30, 20] {
+        stores.keep(&target("b+c~1.txt", "x=1&y=2"), &format!("of second {second}"), second).await;
+    }
+    let fresh = catalog(stores.folder.path(), "second").await;
+    let rebuilt = stores.rebuild(&fresh).await;
+    assert_eq!((rebuilt.blobs, rebuilt.foreign), (43, 0), "{rebuilt:?}");
+    assert!(rebuilt.published >= 41 && rebuilt.published + rebuilt.older == 43, "{rebuilt:?}");
+    let newest = fresh.lookup(&target("b+c~1.txt", "x=1&y=2")).await.expect("looked up").expect("a record");
+    assert_eq!((newest.stored_at, newest.sha256), (time(30), Sha256::of(b"of second 30")));
+    let others = |rows: Vec<Artifact>| rows.into_iter().filter(|row| row.target.query.is_empty()).collect::<Vec<_>>();
+    assert_eq!(others(held(&fresh).await), others(held(&stores.catalog).await));
+}
+
+#[tokio::test]
+async fn running_it_again_or_beside_a_live_server_changes_nothing() {
+    let stores = Stores::new().await;
+    let (first, second) = (target("first.txt", ""), target("second.txt", ""));
+    stores.keep(&first, "old", 10).await;
+    stores.keep(&first, "new", 20).await;
+    stores.keep(&second, "only", 10).await;
+    let before = held(&stores.catalog).await;
+    let rebuilt = stores.rebuild(&stores.catalog).await;
+    assert_eq!(rebuilt, Rebuilt { blobs: 3, published: 0, current: 2, older: 1, foreign: 0, damaged: 0 });
+    assert_eq!(held(&stores.catalog).await, before);
+}
+
+#[tokio::test]
+async fn what_is_not_ours_is_left_alone() {
+    let stores = Stores::new().await;
+    let kept = stores.keep(&target("mine.txt", ""), "mine", 10).await;
+    let spooled = stores.spooled("stranger").await;
+    let about = stores.blobs.about(&kept.blob).await.expect("read").expect("about");
+    let about = BlobAbout { size: spooled.size, sha256: spooled.sha256, ..about };
+    // One that lies where its own description does not put it, and one cached by URL.
+    let elsewhere: BlobKey = "files/0123456789abcdef/mine.txt".parse().expect("a key");
+    stores.blobs.write(&elsewhere, &spooled, &about).await.expect("written");
+    let by_url = BlobKey::for_url("example.com", "https://example.com/x.zip", "x.zip");
+    let of_nobody = BlobAbout { repository: None, path: "https://example.com/x.zip".to_owned(), ..about };
+    stores.blobs.write(&by_url, &spooled, &of_nobody).await.expect("written");
+    let fresh = catalog(stores.folder.path(), "second").await;
+    assert_eq!(stores.rebuild(&fresh).await, Rebuilt { blobs: 3, published: 1, foreign: 2, ..Rebuilt::default() });
+    assert_eq!(held(&fresh).await.len(), 1);
+    // The next one to be cut short by a failing disk does not keep the others from coming back.
+    let file = stores.folder.path().join("blobs").join(kept.blob.as_str());
+    std::fs::write(file, "min").expect("written");
+    assert_eq!(stores.rebuild(&fresh).await, Rebuilt { blobs: 3, foreign: 2, damaged: 1, ..Rebuilt::default() });
+}

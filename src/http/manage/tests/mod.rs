@@ -1,0 +1,205 @@
+//! The routes in one process, over real stores (files, SQLite) and a real upstream on loopback.
+
+mod artifacts;
+mod batch;
+mod document;
+mod operation;
+mod upstream;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use artifactapi_formats::Limits;
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use prometheus_client::registry::Registry;
+use serde_json::Value;
+use tower::ServiceExt as _;
+
+use self::upstream::Upstream;
+use super::health::{Health, Parts, Stage};
+use super::{Management, artifacts::Listing, batch::CacheArtifact, config::Configuration, gauges::Gauges};
+use super::{metrics, root::Root, totals::Holdings};
+use crate::config::{LiveRepositories, Settings, Source};
+use crate::engine::batch::{BatchParts, Batches};
+use crate::engine::counts::Counts;
+use crate::engine::fills::{FillParts, Fills};
+use crate::engine::keep::Keeper;
+use crate::engine::read::Reader;
+use crate::engine::roots::Roots;
+use crate::engine::shelf::{Shelf, ShelfBudget};
+use crate::http;
+use crate::http::artifact::Artifacts;
+use crate::http::fast::Fast;
+use crate::spool::SpoolFolder;
+use crate::store::blobs::BlobStore;
+use crate::store::blobs::files::FileBlobs;
+use crate::store::catalog::sqlite::SqliteCatalog;
+use crate::store::catalog::{Artifact, Catalog, ListQuery};
+use crate::store::coordinator::Coordinator;
+use crate::store::coordinator::in_process::InProcessCoordinator;
+
+const REPOSITORIES: &str = r#"
+remotes:
+  apks:
+    base_url: "UPSTREAM/alpine"
+    type: remote
+    package: alpine
+    include_patterns: [".*/x86_64/.*\\.apk$"]
+  rpms:
+    base_url: "UPSTREAM/rpm"
+    type: remote
+    package: rpm
+  files:
+    base_url: "UPSTREAM/files"
+    type: remote
+    package: generic
+    description: "Files <for> all"
+    exclude_patterns: [".*secret.*"]
+    username: someone
+    password: hunter2
+  ours:
+    type: local
+    package: generic
+"#;
+
+/// A whole server but for its listener.
+struct Server {
+    upstream: Upstream,
+    router: Router,
+    repositories: Arc<LiveRepositories>,
+    catalog: Arc<dyn Catalog>,
+    stage: Arc<Stage>,
+    _data: tempfile::TempDir,
+}
+
+/// An answer, read to its end.
+struct Answered {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Answered {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("text"))
+    }
+}
+
+impl Server {
+    async fn start() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let data = tempfile::tempdir().expect("a folder");
+        let upstream = Upstream::start().await;
+        let blobs: Arc<dyn BlobStore> = Arc::new(FileBlobs::open(data.path()).expect("blobs"));
+        let catalog = SqliteCatalog::open(&data.path().join("catalog.sqlite")).await.expect("catalog");
+        let catalog: Arc<dyn Catalog> = Arc::new(catalog);
+        let coordinator: Arc<dyn Coordinator> = Arc::new(InProcessCoordinator::new());
+        let repositories = Arc::new(repositories(data.path(), &upstream.url));
+        let mut registry = Registry::with_prefix("artifactapi");
+        let counts = Arc::new(Counts::registered(&mut registry));
+        let times = metrics::Times::registered(&mut registry);
+        let shelf = Arc::new(Shelf::new(ShelfBudget(1 << 20), Arc::clone(&catalog), Arc::clone(&blobs)));
+        let keeper = Arc::new(Keeper::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator)));
+        let fills = Arc::new(Fills::new(FillParts {
+            upstream: crate::upstream::Upstream::new(Duration::from_secs(1)).expect("a client"),
+            spool: SpoolFolder::open(&data.path().join("spool")).expect("a spool"),
+            limits: Limits::default(),
+            shelf: Arc::clone(&shelf),
+            keeper,
+            catalog: Arc::clone(&catalog),
+            coordinator: Arc::clone(&coordinator),
+            counts: Arc::clone(&counts),
+        }));
+        let roots = Roots::new(Arc::clone(&shelf), Limits::default());
+        let reader = Arc::new(Reader::new(Arc::clone(&shelf), Arc::clone(&fills), roots, Arc::clone(&blobs), counts));
+        let batches = Arc::new(Batches::new(BatchParts {
+            reader: Arc::clone(&reader),
+            fills: Arc::clone(&fills),
+            catalog: Arc::clone(&catalog),
+            blobs: Arc::clone(&blobs),
+            limits: Limits::default(),
+        }));
+        let stage = Arc::new(Stage::default());
+        let holdings = Arc::new(Holdings::new(Arc::clone(&catalog)));
+        let parts = Parts {
+            catalog: Arc::clone(&catalog),
+            blobs: Arc::clone(&blobs),
+            coordinator,
+            repositories: Arc::clone(&repositories),
+            data_dir: data.path().to_owned(),
+        };
+        let gauges = Gauges { fills, shelf, holdings: Arc::clone(&holdings) };
+        let management = Management {
+            root: Root { repositories: Arc::clone(&repositories), holdings, trusted_proxies: Arc::from([]) },
+            health: Health::new(Arc::clone(&stage), parts),
+            configuration: Configuration { settings: Arc::new(settings()), repositories: Arc::clone(&repositories) },
+            listing: Listing { repositories: Arc::clone(&repositories), catalog: Arc::clone(&catalog) },
+            cache_artifact: CacheArtifact { repositories: Arc::clone(&repositories), batches },
+            metrics: metrics::Metrics::new(registry, gauges, Arc::clone(&repositories)),
+        };
+        let artifacts =
+            Artifacts { repositories: Arc::clone(&repositories), reader, blobs, fast: Arc::new(Fast::default()) };
+        let routes = http::artifact_routes(artifacts).merge(super::routes(management));
+        let router = http::finish(times.around(routes));
+        Self { upstream, router, repositories, catalog, stage, _data: data }
+    }
+
+    async fn send(&self, request: Request<Body>) -> Answered {
+        let (parts, body) = self.router.clone().oneshot(request).await.expect("infallible").into_parts();
+        let body = to_bytes(body, usize::MAX).await.expect("a whole body").to_vec();
+        Answered { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// Has files of the generic repository cached, and returns the record of the first.
+    async fn cached(&self, paths: &[&str]) -> Artifact {
+        for path in paths {
+            self.upstream.put(&format!("files/{path}"), path.as_bytes());
+        }
+        let answer = self.cache(serde_json::json!({ "remote": "files", "paths": paths })).await.json();
+        assert_eq!(answer["cached"], paths.len(), "{answer}");
+        let all = ListQuery { prefix: paths[0].to_owned(), after: None, limit: 1 };
+        self.catalog.list(&"files".parse().expect("a name"), &all).await.expect("listed").remove(0)
+    }
+
+    async fn get(&self, path: &str) -> Answered {
+        self.get_as(path, "*/*").await
+    }
+
+    async fn get_as(&self, path: &str, accept: &str) -> Answered {
+        let request = Request::get(path).header("accept", accept).header("host", "packages.example:8000");
+        self.send(request.body(Body::empty()).expect("a request")).await
+    }
+
+    async fn cache(&self, body: Value) -> Answered {
+        self.cache_as(&body.to_string(), "application/json").await
+    }
+
+    async fn cache_as(&self, body: &str, accept: &str) -> Answered {
+        let request = Request::builder().method(Method::POST).uri("/cache-artifact");
+        let request = request.header("content-type", "application/json").header("accept", accept);
+        self.send(request.body(Body::from(body.to_owned())).expect("a request")).await
+    }
+}
+
+fn repositories(folder: &Path, upstream: &str) -> LiveRepositories {
+    let file = folder.join("remotes.yaml");
+    std::fs::write(&file, REPOSITORIES.replace("UPSTREAM", upstream)).expect("written");
+    let source = Source::find(Some(&file), folder, artifactapi_formats::FORMATS, Arc::new(|_: &str| None));
+    LiveRepositories::new(source.and_then(|source| source.load()).expect("repositories"))
+}
+
+fn settings() -> Settings {
+    let environment = |name: &str| (name == "ARTIFACTAPI_ADMIN_TOKEN").then(|| "hunter3".to_owned());
+    Settings::from_env(&environment).expect("settings")
+}

@@ -1,0 +1,243 @@
+//! One upstream transfer for everybody: who comes late, leaves early or reads slowly changes nothing for the others, and
+//! a body that breaks is continued only with the rest of the same content.
+
+use crate::support::bodies::{assert_same, noise};
+use crate::support::http::{self, Connection, End, Request};
+use crate::support::services::Backend::{self, Laptop, Shared};
+use crate::support::site::Site;
+use crate::support::upstream::Validators;
+use crate::support::upstream::fault::Fault;
+
+const TARGET: &str = "/api/files/big";
+const PATH: &str = "/generic/big";
+const MIB: usize = 1 << 20;
+
+/// A site whose upstream has `size` bytes at [`PATH`].
+async fn site_with(backend: Backend, size: usize) -> (Site, bytes::Bytes) {
+    let site = Site::on(backend).await;
+    let body = noise(1, size);
+    site.upstream.put(PATH, body.clone());
+    (site, body)
+}
+
+/// A hundred clients of one cold file: all have bytes before upstream has sent the rest, and upstream sends it once.
+async fn herd(backend: Backend, fault: Option<Fault>) {
+    let (site, body) = site_with(backend, 4 * MIB).await;
+    if let Some(fault) = fault {
+        site.upstream.spoil(PATH, fault);
+    }
+    let gate = site.upstream.gate(PATH, MIB as u64);
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        let mut connection = Connection::open(site.server.address()).await;
+        let request = Request::get(TARGET);
+        connection.send(&request).await;
+        clients.push((connection, request));
+    }
+    let mut following = Vec::new();
+    for (mut connection, request) in clients {
+        assert_eq!(connection.head(&request).await.status, 200);
+        let first = connection.bytes(MIB / 2).await;
+        following.push((connection, first));
+    }
+    gate.open();
+    let finish = |(mut connection, mut got): (Connection, Vec<u8>)| async move {
+        let (rest, end) = connection.rest().await;
+        got.extend(rest);
+        (got, end)
+    };
+    for (got, end) in futures_util::future::join_all(following.into_iter().map(finish)).await {
+        assert_eq!(end, End::Whole);
+        assert_same(&got, &body, "what a client got");
+    }
+    let asked = site.upstream.log().of(PATH);
+    assert_eq!((asked.len(), asked[0].sent()), (1, body.len() as u64));
+    site.upstream.stop().await;
+    site.server.get("files/big").await.is(&body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_clients_cost_one_transfer() {
+    herd(Laptop, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_clients_cost_one_transfer_of_unknown_length() {
+    herd(Laptop, Some(Fault::Chunked)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_clients_cost_one_transfer_over_shared_stores() {
+    herd(Shared, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_does_not_abort_the_fill() {
+    let (site, body) = site_with(Laptop, 4 * MIB).await;
+    let gate = site.upstream.gate(PATH, MIB as u64);
+    let request = Request::get(TARGET);
+    let mut leaving = Connection::open(site.server.address()).await;
+    leaving.send(&request).await;
+    leaving.head(&request).await;
+    leaving.bytes(1_000).await;
+    drop(leaving);
+    gate.open();
+    // Nobody is there; whoever comes follows that fill, or finds it done.
+    site.server.get("files/big").await.is(&body);
+    assert_eq!(site.upstream.log().lines(), ["GET /generic/big 200"]);
+    assert_eq!(site.upstream.log().of(PATH)[0].sent(), body.len() as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_client_does_not_slow_the_others() {
+    let (site, body) = site_with(Laptop, 16 * MIB).await;
+    let request = Request::get(TARGET);
+    let mut slow = Connection::open_narrow(site.server.address()).await;
+    slow.send(&request).await;
+    slow.head(&request).await;
+    // It takes nothing more until the others have everything.
+    for _ in 0..3 {
+        site.server.get("files/big").await.is(&body);
+    }
+    let (got, end) = slow.rest().await;
+    assert_eq!(end, End::Whole);
+    assert_same(&got, &body, "what the slow client got");
+    assert_eq!(site.upstream.log().of(PATH).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_body_is_resumed_where_it_broke() {
+    for (validators, fault, times) in [
+        (Validators::Both, Fault::Truncated(MIB as u64), 1),
+        (Validators::Both, Fault::Reset(MIB as u64), 1),
+        (Validators::Both, Fault::Truncated(300_000), 4),
+        (Validators::DateOnly, Fault::Truncated(MIB as u64), 1),
+    ] {
+        let (site, body) = site_with(Laptop, 3 * MIB).await;
+        site.upstream.validators(validators);
+        site.upstream.spoil_times(PATH, times, fault.clone());
+        site.server.get("files/big").await.is(&body);
+
+        let asked = site.upstream.log().of(PATH);
+        assert_eq!(asked.len(), times + 1, "{fault:?}");
+        let mut sent = asked[0].sent();
+        for seen in &asked[1..] {
+            let from: u64 = seen.header("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok())
+                .unwrap_or_else(|| panic!("{fault:?}: no range from where it broke: {seen:?}"));
+            if matches!(fault, Fault::Reset(_)) {
+                assert!(from <= sent, "{fault:?}");
+            } else {
+                assert_eq!(from, sent, "{fault:?}");
+            }
+            let condition = seen.header("if-range").expect("If-Range");
+            assert_eq!(condition.starts_with('"'), validators == Validators::Both, "{condition}");
+            assert_eq!(seen.status, 206);
+            sent = from + seen.sent();
+        }
+        site.upstream.stop().await;
+        site.server.get("files/big").await.is(&body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_cannot_be_resumed_is_discarded() {
+    let at = MIB as u64;
+    // Nothing to name the content by; a rest that is refused; a whole in place of the rest; other content by now.
+    let cases: [(Validators, &[Fault], bool); 4] = [
+        (Validators::None, &[], false),
+        (Validators::Both, &[Fault::Status(503)], false),
+        (Validators::Both, &[Fault::Deaf], false),
+        (Validators::Both, &[], true),
+    ];
+    for (validators, then, changes) in cases {
+        let (site, body) = site_with(Laptop, 3 * MIB).await;
+        let other = noise(2, 3 * MIB);
+        site.upstream.validators(validators);
+        site.upstream.spoil_times(PATH, 1, Fault::Truncated(at));
+        let gate = site.upstream.gate(PATH, at);
+        let mut client = Connection::open(site.server.address()).await;
+        let request = Request::get(TARGET);
+        client.send(&request).await;
+        client.head(&request).await;
+        gate.reached().await;
+        for fault in then {
+            site.upstream.spoil(PATH, fault.clone());
+        }
+        if changes {
+            site.upstream.put(PATH, other.clone());
+        }
+        gate.open();
+        let (got, end) = client.rest().await;
+        assert_eq!(end, End::Cut, "a broken body ended as if it were whole");
+        assert!(body.starts_with(&got), "the client got bytes of something else");
+
+        site.upstream.heal();
+        let expected = if changes { &other } else { &body };
+        site.server.get("files/big").await.is(expected);
+        let last = site.upstream.log().of(PATH).pop().expect("a request");
+        assert_eq!((last.header("range"), last.status), (None, 200), "nothing of the broken body was kept");
+        site.upstream.stop().await;
+        site.server.get("files/big").await.is(expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_far_ahead_does_not_wait_for_the_fill() {
+    let (site, body) = site_with(Laptop, 30 * MIB).await;
+    let gate = site.upstream.gate(PATH, MIB as u64);
+    let filling = tokio::spawn({
+        let address = site.server.address();
+        async move { http::ask(address, &Request::get(TARGET)).await }
+    });
+    gate.reached().await;
+    // Its own upstream answer begins at the range and is shorter than where the gate stands.
+    let (first, last) = (25 * MIB, 25 * MIB + 99_999);
+    let far = Request::get(TARGET).with("Range", format!("bytes={first}-{last}"));
+    let reply = site.server.ask(&far).await;
+    reply.is_with(206, &body[first..=last]);
+    assert_eq!(reply.must("content-range"), format!("bytes {first}-{last}/{}", body.len()));
+    gate.open();
+    filling.await.expect("the filling client").is(&body);
+    let asked: Vec<_> = site.upstream.log().of(PATH).iter().map(|seen| seen.header("range").map(str::to_owned)).collect();
+    assert_eq!(asked, [None, Some(format!("bytes={first}-{last}"))]);
+    // What was passed through is not the file; the fill is.
+    site.upstream.stop().await;
+    site.server.get("files/big").await.is(&body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_nearby_is_cut_out_of_the_fill() {
+    let (site, body) = site_with(Laptop, 6 * MIB).await;
+    let gate = site.upstream.gate(PATH, MIB as u64);
+    let near = Request::get(TARGET).with("Range", format!("bytes=100-199,{}-{}", 3 * MIB, 3 * MIB + 9));
+    let mut client = Connection::open(site.server.address()).await;
+    client.send(&near).await;
+    assert_eq!(client.head(&near).await.status, 206);
+    // The first part is there already.
+    let first = client.bytes(250).await;
+    assert!(first.windows(100).any(|window| window == &body[100..200]), "the first part waits for the second");
+    let head = site.server.ask(&Request::head(TARGET)).await;
+    assert_eq!(head.length(), Some(body.len() as u64));
+    gate.open();
+    let (rest, end) = client.rest().await;
+    assert_eq!(end, End::Whole);
+    assert!(rest.windows(10).any(|window| window == &body[3 * MIB..3 * MIB + 10]));
+    assert_eq!(site.upstream.log().lines(), ["GET /generic/big 200"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fills_of_different_files_do_not_wait_for_each_other() {
+    let (site, body) = site_with(Laptop, 2 * MIB).await;
+    let gate = site.upstream.gate(PATH, 0);
+    let mut waiting = Connection::open(site.server.address()).await;
+    let request = Request::get(TARGET);
+    waiting.send(&request).await;
+    gate.reached().await;
+    for number in 0..50 {
+        let other = noise(100 + number, 50_000);
+        site.upstream.put(&format!("/generic/other-{number}"), other.clone());
+        site.server.get(&format!("files/other-{number}")).await.is(&other);
+    }
+    gate.open();
+    waiting.reply(&request).await.is(&body);
+}

@@ -1,0 +1,41 @@
+//! dnf, with one root, checking the signatures of packages and of metadata.
+
+use std::path::PathBuf;
+
+use super::as_root;
+use crate::support::process::{Finished, run};
+use crate::support::run::Run;
+use crate::support::testbed::{keys, tool};
+
+pub(crate) struct Dnf {
+    root: PathBuf,
+    conf: PathBuf,
+}
+
+impl Dnf {
+    /// A new root that uses the repository at `url`.
+    pub(crate) fn new(run: &Run, name: &str, url: &str) -> Self {
+        let key = keys().join("RPM-GPG-KEY-fixtures");
+        let conf = format!(
+            "[main]\nreposdir=/dev/null\nvarsdir=/dev/null\nplugins=0\ngpgcheck=1\nkeepcache=1\ninstall_weak_deps=0\n\
+             skip_if_unavailable=0\nmodule_platform_id=platform:el9\n\n\
+             [t]\nname=t\nbaseurl={url}\ngpgkey=file://{}\ngpgcheck=1\nrepo_gpgcheck=1\n",
+            key.display()
+        );
+        Self { root: run.path(name), conf: run.file(&format!("{name}.conf"), &conf) }
+    }
+
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Finished {
+        let mut command = as_root(tool("DNF"));
+        command.args(["-q", "-y", "-c"]).arg(&self.conf);
+        command.args(["--releasever", "9", "--forcearch", "x86_64", "--installroot"]).arg(&self.root).args(arguments);
+        run(command).await
+    }
+
+    /// What rpm says of an installed package: its full name.
+    pub(crate) async fn installed(&self, package: &str) -> String {
+        let mut command = as_root(tool("RPM"));
+        command.arg("--root").arg(&self.root).args(["-q", package]);
+        run(command).await.output.trim().to_owned()
+    }
+}
