@@ -44,7 +44,7 @@ use crate::spool::SpoolFolder;
 use crate::store::catalog::Catalog;
 use crate::upstream::Upstream;
 
-pub use self::stores::Stores;
+pub use self::stores::{DurableStores, Stores};
 
 /// Why the server cannot start: one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]

@@ -1,8 +1,10 @@
 //! Which stores there are: files or S3, SQLite or PostgreSQL, in-process or Redis, each chosen by the settings alone.
 
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 
-use super::StartError;
+use super::{StartError, lock};
 use crate::config::{PostgresSettings, S3Settings, Secret, Settings};
 use crate::spool::SpoolFolder;
 use crate::store::blobs::files::FileBlobs;
@@ -35,19 +37,9 @@ impl Stores {
         let data = &settings.data_dir;
         let blobs: Arc<dyn BlobStore> = match &settings.s3 {
             Some(s3) => Arc::new(open_s3(settings, s3, spool).await?),
-            None => {
-                let files = FileBlobs::open(data);
-                Arc::new(files.map_err(|error| StartError::new("the file store cannot be opened", &error))?)
-            }
+            None => Arc::new(open_files(data)?),
         };
-        let catalog: Arc<dyn Catalog> = match &settings.postgres {
-            Some(postgres) => Arc::new(open_postgres(postgres).await?),
-            None => Arc::new(
-                SqliteCatalog::open(&data.join("catalog.sqlite"))
-                    .await
-                    .map_err(|error| StartError::new("the SQLite catalog cannot be opened", &error))?,
-            ),
-        };
+        let catalog = open_catalog(settings).await?;
         let coordinator: Arc<dyn Coordinator> = match &settings.redis {
             Some(redis) => {
                 let redis = RedisCoordinator::connect(redis.url.expose()).await;
@@ -59,8 +51,57 @@ impl Stores {
     }
 }
 
-/// A bucket that cannot be reached yet may be any moment; one that is missing or refuses us will not.
+/// The two stores that outlive a process, with nothing in front of them: for subcommands that work on the stores
+/// themselves.
+pub struct DurableStores {
+    /// Bytes.
+    pub blobs: Arc<dyn BlobStore>,
+    /// Records.
+    pub catalog: Arc<dyn Catalog>,
+    /// Files below the data folder have one user at a time; a bucket has many.
+    _data_lock: Option<File>,
+}
+
+impl DurableStores {
+    /// Those that the settings choose.
+    ///
+    /// # Errors
+    /// [`StartError`] when one of them needs an operator, or a server uses the files.
+    pub async fn open(settings: &Settings) -> Result<Self, StartError> {
+        let data = &settings.data_dir;
+        std::fs::create_dir_all(data)
+            .map_err(|error| StartError::new(&format!("the data folder {} cannot be made", data.display()), &error))?;
+        let (blobs, data_lock): (Arc<dyn BlobStore>, _) = match &settings.s3 {
+            Some(s3) => (Arc::new(reach_s3(s3).await?), None),
+            None => {
+                let lock = lock(data).map_err(|error| StartError(format!("{error}; or stop it first")))?;
+                (Arc::new(open_files(data)?), Some(lock))
+            }
+        };
+        Ok(Self { blobs, catalog: open_catalog(settings).await?, _data_lock: data_lock })
+    }
+}
+
+fn open_files(data: &Path) -> Result<FileBlobs, StartError> {
+    FileBlobs::open(data).map_err(|error| StartError::new("the file store cannot be opened", &error))
+}
+
+async fn open_catalog(settings: &Settings) -> Result<Arc<dyn Catalog>, StartError> {
+    if let Some(postgres) = &settings.postgres {
+        return Ok(Arc::new(open_postgres(postgres).await?));
+    }
+    let sqlite = SqliteCatalog::open(&settings.data_dir.join("catalog.sqlite")).await;
+    Ok(Arc::new(sqlite.map_err(|error| StartError::new("the SQLite catalog cannot be opened", &error))?))
+}
+
 async fn open_s3(settings: &Settings, s3: &S3Settings, spool: &SpoolFolder) -> Result<HotTier<S3Blobs>, StartError> {
+    let folder = settings.data_dir.join("hot");
+    HotTier::open(reach_s3(s3).await?, &folder, settings.hot_tier_bytes, spool.clone())
+        .map_err(|error| StartError::new("the hot tier cannot be opened", &error))
+}
+
+/// A bucket that cannot be reached yet may be any moment; one that is missing or refuses us will not.
+async fn reach_s3(s3: &S3Settings) -> Result<S3Blobs, StartError> {
     let settings_of_store = s3::S3Settings {
         endpoint: s3.endpoint.as_ref().map(ToString::to_string),
         secure: true,
@@ -83,9 +124,7 @@ async fn open_s3(settings: &Settings, s3: &S3Settings, spool: &SpoolFolder) -> R
             tracing::warn!(%error, "S3 does not answer; serving without it until it does")
         }
     }
-    let folder = settings.data_dir.join("hot");
-    HotTier::open(store, &folder, settings.hot_tier_bytes, spool.clone())
-        .map_err(|error| StartError::new("the hot tier cannot be opened", &error))
+    Ok(store)
 }
 
 /// A database that does not answer yet may do so any moment, and every call tries again; one that refuses us will not.

@@ -4,6 +4,7 @@
 
 mod check;
 mod health;
+mod rebuild;
 mod serve;
 
 use std::path::{Path, PathBuf};
@@ -36,6 +37,8 @@ enum Command {
     },
     /// Ask the server on this machine whether it is alive; for container health checks.
     Health,
+    /// Make the catalog anew from what the store holds. With files, while no server runs; with S3, at any time.
+    RebuildCatalog,
 }
 
 /// Runs the command line.
@@ -53,6 +56,7 @@ pub fn main() -> ExitCode {
         Command::Serve => serve::run(&settings),
         Command::Check { file } => check::run(&settings, file),
         Command::Health => health::run(&settings),
+        Command::RebuildCatalog => rebuild::run(&settings),
     }
 }
 

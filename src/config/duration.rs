@@ -22,7 +22,7 @@ pub enum InvalidDuration {
     /// Units out of order, or one of them twice.
     #[error(r#"has its units out of order; write each unit once, from large to small, as in "1h30m""#)]
     Order,
-    /// Beyond [`LONGEST`].
+    /// More than a hundred years.
     #[error("is longer than a hundred years; 0 is what means for ever, where that is possible")]
     TooLong,
 }

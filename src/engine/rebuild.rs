@@ -5,8 +5,8 @@
 //! each target its current one.
 //!
 //! It promises to be harmless: a record is only ever replaced by compare-and-set, and only by a newer content, so it can
-//! run beside a live server, be stopped at any moment and run again. A blob that does not say what it is, or that lies
-//! where its own description does not put it, is left alone. Memory does not grow with the store: blobs are looked at as
+//! run beside a live server, be stopped at any moment and run again. A blob that does not say what it is, is damaged,
+//! or lies where its own description does not put it, is left alone. Memory does not grow with the store: blobs are looked at as
 //! the listing streams in, [`AT_ONCE`] at a time. What was removed from the catalog on purpose comes back for as long as
 //! its bytes are still there; nothing in the store tells it from what was lost.
 
@@ -15,7 +15,7 @@ use futures_util::StreamExt as _;
 
 use super::freshness::last_modified;
 use crate::config::Repositories;
-use crate::store::blobs::{BlobAbout, BlobError, BlobStore};
+use crate::store::blobs::{BlobAbout, BlobError, BlobErrorKind, BlobStore};
 use crate::store::catalog::{Artifact, Catalog, CatalogError, Published, Revision, Validators};
 use crate::store::key::{BlobKey, Target};
 
@@ -38,6 +38,8 @@ pub struct Rebuilt {
     pub older: u64,
     /// Blobs that say nothing of themselves, or belong to no repository path.
     pub foreign: u64,
+    /// Blobs whose description cannot be read, or is not of the bytes that are there.
+    pub damaged: u64,
 }
 
 /// Why a rebuild stopped. Running it again goes on where it matters.
@@ -67,6 +69,7 @@ enum Became {
     Current,
     Older,
     Foreign,
+    Damaged,
 }
 
 impl Rebuild<'_> {
@@ -85,6 +88,7 @@ impl Rebuild<'_> {
                 Became::Current => rebuilt.current += 1,
                 Became::Older => rebuilt.older += 1,
                 Became::Foreign => rebuilt.foreign += 1,
+                Became::Damaged => rebuilt.damaged += 1,
             }
             progress(&rebuilt);
         }
@@ -92,7 +96,15 @@ impl Rebuild<'_> {
     }
 
     async fn look_at(&self, key: &BlobKey) -> Result<Became, RebuildError> {
-        let Some(about) = self.blobs.about(key).await? else { return Ok(Became::Foreign) };
+        let about = match self.blobs.about(key).await {
+            Ok(Some(about)) => about,
+            Ok(None) => return Ok(Became::Foreign),
+            Err(error) if error.kind == BlobErrorKind::Damaged => {
+                tracing::warn!(blob = %key, %error, "left out of the catalog");
+                return Ok(Became::Damaged);
+            }
+            Err(error) => return Err(error.into()),
+        };
         let Some(target) = target_of(&about).filter(|target| lies_where_it_should(target, &about, key)) else {
             return Ok(Became::Foreign);
         };

@@ -14,9 +14,10 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, HeaderValue, Request, Response, Version, header};
+use futures_util::future::{BoxFuture, Either, FutureExt as _, Ready, TryFutureExt as _, ready};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
@@ -115,8 +116,7 @@ pub async fn serve(
             }
         };
         tune(&stream);
-        let (router, fast) = (router.clone(), Arc::clone(&fast));
-        let service = service_fn(move |request| answer(router.clone(), Arc::clone(&fast), peer, request));
+        let service = Answers { router: router.clone(), fast: Arc::clone(&fast), peer };
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
@@ -140,25 +140,37 @@ pub async fn serve(
     }
 }
 
-async fn answer(
+/// What answers the requests of one connection.
+struct Answers {
     router: Router,
     fast: Arc<Fast>,
     peer: SocketAddr,
-    mut request: Request<Incoming>,
-) -> Result<Response<ServedBody>, Infallible> {
-    let stays = request.version() == Version::HTTP_11 && !says_close(request.headers());
-    let mut response = match fast.answer(&request) {
-        Some(response) => response,
-        None => {
-            request.extensions_mut().insert(ConnectInfo(peer));
-            router.oneshot(request.map(Body::new)).await?.map(ServedBody::Other)
+}
+
+impl Service<Request<Incoming>> for Answers {
+    type Response = Response<ServedBody>;
+    type Error = Infallible;
+    // A hit is answered on the spot. Only what takes the long way pays for a future of its size.
+    type Future =
+        Either<Ready<Result<Self::Response, Infallible>>, BoxFuture<'static, Result<Self::Response, Infallible>>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let stays = request.version() == Version::HTTP_11 && !says_close(request.headers());
+        if let Some(response) = self.fast.answer(&request) {
+            return Either::Left(ready(Ok(said_to_stay(response, stays))));
         }
-    };
-    // apk's libfetch keeps a connection only if it is told to (FORMATS 1.6).
+        request.extensions_mut().insert(ConnectInfo(self.peer));
+        let answer = self.router.clone().oneshot(request.map(Body::new));
+        Either::Right(answer.map_ok(move |response| said_to_stay(response.map(ServedBody::Other), stays)).boxed())
+    }
+}
+
+/// apk's libfetch keeps a connection only if it is told to (FORMATS 1.6).
+fn said_to_stay(mut response: Response<ServedBody>, stays: bool) -> Response<ServedBody> {
     if stays {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("keep-alive"));
     }
-    Ok(response)
+    response
 }
 
 fn says_close(headers: &HeaderMap) -> bool {

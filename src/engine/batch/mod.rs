@@ -2,7 +2,7 @@
 //!
 //! A batch has two halves that run side by side. One *finds*: packages that indexes name ([`packages`]), or files that
 //! directory listings link to ([`crawl`]), or simply what the request names. The other *reads* what was found, a few at a
-//! time, each by an ordinary read of the engine ([`settle`]). Between them is a short queue, so finding never runs ahead of
+//! time, each by an ordinary read of the engine ([`mod@settle`]). Between them is a short queue, so finding never runs ahead of
 //! reading by more than [`QUEUE`] files and memory does not grow with the size of an index.
 //!
 //! A batch promises to admit nothing that a client could not fetch itself, to make no request of its own kind for a file
@@ -69,7 +69,7 @@ pub struct Batches {
 #[error("{MAX_BATCHES} batches run already")]
 pub struct Busy;
 
-/// A running batch. Dropping it stops the batch after the files that are being read.
+/// A running batch. Dropping it stops the batch; fills that it began go on.
 #[derive(Debug)]
 pub struct Running {
     reports: mpsc::Receiver<Report>,
@@ -145,20 +145,24 @@ const fn flow(wanted: bool) -> ControlFlow<()> {
 async fn run(parts: Arc<BatchParts>, batch: Batch, reports: mpsc::Sender<Report>, _room: OwnedSemaphorePermit) {
     let (items, found) = mpsc::channel(QUEUE);
     let finds = Finds { batch: &batch, items, reports: &reports };
-    tokio::join!(find(&parts, finds), read_all(&parts, &batch, found, &reports));
-    let _ = reports.send(Report::Finished).await;
+    let work = async { tokio::join!(find(&parts, finds), read_all(&parts, &batch, found, &reports)) };
+    // When nobody listens any more, waiting ends here and now. Fills are tasks of their own and go on.
+    tokio::select! {
+        _ = work => {
+            let _ = reports.send(Report::Finished).await;
+        }
+        () = reports.closed() => {}
+    }
 }
 
-/// Reads what is found until there is no more, or nobody listens.
+/// Reads what is found until there is no more.
 async fn read_all(parts: &BatchParts, batch: &Batch, mut found: mpsc::Receiver<Item>, reports: &mpsc::Sender<Report>) {
     let items = futures_util::stream::poll_fn(|context| found.poll_recv(context));
-    let nobody_listens = Box::pin(reports.closed());
     let read_one = |item| async {
         let done = Box::pin(read(parts, batch, item)).await;
-        // Whoever stopped listening has stopped the stream of items as well.
         let _ = reports.send(Report::Item(done)).await;
     };
-    items.take_until(nobody_listens).for_each_concurrent(AT_ONCE, read_one).await;
+    items.for_each_concurrent(AT_ONCE, read_one).await;
 }
 
 /// Finds everything. Ends early when what reads it has ended.

@@ -140,7 +140,7 @@ async fn running_it_again_or_beside_a_live_server_changes_nothing() {
     stores.keep(&second, "only", 10).await;
     let before = held(&stores.catalog).await;
     let rebuilt = stores.rebuild(&stores.catalog).await;
-    assert_eq!(rebuilt, Rebuilt { blobs: 3, published: 0, current: 2, older: 1, foreign: 0 });
+    assert_eq!(rebuilt, Rebuilt { blobs: 3, published: 0, current: 2, older: 1, foreign: 0, damaged: 0 });
     assert_eq!(held(&stores.catalog).await, before);
 }
 
@@ -158,6 +158,10 @@ async fn what_is_not_ours_is_left_alone() {
     let of_nobody = BlobAbout { repository: None, path: "https://example.com/x.zip".to_owned(), ..about };
     stores.blobs.write(&by_url, &spooled, &of_nobody).await.expect("written");
     let fresh = catalog(stores.folder.path(), "second").await;
-    assert_eq!(stores.rebuild(&fresh).await, Rebuilt { blobs: 3, published: 1, current: 0, older: 0, foreign: 2 });
+    assert_eq!(stores.rebuild(&fresh).await, Rebuilt { blobs: 3, published: 1, foreign: 2, ..Rebuilt::default() });
     assert_eq!(held(&fresh).await.len(), 1);
+    // The next one to be cut short by a failing disk does not keep the others from coming back.
+    let file = stores.folder.path().join("blobs").join(kept.blob.as_str());
+    std::fs::write(file, "min").expect("written");
+    assert_eq!(stores.rebuild(&fresh).await, Rebuilt { blobs: 3, foreign: 2, damaged: 1, ..Rebuilt::default() });
 }

@@ -15,7 +15,7 @@ use crate::store::catalog::{Catalog, Totals};
 use crate::store::key::RepositoryName;
 
 /// How long numbers are good enough.
-const KEPT: Duration = Duration::from_secs(10);
+const KEPT: Duration = Duration::from_secs(2);
 
 /// How long an answer waits for new numbers.
 const PATIENCE: Duration = Duration::from_millis(300);

@@ -1,6 +1,8 @@
+use futures_util::StreamExt as _;
 use serde_json::Value;
 
 use super::Server;
+use crate::http::manage::artifacts::SCAN;
 
 /// A server that holds `n/000.txt` to `n/249.txt`, and two files beside them.
 async fn with_files() -> Server {
@@ -61,6 +63,24 @@ async fn patterns_match_from_the_start() {
     assert_eq!(paths(&rest).len(), 10);
     let none = server.get("/artifacts/files?pattern=7").await.json();
     assert_eq!((paths(&none).len(), &none["next"]), (0, &Value::Null));
+}
+
+#[tokio::test]
+async fn one_request_looks_at_a_bounded_number_of_records() {
+    let server = Server::start().await;
+    let some = server.cached(&["first.txt"]).await;
+    let publish = |number: usize| {
+        let mut record = some.clone();
+        record.target.path = artifactapi_formats::RepoPath::new(&format!("n/{number:05}")).expect("a path");
+        let catalog = std::sync::Arc::clone(&server.catalog);
+        async move { catalog.publish(&record, None).await.expect("published") }
+    };
+    futures_util::stream::iter((0..SCAN).map(publish)).buffer_unordered(256).for_each(|_| async {}).await;
+    let last = format!("n/{:05}", SCAN - 1);
+    let first = server.get(&format!("/artifacts/files?pattern={last}")).await.json();
+    assert_eq!(paths(&first).len(), 0);
+    let second = server.get(first["next"].as_str().expect("there is more to look at")).await.json();
+    assert_eq!((paths(&second), &second["next"]), (vec![last], &Value::Null));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::Server;
+use crate::engine::batch::MAX_BATCHES;
 
 fn counts(answer: &Value) -> [u64; 6] {
     ["matched", "cached", "already", "would_cache", "refused", "failed"]
@@ -152,6 +153,27 @@ async fn a_client_that_leaves_stops_new_fetches_and_no_running_one() {
     assert!((2..=9).contains(&asked), "{asked}");
     let held = server.get("/artifacts/files").await.json();
     assert_eq!(held["artifacts"].as_array().map(Vec::len), Some(asked), "what was under way was finished");
+}
+
+#[tokio::test]
+async fn a_few_batches_at_once_and_room_again_when_their_clients_leave() {
+    let server = Server::start().await;
+    server.upstream.answer_only(0);
+    let begin = || async {
+        let request = Request::post("/cache-artifact").header("content-type", "application/json");
+        let request = request.header("accept", "application/x-ndjson");
+        let request = request.body(Body::from(r#"{"remote": "files", "paths": ["a"]}"#)).expect("a request");
+        server.router.clone().oneshot(request).await.expect("infallible")
+    };
+    let mut running = Vec::new();
+    for _ in 0..MAX_BATCHES {
+        running.push(begin().await);
+    }
+    let refused = begin().await;
+    assert_eq!((refused.status().as_u16(), refused.headers().contains_key("retry-after")), (429, true));
+    drop(running);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(begin().await.status(), 200);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod batch;
+mod document;
 mod operation;
 mod upstream;
 
@@ -35,8 +36,8 @@ use crate::http::fast::Fast;
 use crate::spool::SpoolFolder;
 use crate::store::blobs::BlobStore;
 use crate::store::blobs::files::FileBlobs;
-use crate::store::catalog::Catalog;
 use crate::store::catalog::sqlite::SqliteCatalog;
+use crate::store::catalog::{Artifact, Catalog, ListQuery};
 use crate::store::coordinator::Coordinator;
 use crate::store::coordinator::in_process::InProcessCoordinator;
 
@@ -69,6 +70,7 @@ struct Server {
     upstream: Upstream,
     router: Router,
     repositories: Arc<LiveRepositories>,
+    catalog: Arc<dyn Catalog>,
     stage: Arc<Stage>,
     _data: tempfile::TempDir,
 }
@@ -150,13 +152,24 @@ impl Server {
             Artifacts { repositories: Arc::clone(&repositories), reader, blobs, fast: Arc::new(Fast::default()) };
         let routes = http::artifact_routes(artifacts).merge(super::routes(management));
         let router = http::finish(times.around(routes));
-        Self { upstream, router, repositories, stage, _data: data }
+        Self { upstream, router, repositories, catalog, stage, _data: data }
     }
 
     async fn send(&self, request: Request<Body>) -> Answered {
         let (parts, body) = self.router.clone().oneshot(request).await.expect("infallible").into_parts();
         let body = to_bytes(body, usize::MAX).await.expect("a whole body").to_vec();
         Answered { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// Has files of the generic repository cached, and returns the record of the first.
+    async fn cached(&self, paths: &[&str]) -> Artifact {
+        for path in paths {
+            self.upstream.put(&format!("files/{path}"), path.as_bytes());
+        }
+        let answer = self.cache(serde_json::json!({ "remote": "files", "paths": paths })).await.json();
+        assert_eq!(answer["cached"], paths.len(), "{answer}");
+        let all = ListQuery { prefix: paths[0].to_owned(), after: None, limit: 1 };
+        self.catalog.list(&"files".parse().expect("a name"), &all).await.expect("listed").remove(0)
     }
 
     async fn get(&self, path: &str) -> Answered {

@@ -1,11 +1,6 @@
-use std::collections::BTreeMap;
-
-use axum::body::Body;
-use axum::http::{Method, Request};
 use serde_json::Value;
 
 use super::Server;
-use crate::http::manage::openapi;
 
 #[tokio::test]
 async fn the_overview_for_programs() {
@@ -101,58 +96,4 @@ async fn metrics_are_what_was_counted() {
         assert!(text.contains(&format!("\n{line}")), "{line}\n{text}");
     }
     assert!(text.ends_with("# EOF\n"));
-}
-
-/// Methods by path, as the document has them. `{path}` stands for what a router calls a catch-all.
-fn documented() -> BTreeMap<String, Vec<String>> {
-    let document: Value = serde_json::from_str(openapi::DOCUMENT).expect("JSON");
-    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
-    let is_method = |key: &&String| ["get", "put", "post", "delete", "head", "patch"].contains(&key.as_str());
-    let paths = document["paths"].as_object().expect("paths").iter();
-    let row = |(path, item): (&String, &Value)| {
-        let methods = item.as_object().expect("methods").keys().filter(is_method).map(|method| method.to_uppercase());
-        (path.replace("/api/{repository}/{path}", "/api/{*below}"), methods.collect())
-    };
-    paths.map(row).collect()
-}
-
-/// The paths of the router, as it shows them to whoever debugs it.
-fn routed(server: &Server) -> Vec<String> {
-    let shown = format!("{:?}", server.router);
-    let paths = shown.split("RouteId(").filter_map(|part| part.split_once("): \"")?.1.split('"').next());
-    let mut paths: Vec<String> = paths.filter(|path| !path.contains("__private")).map(str::to_owned).collect();
-    paths.sort();
-    paths.dedup();
-    paths
-}
-
-#[tokio::test]
-async fn every_route_is_documented_and_every_documented_route_is_there() {
-    let server = Server::start().await;
-    let documented = documented();
-    assert_eq!(routed(&server), documented.keys().cloned().collect::<Vec<_>>());
-    for (path, methods) in &documented {
-        let url = path.replace("{*below}", "files/a").replace("{remote}", "files");
-        let request = Request::builder().method(Method::OPTIONS).uri(&url).body(Body::empty()).expect("a request");
-        let answer = server.send(request).await;
-        assert_eq!(answer.status, 405, "{path}");
-        let allowed: Vec<&str> = answer.header("allow").split(',').collect();
-        for method in methods {
-            assert!(allowed.contains(&method.as_str()), "{path}: {method} is not routed");
-        }
-        for method in allowed.iter().filter(|method| **method != "HEAD") {
-            assert!(methods.iter().any(|documented| documented == method), "{path}: {method} is not documented");
-        }
-    }
-    let served = server.get("/openapi.json").await;
-    assert_eq!((served.text().as_str(), served.header("content-type")), (openapi::DOCUMENT, "application/json"));
-}
-
-#[test]
-fn references_of_the_document_lead_somewhere() {
-    let document: Value = serde_json::from_str(openapi::DOCUMENT).expect("JSON");
-    for part in openapi::DOCUMENT.split("\"$ref\": \"#").skip(1) {
-        let pointer = part.split('"').next().expect("a pointer");
-        assert!(document.pointer(pointer).is_some(), "{pointer}");
-    }
 }
