@@ -106,8 +106,9 @@ pub(super) async fn a_receiver_that_lags_is_told(coordinator: Arc<dyn Coordinato
 
 pub(super) async fn who_gives_up_waiting_leaves_nothing_behind(coordinator: Arc<dyn Coordinator>) {
     let lease = lead(&*coordinator, &target("a.apk")).await;
+    let named = target("a.apk");
     for _ in 0..20 {
-        let waiting = coordinator.enter(&target("a.apk"), LONG);
+        let waiting = coordinator.enter(&named, LONG);
         assert!(tokio::time::timeout(Duration::from_millis(5), waiting).await.is_err(), "cut short");
     }
     let follower = Arc::clone(&coordinator);
