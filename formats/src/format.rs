@@ -12,7 +12,9 @@ use crate::{Digest, Expected, IndexFormat, Invalid, Limits, RepoPath, generic};
 /// What a path is, by its name alone (DESIGN 5, FORMATS 4). Decides which time to live applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Changes in place and is the authority for others: `APKINDEX.tar.gz`, `repomd.xml`, `*.adb`, mirror lists.
+    /// Changes in place and is the authority for others: `APKINDEX.tar.gz`, `repomd.xml`, `*.adb`, mirror lists. Small
+    /// files that change in place and name no packages (`.treeinfo`, `last-updated`) are of this role too, since the same
+    /// short time to live is right for them; [`IndexFormat::root_of`] gives no root for those.
     Index,
     /// Lives and dies with the index it stands beside: `repomd.xml.asc`, `repomd.xml.key`.
     IndexCompanion,
@@ -58,7 +60,8 @@ impl fmt::Display for Role {
 /// `<sha256>-primary.xml.gz`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mutability {
-    /// The same name may hold other bytes tomorrow.
+    /// The same name may hold other bytes tomorrow. A [`Role::File`] of this kind (boot images, keys) may live as long as
+    /// files do, but is asked for again after that.
     Mutable,
     /// The name is a convention for content that does not change (a versioned package).
     ByConvention,

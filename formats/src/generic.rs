@@ -56,11 +56,12 @@ pub(crate) fn is_versioned_archive(name: &str) -> bool {
     KINDS.iter().any(|kind| name.ends_with(kind)) && has_version(name)
 }
 
-/// Whether a part of `name` begins with a digit, as versions and dates do: `alpine-virt-3.22.1-x86_64.iso`.
+/// Whether a part of `name` begins with a digit, as versions and dates do: `alpine-virt-3.22.1-x86_64.iso`. A name that
+/// calls itself the latest moves on, whatever else it says.
 fn has_version(name: &str) -> bool {
-    name.split(['-', '_'])
-        .skip(1)
-        .any(|part| part.strip_prefix('v').unwrap_or(part).starts_with(|c: char| c.is_ascii_digit()))
+    let is_version =
+        |part: &str| part.strip_prefix('v').unwrap_or(part).starts_with(|first: char| first.is_ascii_digit());
+    name.split('-').skip(1).any(is_version) && !name.contains("latest")
 }
 
 /// What a file without a telling name is.

@@ -89,7 +89,8 @@ pub trait IndexFormat: Send + Sync {
     fn package_list(&self, root: &IndexRoot, members: &[Member]) -> Option<RepoPath>;
 
     /// Streams the packages that `from`, the file named by [`IndexFormat::package_list`], lists, in its order.
-    /// Memory does not grow with the size of the index.
+    /// Memory is bounded by `limits`, whatever the size of the index. Packages that nobody can ask this repository for are not handed
+    /// out: those that lie elsewhere by a URL of their own, and those whose path is none.
     ///
     /// # Errors
     /// [`Invalid`] when the list is malformed or over a limit; packages seen before that have been handed out.

@@ -58,7 +58,9 @@ pub(super) fn whole_or_parts(
     match evaluate(asked, about.etag.as_deref(), about.last_modified) {
         Verdict::Send => {}
         Verdict::NotModified => {
-            return finish(StatusCode::NOT_MODIFIED, about.headers, None, status, ServedBody::empty());
+            // To a HEAD hyper would declare the empty body's length, which is not the representation's.
+            let length = about.size.filter(|_| head_only);
+            return finish(StatusCode::NOT_MODIFIED, about.headers, length, status, ServedBody::empty());
         }
         Verdict::Failed => {
             let detail = "The file is not (any more) the one that If-Match or If-Unmodified-Since asks for.";

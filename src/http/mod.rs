@@ -20,13 +20,11 @@ use self::artifact::Artifacts;
 use self::error::Problem;
 
 /// Everything below `/api/`.
-#[must_use]
 pub fn artifact_routes(artifacts: Artifacts) -> Router {
     Router::new().route("/api/{*below}", get(artifact::get)).with_state(artifacts)
 }
 
 /// Puts what every route shares around the routes: answers for unknown paths and methods, and request ids.
-#[must_use]
 pub fn finish(routes: Router) -> Router {
     routes
         .fallback(unknown_route)

@@ -22,7 +22,7 @@ async fn site_with(backend: Backend, size: usize) -> (Site, bytes::Bytes) {
 
 /// A hundred clients of one cold file: all have bytes before upstream has sent the rest, and upstream sends it once.
 async fn herd(backend: Backend, fault: Option<Fault>) {
-    let (site, body) = site_with(backend, 20 * MIB).await;
+    let (site, body) = site_with(backend, 4 * MIB).await;
     if let Some(fault) = fault {
         site.upstream.spoil(PATH, fault);
     }
@@ -90,7 +90,7 @@ async fn a_client_that_leaves_does_not_abort_the_fill() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_client_does_not_slow_the_others() {
-    let (site, body) = site_with(Laptop, 32 * MIB).await;
+    let (site, body) = site_with(Laptop, 16 * MIB).await;
     let request = Request::get(TARGET);
     let mut slow = Connection::open_narrow(site.server.address()).await;
     slow.send(&request).await;
@@ -178,7 +178,6 @@ async fn a_body_that_cannot_be_resumed_is_discarded() {
         assert_eq!((last.header("range"), last.status), (None, 200), "nothing of the broken body was kept");
         site.upstream.stop().await;
         site.server.get("files/big").await.is(expected);
-        assert_eq!(site.spooled(), Vec::<std::path::PathBuf>::new());
     }
 }
 

@@ -101,6 +101,10 @@ fn what_apk_refuses_is_refused() {
             "no index",
             [signature_member(), gzip(&[tar_entry("DESCRIPTION", b'0', b""), TAR_END.to_vec()].concat())].concat(),
         ),
+        ("a signature that is not cut", {
+            let signature = [tar_entry(".SIGN.RSA.x", b'0', b"x"), TAR_END.to_vec()].concat();
+            [gzip(&signature), gzip(&tar)].concat()
+        }),
         ("only a signature", signature_member()),
         ("nothing", Vec::new()),
         ("a page", b"<!DOCTYPE html><html></html>".to_vec()),

@@ -199,6 +199,8 @@ mod tests {
             ("imagelist-fedora", Role::Index, Mutable),
             ("9/isos/AlmaLinux-9.4-x86_64-dvd.iso.manifest", Role::Index, Mutable),
             ("9/isos/AlmaLinux-9.4-x86_64-dvd.iso", Role::File, ByConvention),
+            ("9/isos/Rocky-9-latest-x86_64-dvd.iso", Role::File, Mutable),
+            ("9/isos/boot-x86_64.iso", Role::File, Mutable),
             ("9/isos/CHECKSUM", Role::Index, Mutable),
             ("media.1/media", Role::Index, Mutable),
             ("content", Role::Index, Mutable),

@@ -2,7 +2,7 @@
 //!
 //! A batch has two halves that run side by side. One *finds*: packages that indexes name ([`packages`]), or files that
 //! directory listings link to ([`crawl`]), or simply what the request names. The other *reads* what was found, a few at a
-//! time, each by an ordinary read of the engine ([`settle`]). Between them is a short queue, so finding never runs ahead of
+//! time, each by an ordinary read of the engine ([`mod@settle`]). Between them is a short queue, so finding never runs ahead of
 //! reading by more than [`QUEUE`] files and memory does not grow with the size of an index.
 //!
 //! A batch promises to admit nothing that a client could not fetch itself, to make no request of its own kind for a file

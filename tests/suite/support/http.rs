@@ -271,7 +271,8 @@ impl Connection {
                 }
                 let take = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.len());
                 self.framing = Framing::Length(left - take as u64);
-                Ok(self.buffer.drain(..take).collect())
+                let rest = self.buffer.split_off(take);
+                Ok(std::mem::replace(&mut self.buffer, rest))
             }
             Framing::UntilClose => {
                 // Without a length nobody can tell a cut body by a proper close; a reset is one all the same.

@@ -1,0 +1,122 @@
+//! Writes the first inputs of every target below the folder named by its argument. They are the samples of the tests, each
+//! behind the byte by which the target chooses how to take it.
+
+#[path = "../tests/samples/mod.rs"]
+mod samples;
+
+// The coverage of everything linked here reports to libFuzzer, which must be there for it.
+use libfuzzer_sys as _;
+use std::fs;
+use std::path::Path;
+
+use samples::alpine::{Apk, index, index_tar, index_v3, index_v3_values, package_v3, stanza, tar_entry};
+use samples::rpm::{Kind, Rpm, data, primary, repomd};
+use samples::{bzip2, gzip, xz, zstd};
+
+fn main() {
+    let folder = std::env::args().nth(1).expect("the folder to write to");
+    for (target, inputs) in seeds() {
+        let folder = Path::new(&folder).join(target);
+        fs::create_dir_all(&folder).expect("a folder for the target");
+        for (number, input) in inputs.iter().enumerate() {
+            fs::write(folder.join(format!("seed-{number}")), input).expect("room for an input");
+        }
+    }
+}
+
+fn chosen(way: u8, input: &[u8]) -> Vec<u8> {
+    [&[way], input].concat()
+}
+
+fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
+    let text = stanza("musl", "1.2.5-r10", "x86_64", &[1; 20]) + &stanza("doc", "1_git1~ab-r1", "noarch", &[2; 20]);
+    let apk = Apk::new("sample", "1.0-r0");
+    let info = format!("pkgname = sample\ndatahash = {}\n", samples::sha256(b"data"));
+    let packages: [(&str, &str, &str, &[u8]); 2] =
+        [("one", "1.0", "x86_64", &[1; 32]), ("two", "2", "noarch", &[2; 20])];
+    let values = index_v3_values("${arch}/${name:2}-${version}-${hash:4}.apk", &packages);
+    let (package, package_values) = package_v3();
+    let file_of_package = [&[1, 0, 0, 0, 1, 0, 0, 0][..], b"content"].concat();
+    let xml = primary(&[("bash", "Packages/b/bash.rpm"), ("g++", "./../g++.rpm")]);
+    let modern = Rpm::new(Kind::Modern);
+    vec![
+        (
+            "apkindex",
+            vec![
+                chosen(0, &index(&text)),
+                chosen(1, &index_tar(&text)),
+                chosen(2, &index_tar(&text)),
+                chosen(3, text.as_bytes()),
+            ],
+        ),
+        (
+            "apk_package",
+            vec![
+                chosen(0, &apk.file()),
+                chosen(1, &tar_entry(".PKGINFO", b'0', info.as_bytes())),
+                chosen(2, info.as_bytes()),
+            ],
+        ),
+        (
+            "adb",
+            vec![
+                chosen(0, &index_v3("", &packages)),
+                chosen(0, &package),
+                chosen(2, &values),
+                chosen(3, &values),
+                chosen(4, &values),
+                chosen(5, &[package_values, file_of_package].concat()),
+            ],
+        ),
+        (
+            "repomd",
+            vec![
+                repomd(&(data("primary", "repodata/p.gz", b"1") + &data("x", "y", b"2"))).into_bytes(),
+                b"-----BEGIN PGP SIGNATURE-----\n".to_vec(),
+                b"<!-- --><html>".to_vec(),
+                gzip(b"x"),
+            ],
+        ),
+        (
+            "primary",
+            vec![
+                chosen(0, xml.as_bytes()),
+                chosen(1, xml.as_bytes()),
+                chosen(2, xml.as_bytes()),
+                chosen(3, xml.as_bytes()),
+                chosen(4, xml.as_bytes()),
+                chosen(5, &gzip(xml.as_bytes())),
+                chosen(6, &xz(xml.as_bytes())),
+                chosen(7, &zstd(xml.as_bytes())),
+                chosen(8, &bzip2(xml.as_bytes())),
+            ],
+        ),
+        (
+            "rpm_package",
+            vec![
+                chosen(0, &modern.file()),
+                chosen(0, &Rpm::new(Kind::Old).file()),
+                chosen(1, &modern.file()[96..]),
+                chosen(2, &modern.header),
+            ],
+        ),
+        (
+            "mirrors",
+            vec![
+                b"# x\nhttps://a.example.com/9/$basearch\nhttp://b/\n".to_vec(),
+                b"<metalink><files><file name=\"repomd.xml\"><timestamp>1</timestamp><size>2</size><verification>\
+                  <hash type=\"md5\">d41d8cd98f00b204e9800998ecf8427e</hash></verification><alternates><alternate><size>3</size>\
+                  <hash type=\"sha1\">bad</hash></alternate></alternates><resources><url preference=\"9\" location=\"DE\">\
+                  http://a/repodata/repomd.xml</url><url priority=\"1\">https://b/repodata/repomd.xml</url></resources></file>\
+                  </files></metalink>"
+                    .to_vec(),
+            ],
+        ),
+        (
+            "repo_path",
+            ["p/a%2bb-1.0%7erc%5e1.rpm", "9/os/repodata/repomd.xml", "main/x86_64/APKINDEX.tar.gz", "a/%2e%2e/b", "a=1&countme=2"]
+                .map(|path| path.as_bytes().to_vec())
+                .to_vec(),
+        ),
+    ]
+}
