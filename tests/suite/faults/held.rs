@@ -18,7 +18,12 @@ async fn what_is_held_is_served(role: Role) {
         // A file that changed is streamed as it comes: the first who asks may see it break, never end wrongly.
         join_all(cells.iter().map(|cell| async {
             let reply = site.server.get(&cell.path).await;
-            assert!(reply.status == 200 && (reply.end == End::Cut || reply.body == right), "{}: {:?}", cell.what(), reply.head);
+            assert!(
+                reply.status == 200 && (reply.end == End::Cut || reply.body == right),
+                "{}: {:?}",
+                cell.what(),
+                reply.head
+            );
         }))
         .await;
     }
@@ -123,7 +128,8 @@ async fn what_belongs_to_another_index_is_not_served() {
         }
         site.upstream.heal();
         for name in members {
-            let is_right = || async { (site.server.get(&path(name)).await.body == fixture(2, &path(name))).then_some(()) };
+            let is_right =
+                || async { (site.server.get(&path(name)).await.body == fixture(2, &path(name))).then_some(()) };
             until(format!("{name} of the new index"), is_right).await;
         }
     }

@@ -14,8 +14,8 @@ use crate::support::remotes::Remote;
 use crate::support::services::Backend;
 use crate::support::site::{Setup, Site};
 use crate::support::testbed::fixture;
-use crate::support::upstream::fault::Fault;
 use crate::support::upstream::Upstream;
+use crate::support::upstream::fault::Fault;
 
 /// What can be known of a file's content without asking anybody.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -101,7 +101,8 @@ fn faults(size: u64, path: &str, upstream: &Upstream) -> Vec<Fault> {
     faults.extend([Truncated(0), Corrupt(middle), Corrupt(size - 1), Drip(size.max(2_000)), OtherContent]);
     faults.extend([DeclaresMore(10), DeclaresLess(10), Page, DisguisedPage, Chunked, UntilClose, Half, NotModified]);
     faults.extend([Deaf, Compressed]);
-    faults.extend([301, 302, 303, 307, 308].map(|status| Redirect(status, upstream.url(&format!("/@elsewhere/{path}")))));
+    faults
+        .extend([301, 302, 303, 307, 308].map(|status| Redirect(status, upstream.url(&format!("/@elsewhere/{path}")))));
     // To itself for ever, to nowhere, to where we never go, and to the machine's own files.
     faults.extend(["", "//", "ftp://127.0.0.1/x", "file:///etc/hostname"].map(|to| Redirect(302, to.to_owned())));
     faults
@@ -171,7 +172,9 @@ impl Cell {
     fn judge(&self, reply: &Reply, right: &[u8]) {
         let what = self.what();
         match self.outcome {
-            Outcome::Right => assert!(reply.status == 200 && reply.end == End::Whole && reply.body == right, "{what}: {reply:?}"),
+            Outcome::Right => {
+                assert!(reply.status == 200 && reply.end == End::Whole && reply.body == right, "{what}: {reply:?}")
+            }
             Outcome::Passed => assert!(reply.status == 200 && reply.body != right, "{what}: {:?}", reply.head),
             Outcome::Honest(_) if reply.status == 200 => {
                 assert_eq!(reply.end, End::Cut, "{what}: a broken body ended as if it were whole: {:?}", reply.head);

@@ -73,7 +73,9 @@ http.server.ThreadingHTTPServer(('0.0.0.0', 8000), H).serve_forever()
     python.args(["-u", "-c", upstream]);
     let _upstream = Process::spawn("the upstream", inside(python));
     let server = Process::spawn("the server", inside(plan.command(&[])));
-    within("the server to listen", server.lines().find(0, crate::support::server::listening)).await.expect("it listens");
+    within("the server to listen", server.lines().find(0, crate::support::server::listening))
+        .await
+        .expect("it listens");
 
     let ask = |path: String| {
         let mut curl = clean(tool("CURL"));
@@ -84,7 +86,15 @@ http.server.ThreadingHTTPServer(('0.0.0.0', 8000), H).serve_forever()
     };
     // A redirect to the public address itself is followed.
     assert_eq!(ask(format!("strict/to/{public}/a")).await, "secret 200");
-    for private in ["127.0.0.1:8000", "localhost:8000", "10.0.0.1:8000", "[::1]:8000", "0.0.0.0:8000", "127.1:8000", "2130706433:8000"] {
+    for private in [
+        "127.0.0.1:8000",
+        "localhost:8000",
+        "10.0.0.1:8000",
+        "[::1]:8000",
+        "0.0.0.0:8000",
+        "127.1:8000",
+        "2130706433:8000",
+    ] {
         let answer = ask(format!("strict/to/{private}/b")).await;
         assert!(answer.ends_with(" 502") && !answer.contains("secret"), "{private}: {answer}");
         assert!(answer.contains("redirect"), "{private}: {answer}");

@@ -125,8 +125,8 @@ async fn delete_batch(bucket: &Bucket, keys: &[BlobKey], during: &str) -> Result
 }
 
 async fn delete_each(bucket: &Bucket, names: &[String], during: &str) -> Result<(), BlobError> {
-    let requests = names.iter().map(|name| bucket.client.delete_object().bucket(&bucket.name).key(name).send());
-    let mut answers = stream::iter(requests).buffer_unordered(DELETES_AT_ONCE);
+    let delete = |name: String| bucket.client.delete_object().bucket(&bucket.name).key(name).send();
+    let mut answers = stream::iter(names.to_vec()).map(delete).buffer_unordered(DELETES_AT_ONCE);
     while let Some(answer) = answers.next().await {
         match answer {
             Err(error) if !is_absent(&error) => return Err(failed(during, error)),
