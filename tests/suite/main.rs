@@ -6,6 +6,9 @@
 //! | `urls` | what a URL may look like, and what bad requests get |
 //! | `conditions` | heads, conditions and ranges |
 //! | `fills` | one transfer for everybody: herds, slow clients, clients that leave, bodies that break |
+//! | `startup` | broken configurations, what keeps it from starting and what does not, reloads |
+//! | `stopping` | what is under way finishes, the rest is cut |
+//! | `secrets` | no secret leaves the server |
 //!
 //! `support` is the harness. One binary, so that it is linked once; every test is independent of every other and finds
 //! its own ports and folders, so that they run side by side, as processes (cargo-nextest) or as threads (cargo test).
@@ -13,5 +16,8 @@
 mod clients;
 mod conditions;
 mod fills;
+mod secrets;
+mod startup;
+mod stopping;
 mod support;
 mod urls;
