@@ -7,13 +7,21 @@
 //! | `conditions` | heads, conditions and ranges |
 //! | `faults` | an upstream that misbehaves, for every role, cold and held; mirrors and redirects |
 //! | `fills` | one transfer for everybody: herds, slow clients, clients that leave, bodies that break |
+//! | `startup` | broken configurations, what keeps it from starting and what does not, reloads |
+//! | `stopping` | what is under way finishes, the rest is cut |
+//! | `secrets` | no secret leaves the server |
+//! | `crash` | killed again and again while it fills, nothing corrupt is ever served |
 //!
 //! `support` is the harness. One binary, so that it is linked once; every test is independent of every other and finds
 //! its own ports and folders, so that they run side by side, as processes (cargo-nextest) or as threads (cargo test).
 
 mod clients;
 mod conditions;
+mod crash;
 mod faults;
 mod fills;
+mod secrets;
+mod startup;
+mod stopping;
 mod support;
 mod urls;

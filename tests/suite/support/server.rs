@@ -123,6 +123,11 @@ impl Server {
         http::ask(self.address, request).await
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// As if the machine had lost it: no cleaning up.
     pub(crate) async fn kill(&mut self) {
         self.process.kill().await;

@@ -81,6 +81,17 @@ impl Log {
         self.all().iter().map(|seen| format!("{} {} {}", seen.method, seen.path, seen.status)).collect()
     }
 
+    /// Waits until there is any request.
+    pub(crate) async fn begins(&self) {
+        let mut grown = self.grown.subscribe();
+        let begun = async {
+            while self.seen.lock().expect("log").is_empty() {
+                grown.changed().await.expect("the sender is ours");
+            }
+        };
+        within("an upstream request", begun).await;
+    }
+
     /// Waits until there are `count` requests for a path.
     pub(crate) async fn reaches(&self, path: &str, count: usize) {
         let mut grown = self.grown.subscribe();
