@@ -7,32 +7,22 @@
 //!
 //! It never tries a call again on its own: the caller knows whether that makes sense. It keeps no state about artifacts.
 
+mod database;
 mod migrate;
 mod statements;
 
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, query, query_as, query_scalar};
-use tokio::time::error::Elapsed;
 
-use self::migrate::Migration;
+pub use self::database::CALL_TIMEOUT;
+use self::database::Database;
 use self::statements::{GARBAGE_DELETED, PUBLISH, RECORD_USES, REMOVE, TAKE_GARBAGE};
-use super::error::kind_of;
-use super::pool::Pool;
 use super::row::{ArtifactRow, PageRange, query_key, read_keys, rested_since, to_i64, to_millis};
-use super::sql;
-use super::{
-    Artifact, Catalog, CatalogError, CatalogErrorKind, ListQuery, Published, Revision, Totals, Use, Validators,
-};
-use crate::store::circuit::Circuit;
+use super::{Artifact, Catalog, CatalogError, ListQuery, Published, Revision, Totals, Use, Validators, sql};
 use crate::store::key::{BlobKey, RepositoryName, Target};
-
-/// How long any call takes at most: waiting for a connection, opening one, and the statement. A database that hangs is
-/// [`CatalogErrorKind::Unavailable`] after this.
-pub const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// When PostgreSQL itself gives a statement up. Less than [`CALL_TIMEOUT`], so that it works for nobody who has left.
 const STATEMENT_TIMEOUT: Duration = Duration::from_millis(2500);
@@ -61,9 +51,7 @@ pub struct PostgresSettings<'a> {
 
 /// A catalog in PostgreSQL, 12 or later. The module's text is the contract.
 pub struct PostgresCatalog {
-    pool: Arc<Pool<PgConnection>>,
-    migration: Migration,
-    circuit: Circuit,
+    database: Database,
 }
 
 impl PostgresCatalog {
@@ -81,76 +69,16 @@ impl PostgresCatalog {
         if !settings.password.is_empty() {
             options = options.password(settings.password);
         }
-        let pool = Arc::new(Pool::new(options, settings.connections.max(1)));
-        Self { migration: Migration::new(&pool), pool, circuit: Circuit::default() }
+        Self { database: Database::new(options, settings.connections.max(1)) }
     }
 
     /// Brings the database up to date. Replicas that start together wait for each other. Every call does this first if
     /// it has not happened yet; calling it at start tells an operator early what is wrong.
     ///
     /// # Errors
-    /// [`CatalogError`]: try again for [`CatalogErrorKind::Unavailable`]; a migration that takes long goes on meanwhile.
+    /// [`CatalogError`]: try again for [`CatalogErrorKind::Unavailable`](super::CatalogErrorKind::Unavailable); a migration that takes long goes on meanwhile.
     pub async fn migrate(&self) -> Result<(), CatalogError> {
-        let during = "bringing the database up to date";
-        self.settle(during, tokio::time::timeout(CALL_TIMEOUT, self.migration.run()).await.map(|ready| ready.map(Ok)))
-    }
-
-    /// Does `work` on a connection, within [`CALL_TIMEOUT`].
-    async fn call<T>(
-        &self,
-        during: &'static str,
-        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
-    ) -> Result<T, CatalogError> {
-        if !self.circuit.admits(Instant::now()) {
-            return Err(CatalogError::unavailable(during, "the database did not answer a moment ago"));
-        }
-        self.try_call(during, work).await
-    }
-
-    async fn try_call<T>(
-        &self,
-        during: &'static str,
-        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
-    ) -> Result<T, CatalogError> {
-        let call = async {
-            self.migration.run().await?;
-            let mut connection = match self.pool.take().await {
-                Ok(connection) => connection,
-                Err(error) => return Ok(Err(error)),
-            };
-            let result = work(&mut connection).await;
-            // An error that the database answered with leaves the connection in order.
-            if matches!(&result, Ok(_) | Err(sqlx::Error::Database(_))) {
-                connection.keep();
-            }
-            Ok(result)
-        };
-        self.settle(during, tokio::time::timeout(CALL_TIMEOUT, call).await)
-    }
-
-    /// Tells the circuit how a call went, and the caller what went wrong.
-    fn settle<T>(
-        &self,
-        during: &'static str,
-        result: Result<Result<Result<T, sqlx::Error>, CatalogError>, Elapsed>,
-    ) -> Result<T, CatalogError> {
-        let unreachable = match &result {
-            Err(_) => true,
-            Ok(Err(not_ready)) => not_ready.kind == CatalogErrorKind::Unavailable,
-            // It answered, if only to say that it was too slow.
-            Ok(Ok(Ok(_) | Err(sqlx::Error::Database(_)))) => false,
-            Ok(Ok(Err(error))) => kind_of(error) == CatalogErrorKind::Unavailable,
-        };
-        if unreachable {
-            self.circuit.failed(Instant::now());
-        } else {
-            self.circuit.succeeded();
-        }
-        match result {
-            Err(_) => Err(CatalogError::unavailable(during, "no answer in time")),
-            Ok(Err(not_ready)) => Err(not_ready),
-            Ok(Ok(result)) => result.map_err(|error| CatalogError::from_sqlx(during, error)),
-        }
+        self.database.insist("bringing the database up to date", async |_| Ok(())).await
     }
 }
 
@@ -159,6 +87,7 @@ impl Catalog for PostgresCatalog {
     async fn lookup(&self, target: &Target) -> Result<Option<Artifact>, CatalogError> {
         let during = "looking up a record";
         let found = self
+            .database
             .call(during, async |db| {
                 query_as::<_, ArtifactRow>(sql::LOOKUP)
                     .bind(target.repository.as_str())
@@ -174,6 +103,7 @@ impl Catalog for PostgresCatalog {
     async fn publish(&self, artifact: &Artifact, replaces: Option<Revision>) -> Result<Published, CatalogError> {
         let during = "publishing a record";
         let answer = self
+            .database
             .call(during, async |db| {
                 let answer = query_scalar(PUBLISH)
                     .bind(artifact.target.repository.as_str())
@@ -215,34 +145,36 @@ impl Catalog for PostgresCatalog {
         checked_at: SystemTime,
         validators: &Validators,
     ) -> Result<bool, CatalogError> {
-        self.call("noting a revalidation", async |db| {
-            let touched = query(sql::TOUCH)
-                .bind(target.repository.as_str())
-                .bind(target.path.as_str())
-                .bind(query_key(&target.query))
-                .bind(revision.0)
-                .bind(to_millis(checked_at))
-                .bind(&validators.etag)
-                .bind(&validators.last_modified)
-                .execute(db)
-                .await?;
-            Ok(touched.rows_affected() > 0)
-        })
-        .await
+        self.database
+            .call("noting a revalidation", async |db| {
+                let touched = query(sql::TOUCH)
+                    .bind(target.repository.as_str())
+                    .bind(target.path.as_str())
+                    .bind(query_key(&target.query))
+                    .bind(revision.0)
+                    .bind(to_millis(checked_at))
+                    .bind(&validators.etag)
+                    .bind(&validators.last_modified)
+                    .execute(db)
+                    .await?;
+                Ok(touched.rows_affected() > 0)
+            })
+            .await
     }
 
     async fn remove(&self, target: &Target, revision: Revision, now: SystemTime) -> Result<bool, CatalogError> {
-        self.call("removing a record", async |db| {
-            query_scalar(REMOVE)
-                .bind(target.repository.as_str())
-                .bind(target.path.as_str())
-                .bind(query_key(&target.query))
-                .bind(revision.0)
-                .bind(to_millis(now))
-                .fetch_one(db)
-                .await
-        })
-        .await
+        self.database
+            .call("removing a record", async |db| {
+                query_scalar(REMOVE)
+                    .bind(target.repository.as_str())
+                    .bind(target.path.as_str())
+                    .bind(query_key(&target.query))
+                    .bind(revision.0)
+                    .bind(to_millis(now))
+                    .fetch_one(db)
+                    .await
+            })
+            .await
     }
 
     async fn list(&self, repository: &RepositoryName, page: &ListQuery) -> Result<Vec<Artifact>, CatalogError> {
@@ -251,6 +183,7 @@ impl Catalog for PostgresCatalog {
             return Ok(Vec::new());
         };
         let rows: Vec<ArtifactRow> = self
+            .database
             .call(during, async |db| {
                 query_as(sql::LIST)
                     .bind(repository.as_str())
@@ -268,6 +201,7 @@ impl Catalog for PostgresCatalog {
 
     async fn totals(&self, repository: &RepositoryName) -> Result<Totals, CatalogError> {
         let (artifacts, bytes): (i64, i64) = self
+            .database
             .call("adding up a repository", async |db| {
                 query_as(sql::TOTALS).bind(repository.as_str()).fetch_one(db).await
             })
@@ -281,17 +215,19 @@ impl Catalog for PostgresCatalog {
         let queries: Vec<String> = uses.iter().map(|told| query_key(&told.target.query).into_owned()).collect();
         let counts: Vec<i64> = uses.iter().map(|told| to_i64(told.count)).collect();
         let last: Vec<i64> = uses.iter().map(|told| to_millis(told.last)).collect();
-        self.call("counting uses", async |db| {
-            let recorded = query(RECORD_USES).bind(repositories).bind(paths).bind(queries).bind(counts).bind(last);
-            recorded.execute(db).await.map(drop)
-        })
-        .await
+        self.database
+            .call("counting uses", async |db| {
+                let recorded = query(RECORD_USES).bind(repositories).bind(paths).bind(queries).bind(counts).bind(last);
+                recorded.execute(db).await.map(drop)
+            })
+            .await
     }
 
     async fn take_garbage(&self, before: SystemTime, limit: u32) -> Result<Vec<BlobKey>, CatalogError> {
         let during = "taking garbage";
         let now = SystemTime::now();
         let taken: Vec<String> = self
+            .database
             .call(during, async |db| {
                 query(sql::FORGET_RESTED).bind(rested_since(now)).execute(&mut *db).await?;
                 query_scalar(TAKE_GARBAGE)
@@ -307,14 +243,15 @@ impl Catalog for PostgresCatalog {
 
     async fn garbage_deleted(&self, blobs: &[BlobKey]) -> Result<(), CatalogError> {
         let blobs: Vec<&str> = blobs.iter().map(BlobKey::as_str).collect();
-        self.call("noting deleted blobs", async |db| {
-            query(GARBAGE_DELETED).bind(blobs).bind(to_millis(SystemTime::now())).execute(db).await.map(drop)
-        })
-        .await
+        self.database
+            .call("noting deleted blobs", async |db| {
+                query(GARBAGE_DELETED).bind(blobs).bind(to_millis(SystemTime::now())).execute(db).await.map(drop)
+            })
+            .await
     }
 
     async fn ping(&self) -> Result<(), CatalogError> {
         // Past the circuit: this is how an operator's probe learns that the database is back.
-        self.try_call("asking whether the database answers", async |db| db.ping().await).await
+        self.database.insist("asking whether the database answers", async |db| db.ping().await).await
     }
 }

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use redis::io::tcp::TcpSettings;
 use redis::{Client, IntoConnectionInfo as _, ProtocolVersion, RedisError};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -52,7 +53,9 @@ impl RedisCoordinator {
         };
         let info = url.into_connection_info().map_err(invalid)?;
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = Client::open(info.set_redis_settings(settings)).map_err(invalid)?;
+        // Commands are small and one at a time: they must not wait to be sent together.
+        let wire = TcpSettings::default().set_nodelay(true);
+        let client = Client::open(info.set_redis_settings(settings).set_tcp_settings(wire)).map_err(invalid)?;
         let instance = instance()?;
 
         let events = broadcast::channel(EVENTS_KEPT).0;

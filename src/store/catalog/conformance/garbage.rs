@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::{Subject, artifact, at};
+use sqlx::{Connection as _, Executor as _, PgConnection};
+
+use super::{Raw, Subject, artifact, at, url};
 use crate::store::catalog::{Artifact, KEY_REST, Published};
 use crate::store::key::BlobKey;
 
@@ -172,4 +174,25 @@ pub(super) async fn no_blob_is_both_taken_and_named(subject: Subject) {
     }
     let (won, leaving) = publisher.await.expect("no panic");
     assert!(won > 0 && leaving > 0, "{won} won, {leaving} leaving: the race did not happen");
+}
+
+/// PostgreSQL only: in SQLite nothing happens between two statements of the writer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_taken_at_the_very_moment_cannot_be_named() {
+    let subject = Subject::postgres().await;
+    let Raw::Postgres(service) = &subject.raw else { panic!() };
+    let old = artifact("a", b"1");
+    leave_behind(&subject, &old).await;
+    let mut taker = PgConnection::connect(&url(service)).await.expect("a database");
+    taker.execute("BEGIN; UPDATE garbage SET taken_at = 1").await.expect("taken, but not yet for others to see");
+    let publication = tokio::spawn({
+        let (catalog, artifact) = (Arc::clone(&subject.catalog), old.clone());
+        async move { catalog.publish(&artifact, None).await }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!publication.is_finished(), "it waits for the taker");
+    taker.execute("COMMIT").await.expect("taken");
+    let published = publication.await.expect("no panic").expect("an answer");
+    assert_eq!(published, Published::BlobLeaving);
+    assert_eq!(subject.catalog.lookup(&old.target).await.expect("an answer"), None, "what it had done is undone");
 }

@@ -15,7 +15,7 @@ use sqlx::ConnectOptions as _;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 
-use super::CALL_TIMEOUT;
+use super::database::CALL_TIMEOUT;
 use crate::store::catalog::CatalogError;
 use crate::store::catalog::error::kind_of;
 use crate::store::catalog::pool::Pool;

@@ -121,3 +121,49 @@ async fn transact(db: &mut SqliteConnection, changes: &mut [Box<dyn Pending>]) -
     }
     transaction.commit().await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes a line; a line of more than one character is against the rules of the table.
+    struct Line(&'static str);
+
+    #[async_trait]
+    impl Change for Line {
+        type Outcome = ();
+
+        const DURING: &'static str = "writing a line";
+
+        async fn apply(&self, db: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+            sqlx::query("INSERT INTO lines VALUES ($1)").bind(self.0).execute(db).await.map(drop)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_change_that_fails_takes_nobody_with_it() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let options = SqliteConnectOptions::new().filename(folder.path().join("db")).create_if_missing(true);
+        let mut db = options.connect().await.expect("a file");
+        sqlx::raw_sql("CREATE TABLE lines (line TEXT CHECK (LENGTH(line) = 1))")
+            .execute(&mut db)
+            .await
+            .expect("a table");
+        let writer = Writer::start(options.clone(), db);
+        // On one thread all five are waiting when the writer first looks: they are one batch.
+        let (a, bad, b, worse, c) = tokio::join!(
+            writer.change(Line("a")),
+            writer.change(Line("bad")),
+            writer.change(Line("b")),
+            writer.change(Line("worse")),
+            writer.change(Line("c")),
+        );
+        assert!(a.is_ok() && b.is_ok() && c.is_ok());
+        assert!(bad.is_err() && worse.is_err());
+        writer.change(Line("d")).await.expect("it goes on");
+        let mut reader = options.connect().await.expect("a file");
+        let lines: String =
+            sqlx::query_scalar("SELECT GROUP_CONCAT(line, '') FROM lines").fetch_one(&mut reader).await.expect("lines");
+        assert_eq!(lines, "abcd");
+    }
+}

@@ -5,6 +5,7 @@
 //! not answered within [`ANSWER_TIMEOUT`] takes it down for everybody, and from then on nobody waits for Redis: only the
 //! link itself tries to connect, every [`RECONNECT_AFTER`].
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -44,9 +45,10 @@ type Listener = dyn Fn(Heard<'_>) + Send + Sync;
 pub(super) struct Link {
     client: Client,
     channels: &'static [&'static str],
-    listener: std::sync::Arc<Listener>,
+    listener: Arc<Listener>,
     line: watch::Sender<Option<Line>>,
     lines: AtomicU64,
+    refusals: AtomicU64,
 }
 
 impl Link {
@@ -56,8 +58,9 @@ impl Link {
         channels: &'static [&'static str],
         listener: impl Fn(Heard<'_>) + Send + Sync + 'static,
     ) -> Self {
-        let listener = std::sync::Arc::new(listener);
-        Self { client, channels, listener, line: watch::Sender::new(None), lines: AtomicU64::new(0) }
+        let listener = Arc::new(listener);
+        let line = watch::Sender::new(None);
+        Self { client, channels, listener, line, lines: AtomicU64::new(0), refusals: AtomicU64::new(0) }
     }
 
     /// The connection, while the link is up.
@@ -83,14 +86,18 @@ impl Link {
                 tracing::warn!(redis = self.address(), %error, "Redis is away: fills may be done once per replica");
             }
         } else {
-            tracing::warn!(redis = self.address(), %error, "Redis refuses a command");
+            // It may refuse them all, one for each request: the log hears of the 1st, 2nd, 4th, 8th …
+            let refusals = self.refusals.fetch_add(1, Ordering::Relaxed) + 1;
+            if refusals.is_power_of_two() {
+                tracing::warn!(redis = self.address(), %error, refusals, "Redis refuses a command");
+            }
         }
     }
 
     /// Connects and subscribes.
     pub(super) async fn establish(&self) -> Result<(), RedisError> {
         let number = self.lines.fetch_add(1, Ordering::Relaxed);
-        let (line, listener) = (self.line.clone(), std::sync::Arc::clone(&self.listener));
+        let (line, listener) = (self.line.clone(), Arc::clone(&self.listener));
         let hear = move |push: PushInfo| {
             match (push.kind, push.data.as_slice()) {
                 (PushKind::Message, [Value::BulkString(channel), Value::BulkString(payload)]) => {
