@@ -85,6 +85,12 @@ pub trait IndexFormat: Send + Sync {
     /// [`Invalid`] when the entry is malformed, over a limit, or names a path outside the repository.
     fn members(&self, root: &IndexRoot, entry: &[u8], limits: &Limits) -> Result<Vec<Member>, Invalid>;
 
+    /// When the index was made, in Unix seconds, as far as it says so itself: what tells a mirror that lags behind from one
+    /// that is ahead. `None` when it does not say, or cannot be read.
+    fn made_at(&self, _root: &IndexRoot, _entry: &[u8], _limits: &Limits) -> Option<u64> {
+        None
+    }
+
     /// The file that lists the packages: the entry itself (apk) or a member (rpm: primary). `None` if there is none.
     fn package_list(&self, root: &IndexRoot, members: &[Member]) -> Option<RepoPath>;
 

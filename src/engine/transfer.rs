@@ -109,8 +109,10 @@ impl Transfer<'_> {
 
     fn let_readers_follow(&self) {
         if let Some((sender, head, reader)) = &self.readers
-            && !sender.is_streaming() && reader.readable() > 0 {
-                sender.stream(Arc::clone(head), reader.clone());
-            }
+            && !sender.is_streaming()
+            && reader.readable() > 0
+        {
+            sender.stream(Arc::clone(head), reader.clone());
+        }
     }
 }

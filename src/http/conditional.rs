@@ -26,9 +26,10 @@ pub fn evaluate(headers: &HeaderMap, etag: Option<&str>, last_modified: Option<S
             return Verdict::Failed;
         }
     } else if let (Some(date), Some(modified)) = (date(headers, &header::IF_UNMODIFIED_SINCE), last_modified)
-        && whole_seconds(modified) > date {
-            return Verdict::Failed;
-        }
+        && whole_seconds(modified) > date
+    {
+        return Verdict::Failed;
+    }
     if let Some(known) = list(headers, &header::IF_NONE_MATCH) {
         return if matches_weakly(&known, etag) { Verdict::NotModified } else { Verdict::Send };
     }

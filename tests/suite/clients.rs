@@ -106,7 +106,9 @@ impl Case {
         let url = format!("http://{server}/api/{}", self.repository);
         match self.client {
             Client::Apk => Root::Apk(Apk::new(run, name, &url)),
-            Client::ApkFeed => Root::Apk(Apk::feed(run, &format!("{name}-feed"), format!("{url}/feed/x86_64/packages.adb"))),
+            Client::ApkFeed => {
+                Root::Apk(Apk::feed(run, &format!("{name}-feed"), format!("{url}/feed/x86_64/packages.adb")))
+            }
             Client::Dnf => Root::Dnf(Dnf::new(run, name, &url)),
             Client::Zypper => Root::Zypper(Zypper::new(run, name, &url)),
         }
@@ -205,7 +207,12 @@ impl Case {
         let asked = self.asked_upstream(site);
         let mut paths = BTreeSet::new();
         for seen in &asked {
-            assert!(paths.insert(seen.path.clone()), "{} was asked for twice: {:#?}", seen.path, site.upstream.log().lines());
+            assert!(
+                paths.insert(seen.path.clone()),
+                "{} was asked for twice: {:#?}",
+                seen.path,
+                site.upstream.log().lines()
+            );
             assert_eq!(seen.header("accept-encoding"), Some("identity"));
             assert!(seen.header("user-agent").is_some_and(|agent| agent.starts_with("artifactapi/")), "{seen:?}");
             for forwarded in ["range", "cache-control", "pragma", "cookie", "x-forwarded-for"] {

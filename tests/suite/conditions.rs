@@ -16,8 +16,15 @@ const FILE: &str = "/api/files/10k.bin";
 
 /// Headers that GET and HEAD must agree on.
 const SAME: &[&str] = &[
-    "content-type", "content-length", "content-disposition", "etag", "last-modified", "accept-ranges", "repr-digest",
-    "cache-control", "x-artifact-source",
+    "content-type",
+    "content-length",
+    "content-disposition",
+    "etag",
+    "last-modified",
+    "accept-ranges",
+    "repr-digest",
+    "cache-control",
+    "x-artifact-source",
 ];
 
 fn agree(a: &Reply, b: &Reply) {
@@ -142,7 +149,8 @@ async fn conditions_on_what_is_held() {
     ];
     for method in ["GET", "HEAD"] {
         for (headers, status) in cases {
-            let request = headers.iter().fold(Request::new(method, FILE), |request, (name, value)| request.with(name, *value));
+            let request =
+                headers.iter().fold(Request::new(method, FILE), |request, (name, value)| request.with(name, *value));
             let reply = site.server.ask(&request).await;
             reply.has(*status);
             match (method, status) {
@@ -172,7 +180,8 @@ async fn an_index_is_as_new_as_our_serving_of_it() {
     let reply = site.server.get(&format!("alpine/{index}")).await;
     let modified = httpdate::parse_http_date(reply.must("last-modified")).expect("a date");
     assert!(modified >= before, "Last-Modified is upstream's: {modified:?}");
-    let since = |time| Request::get(format!("/api/alpine/{index}")).with("If-Modified-Since", httpdate::fmt_http_date(time));
+    let since =
+        |time| Request::get(format!("/api/alpine/{index}")).with("If-Modified-Since", httpdate::fmt_http_date(time));
     site.server.ask(&since(modified - std::time::Duration::from_secs(1))).await.has(200);
     site.server.ask(&since(modified)).await.has(304);
 }
@@ -201,7 +210,8 @@ fn parts(file: &[u8], ranges: &[(usize, usize)]) -> Vec<(usize, Vec<u8>)> {
 impl Reply {
     /// The parts of a multipart answer, each with its offset, read as strictly as the clients of FORMATS 3.8 do.
     fn parts(&self, total: usize) -> Vec<(usize, Vec<u8>)> {
-        let boundary = self.must("content-type").strip_prefix("multipart/byteranges; boundary=").expect("the exact form");
+        let boundary =
+            self.must("content-type").strip_prefix("multipart/byteranges; boundary=").expect("the exact form");
         assert_eq!(self.length(), Some(self.body.len() as u64));
         let delimiter = format!("\r\n--{boundary}");
         let mut parts = Vec::new();

@@ -122,7 +122,9 @@ async fn a_broken_body_is_resumed_where_it_broke() {
         assert_eq!(asked.len(), times + 1, "{fault:?}");
         let mut sent = asked[0].sent();
         for seen in &asked[1..] {
-            let from: u64 = seen.header("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok())
+            let from: u64 = seen
+                .header("range")
+                .and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok())
                 .unwrap_or_else(|| panic!("{fault:?}: no range from where it broke: {seen:?}"));
             if matches!(fault, Fault::Reset(_)) {
                 assert!(from <= sent, "{fault:?}");
@@ -198,7 +200,8 @@ async fn a_range_far_ahead_does_not_wait_for_the_fill() {
     assert_eq!(reply.must("content-range"), format!("bytes {first}-{last}/{}", body.len()));
     gate.open();
     filling.await.expect("the filling client").is(&body);
-    let asked: Vec<_> = site.upstream.log().of(PATH).iter().map(|seen| seen.header("range").map(str::to_owned)).collect();
+    let asked: Vec<_> =
+        site.upstream.log().of(PATH).iter().map(|seen| seen.header("range").map(str::to_owned)).collect();
     assert_eq!(asked, [None, Some(format!("bytes={first}-{last}"))]);
     // What was passed through is not the file; the fill is.
     site.upstream.stop().await;

@@ -23,26 +23,40 @@ async fn spellings_of_one_name_are_one_entry() {
     let apk = "v3.22/main/x86_64";
     let rpm = "el9/x86_64/Packages/l";
     let cases: &[(&str, &str, &[&str])] = &[
-        ("files", "generic/names/plus+sign.txt", &["names/plus+sign.txt", "names/plus%2bsign.txt", "names/plus%2Bsign.txt"]),
-        ("files", "generic/names/tilde~file.txt", &["names/tilde~file.txt", "names/tilde%7efile.txt", "names/tilde%7Efile.txt"]),
+        (
+            "files",
+            "generic/names/plus+sign.txt",
+            &["names/plus+sign.txt", "names/plus%2bsign.txt", "names/plus%2Bsign.txt"],
+        ),
+        (
+            "files",
+            "generic/names/tilde~file.txt",
+            &["names/tilde~file.txt", "names/tilde%7efile.txt", "names/tilde%7Efile.txt"],
+        ),
         (
             "files",
             "generic/names/colon:at@equals=comma,semi;amp&.txt",
             &["names/colon:at@equals=comma,semi;amp&.txt", "names/colon%3aat%40equals%3Dcomma%2Csemi%3bamp%26.txt"],
         ),
-        ("alpine", &format!("alpine/{apk}/x-1.0_git2020~abc-r1.apk"), &[
-            &format!("{apk}/x-1.0_git2020%7eabc-r1.apk"),
-            &format!("{apk}/x-1.0_git2020~abc-r1.apk"),
-        ]),
-        ("alpine", &format!("alpine/{apk}/libplus++-2.0.1a_rc3-r12.apk"), &[
-            &format!("{apk}/libplus++-2.0.1a_rc3-r12.apk"),
-            &format!("{apk}/libplus%2b%2b-2.0.1a_rc3-r12.apk"),
-        ]),
-        ("rpm", &format!("rpm/{rpm}/libplus++-1.0~rc1^git20200101-1.el9.x86_64.rpm"), &[
-            &format!("{rpm}/libplus%2b%2b-1.0~rc1%5egit20200101-1.el9.x86_64.rpm"),
-            &format!("{rpm}/libplus++-1.0~rc1%5Egit20200101-1.el9.x86_64.rpm"),
-            &format!("{rpm}/libplus++-1.0%7erc1^git20200101-1.el9.x86_64.rpm"),
-        ]),
+        (
+            "alpine",
+            &format!("alpine/{apk}/x-1.0_git2020~abc-r1.apk"),
+            &[&format!("{apk}/x-1.0_git2020%7eabc-r1.apk"), &format!("{apk}/x-1.0_git2020~abc-r1.apk")],
+        ),
+        (
+            "alpine",
+            &format!("alpine/{apk}/libplus++-2.0.1a_rc3-r12.apk"),
+            &[&format!("{apk}/libplus++-2.0.1a_rc3-r12.apk"), &format!("{apk}/libplus%2b%2b-2.0.1a_rc3-r12.apk")],
+        ),
+        (
+            "rpm",
+            &format!("rpm/{rpm}/libplus++-1.0~rc1^git20200101-1.el9.x86_64.rpm"),
+            &[
+                &format!("{rpm}/libplus%2b%2b-1.0~rc1%5egit20200101-1.el9.x86_64.rpm"),
+                &format!("{rpm}/libplus++-1.0~rc1%5Egit20200101-1.el9.x86_64.rpm"),
+                &format!("{rpm}/libplus++-1.0%7erc1^git20200101-1.el9.x86_64.rpm"),
+            ],
+        ),
     ];
     for (repository, file, spellings) in cases {
         let expected = fixture(1, file);
@@ -127,7 +141,8 @@ async fn a_path_that_is_none_is_refused() {
 async fn a_request_that_is_none_is_refused() {
     let site = Site::on(Laptop).await;
     let head = "Host: x\r\n\r\n";
-    let lines = ["GET /api/files/a\0b HTTP/1.1\r\n", "GET\r\n", "\u{1}\u{2}\u{3}\r\n", "GET /api/files/a b HTTP/1.1\r\n"];
+    let lines =
+        ["GET /api/files/a\0b HTTP/1.1\r\n", "GET\r\n", "\u{1}\u{2}\u{3}\r\n", "GET /api/files/a b HTTP/1.1\r\n"];
     for line in lines {
         let mut connection = Connection::open(site.server.address()).await;
         connection.send_bytes(format!("{line}{head}").as_bytes()).await;
@@ -210,7 +225,11 @@ async fn patterns_decide_and_the_refusal_names_the_rule() {
         site.server.ask(&Request::head(format!("/api/{path}"))).await.has(403);
     }
     // An index needs no pattern.
-    for path in ["v3.22/main/x86_64/APKINDEX.tar.gz", "v3.22/main/aarch64/APKINDEX.tar.gz", "v3.22/main/x86_64/hello-1.0-r0.apk"] {
+    for path in [
+        "v3.22/main/x86_64/APKINDEX.tar.gz",
+        "v3.22/main/aarch64/APKINDEX.tar.gz",
+        "v3.22/main/x86_64/hello-1.0-r0.apk",
+    ] {
         site.server.get(&format!("apk/{path}")).await.is(&fixture(1, &format!("alpine/{path}")));
     }
     assert_eq!(site.upstream.log().of("/generic/1m.bin").len(), 0, "a refused path was asked for upstream");

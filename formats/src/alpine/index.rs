@@ -46,6 +46,8 @@ pub(super) struct IndexReader {
     part: Part,
     signatures: u8,
     within: Within,
+    /// Of the entry with the text; writers that want equal files from equal packages leave it 0.
+    time: u64,
 }
 
 /// Why reading stops early.
@@ -71,6 +73,7 @@ impl IndexReader {
             part: Part::Signatures,
             signatures: 0,
             within: Within::Elsewhere,
+            time: 0,
         }
     }
 
@@ -87,11 +90,11 @@ impl IndexReader {
             if bytes.is_empty() && self.members.is_between() {
                 return Ok(ControlFlow::Continue(()));
             }
-            let Self { members, tar, stanzas, part, within, .. } = self;
+            let Self { members, tar, stanzas, part, within, time, .. } = self;
             let step = members.step(bytes)?;
             self.taken += step.taken as u64;
             self.expansion.add(step.open.len(), self.taken)?;
-            let read = tar.push(step.open, |event| entry(&event, part, within, stanzas, each));
+            let read = tar.push(step.open, |event| entry(&event, part, within, time, stanzas, each));
             let (taken, ended, more) = (step.taken, step.ended, step.more);
             match read {
                 Ok(()) => {}
@@ -140,6 +143,7 @@ fn entry(
     event: &Event<'_>,
     part: &mut Part,
     within: &mut Within,
+    time: &mut u64,
     stanzas: &mut Stanzas,
     each: &mut dyn FnMut(PackageEntry) -> ControlFlow<()>,
 ) -> Result<(), Halt> {
@@ -153,6 +157,7 @@ fn entry(
                     return Err(Invalid::malformed(WHAT, "two entries named APKINDEX").into());
                 }
                 *within = Within::Text;
+                *time = entry.time;
             }
             ControlFlow::Continue(())
         }
@@ -181,6 +186,14 @@ pub(super) fn packages(
         Ok(flow)
     })?;
     if stopped { Ok(()) } else { reader.finish() }
+}
+
+/// When an index was made; `None` when it does not say.
+pub(super) fn made_at(root: &IndexRoot, file: &[u8], limits: &Limits) -> Option<u64> {
+    let mut reader = IndexReader::new(root, limits);
+    // The time stands before the text: reading may stop at the first package.
+    let _ = reader.push(file, &mut |_| ControlFlow::Break(())).ok()?;
+    Some(reader.time).filter(|&time| time > 0)
 }
 
 /// The check of an index file: everything in it can be read. One pass; the whole file is not needed again.

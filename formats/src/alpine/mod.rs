@@ -80,6 +80,11 @@ impl IndexFormat for Alpine {
         Ok(Vec::new())
     }
 
+    fn made_at(&self, root: &IndexRoot, entry: &[u8], limits: &Limits) -> Option<u64> {
+        // v3 indexes say nothing of the kind.
+        if names::is_v2_entry(root.entry.file_name()) { index::made_at(root, entry, limits) } else { None }
+    }
+
     fn package_list(&self, root: &IndexRoot, _members: &[Member]) -> Option<RepoPath> {
         Some(root.entry.clone())
     }

@@ -24,6 +24,8 @@ pub(super) struct Entry<'t> {
     pub name: &'t [u8],
     /// Whether it is a plain file: extension headers (pax, GNU) have contents too.
     pub is_file: bool,
+    /// When the content was made, in Unix seconds; 0 when the field cannot be read.
+    pub time: u64,
 }
 
 /// The reader.
@@ -88,6 +90,7 @@ impl Tar {
     fn entry<E: From<Invalid>>(&mut self, each: &mut impl FnMut(Event<'_>) -> Result<(), E>) -> Result<(), E> {
         const NAME: std::ops::Range<usize> = 0..100;
         const SIZE: std::ops::Range<usize> = 124..136;
+        const TIME: std::ops::Range<usize> = 136..148;
         const TYPE: usize = 156;
         const MAGIC: std::ops::Range<usize> = 257..262;
         if self.header[0] == 0 {
@@ -105,7 +108,8 @@ impl Tar {
             .ok_or_else(|| Invalid::malformed(self.what, "a tar entry whose size is not an octal number"))?;
         self.padding = self.content.wrapping_neg() % BLOCK as u64;
         let name = self.header[NAME].split(|&byte| byte == 0).next().unwrap_or_default();
-        each(Event::Entry(&Entry { name, is_file: matches!(kind, b'0' | b'7') }))?;
+        let time = octal(&self.header[TIME]).unwrap_or(0);
+        each(Event::Entry(&Entry { name, is_file: matches!(kind, b'0' | b'7'), time }))?;
         if self.content == 0 {
             each(Event::End)?;
         }

@@ -57,6 +57,18 @@ fn an_index_is_read() {
 }
 
 #[test]
+fn an_index_may_say_when_it_was_made() {
+    let root = IndexRoot { entry: RepoPath::new(ENTRY).expect("valid") };
+    let of = |tar: &[u8]| Alpine.made_at(&root, &[signature_member(), gzip(tar)].concat(), &Limits::default());
+    let mut tar = index_tar(&sample());
+    assert_eq!(of(&tar), None, "the sample leaves the field 0");
+    let text = tar.windows(8).position(|window| window == b"APKINDEX").expect("is there");
+    tar[text + 136..text + 148].copy_from_slice(b"014336573740");
+    assert_eq!(of(&tar), Some(0o14_336_573_740));
+    assert_eq!(of(b"<html>"), None);
+}
+
+#[test]
 fn what_apk_takes_is_taken() {
     let text = sample();
     let entry = |kind, text: &str| tar_entry("APKINDEX", kind, text.as_bytes());

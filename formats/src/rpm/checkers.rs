@@ -20,7 +20,7 @@ pub(super) fn checker(path: &RepoPath, expected: Option<&Expected>, limits: &Lim
     };
     if names::is_entry(path) {
         let layout = names::layout(&IndexRoot { entry: path.clone() });
-        let read = move |entry: &[u8], limits: &Limits| repomd::members(&layout, entry, limits).map(|_| ());
+        let read = move |entry: &[u8], limits: &Limits| repomd::read(&layout, entry, limits).map(|_| ());
         return Some(Box::new(Parsed::new("repomd.xml", whole, limits, read)));
     }
     match whole {

@@ -72,7 +72,11 @@ impl IndexFormat for Rpm {
     }
 
     fn members(&self, root: &IndexRoot, entry: &[u8], limits: &Limits) -> Result<Vec<Member>, Invalid> {
-        repomd::members(&names::layout(root), entry, limits)
+        repomd::read(&names::layout(root), entry, limits).map(|repomd| repomd.members)
+    }
+
+    fn made_at(&self, root: &IndexRoot, entry: &[u8], limits: &Limits) -> Option<u64> {
+        repomd::read(&names::layout(root), entry, limits).ok()?.made_at
     }
 
     fn package_list(&self, _root: &IndexRoot, members: &[Member]) -> Option<RepoPath> {

@@ -56,6 +56,7 @@ fn a_repomd_is_read() {
             data("primary", "repodata/abc-primary.xml.gz", b"one"),
             data("never-heard-of", "repodata/x", b"two"),
             "<data type=\"other\"><location href=\"repodata/o\"/><checksum type=\"SHA\">da39a3ee5e6b4b0d3255bfef95601890afd80709</checksum></data>".into(),
+            "<data type=\"unbound\"><location href=\"repodata/u\"/></data>".into(),
             data("elsewhere", "x", b"three").replace("<location ", "<location xml:base=\"https://example.com/\" "),
         ]
         .concat(),
@@ -73,6 +74,16 @@ fn a_repomd_is_read() {
     assert_eq!(members[0].expected, whole(b"one"));
     assert_eq!(members[2].expected.size, None);
     assert_eq!(Rpm.package_list(&root(), &members), Some(members[0].path.clone()));
+}
+
+#[test]
+fn a_repomd_may_say_when_it_was_made() {
+    let one = data("primary", "p", b"one");
+    let of = |xml: &str| Rpm.made_at(&root(), xml.as_bytes(), &Limits::default());
+    let newer = one.replace("1700000000", "1700000005.25");
+    assert_eq!(of(&repomd(&[newer, one.clone()].concat())), Some(1_700_000_005));
+    assert_eq!(of(&repomd(&one.replace("1700000000", "today"))), None);
+    assert_eq!(of("<html/>"), None);
 }
 
 #[test]

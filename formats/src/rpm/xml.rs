@@ -138,7 +138,6 @@ fn invalid(what: &'static str, error: quick_xml::Error) -> Invalid {
             Ok(error) => into_invalid(what, error),
             Err(error) => Invalid::malformed(what, error.to_string()),
         },
-        Error::Syntax(_) => Invalid::malformed(what, format!("{error}")),
         other => Invalid::malformed(what, other.to_string()),
     }
 }

@@ -26,6 +26,20 @@ fn every_index_is_read_to_its_last_package() {
     }
 }
 
+#[test]
+fn real_indexes_say_when_they_were_made() {
+    let made_at = |entry: &str| {
+        let root = root(entry);
+        index("alpine").made_at(&root, &super::read(&root.entry), &artifactapi_formats::Limits::default())
+    };
+    let (older, newer) = (
+        made_at("alpine/real-main/alpine-316/APKINDEX.tar.gz"),
+        made_at("alpine/real-main/alpine-317/APKINDEX.tar.gz"),
+    );
+    assert!(older.is_some_and(|time| time > 1_600_000_000) && older < newer, "{older:?} {newer:?}");
+    assert_eq!(made_at("alpine/apko-packages/packages/x86_64/APKINDEX.tar.gz"), None);
+}
+
 /// A real package whose version v3 cannot express.
 const MALFORMED: (&str, &str) = ("aspell-ru", "0.99f7-r1");
 

@@ -28,11 +28,13 @@ impl Reader {
     ) -> Result<Reading, ReadError> {
         let catalog_is_away = matches!(trouble, ShelfError::Catalog(_));
         let never_changes = matches!(self.lifetime(wish, &mutability, None), Lifetime::Forever);
-        if catalog_is_away && never_changes
-            && let Some(held) = self.by_predictable_key(wish, &mutability).await {
-                self.shelf.put(&held);
-                return Ok(hit(held, Some(Duration::ZERO)));
-            }
+        if catalog_is_away
+            && never_changes
+            && let Some(held) = self.by_predictable_key(wish, &mutability).await
+        {
+            self.shelf.put(&held);
+            return Ok(hit(held, Some(Duration::ZERO)));
+        }
         match self.fetch(wish, remote, mutability.clone(), None).await {
             Err(ReadError::Fill(error)) => match self.by_predictable_key(wish, &mutability).await {
                 Some(held) => Ok(stale(held)),

@@ -137,9 +137,10 @@ impl Reader {
         husk: Option<Arc<Held>>,
     ) -> Result<Reading, ReadError> {
         if let Some((until, why)) = self.negatives.get(&wish.target)
-            && Instant::now() < until {
-                return Err(ReadError::Absent(why));
-            }
+            && Instant::now() < until
+        {
+            return Err(ReadError::Absent(why));
+        }
         let running = self.fills.running(&wish.target);
         if wish.head_only && !wish.role.is_metadata() {
             match running.as_ref().and_then(Fill::streaming) {

@@ -85,12 +85,6 @@ impl Table {
             }
         }
     }
-
-    /// How many targets are led.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.led.lock().len()
-    }
 }
 
 impl Seat {
@@ -115,5 +109,54 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.leave(Progress::PassedOn);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use artifactapi_formats::RepoPath;
+
+    use super::*;
+
+    fn target() -> Target {
+        Target::new("alpine".parse().expect("a name"), RepoPath::new("a.apk").expect("a path"))
+    }
+
+    #[tokio::test]
+    async fn it_is_as_large_as_the_work_going_on() {
+        let table = Arc::<Table>::default();
+        let Place::Lead(seat) = table.enter(&target(), deadline(Duration::ZERO)).await else { panic!("it is free") };
+        let waiting = table.enter(&target(), deadline(Duration::from_millis(10))).await;
+        assert!(matches!(waiting, Place::OutOfPatience));
+        assert_eq!(table.led.lock().len(), 1);
+        seat.settle();
+        assert_eq!(table.led.lock().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_leader_who_never_began_is_followed() {
+        let table = Arc::<Table>::default();
+        let Place::Lead(seat) = table.enter(&target(), deadline(Duration::ZERO)).await else { panic!("it is free") };
+        let followers: Vec<_> = (0..10)
+            .map(|_| {
+                let table = Arc::clone(&table);
+                tokio::spawn(async move {
+                    match table.enter(&target(), deadline(MAX_PATIENCE)).await {
+                        Place::Lead(seat) => seat.settle(),
+                        Place::Settled => return 0,
+                        Place::OutOfPatience => panic!("there was patience"),
+                    }
+                    1
+                })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        drop(seat);
+        let mut leads = 0;
+        for follower in followers {
+            leads += follower.await.expect("no panic");
+        }
+        assert!(leads >= 1);
+        assert_eq!(table.led.lock().len(), 0);
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! A blob is put in place by a hard link of the spool file, which is whole, checked and durable by then, and which
 //! fails if the name is taken. So the file system itself decides races, and nothing is ever half there. Then comes the
-//! record.
+//! record; in between, and so a moment before the write returns, the blob can be read already.
 //!
 //! **A crash between the two** leaves a blob without a record. It can be read (its bytes are right) but
 //! [`BlobStore::about`] does not know it. The next write of the same bytes compares them and adds the record. Deleting

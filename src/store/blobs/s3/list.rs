@@ -8,7 +8,7 @@ use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::types::{Delete, Object, ObjectIdentifier};
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 
-use super::error::{failed, kind_of_code};
+use super::error::{failed, is_absent, kind_of_code, status_of};
 use super::{Bucket, lookup, metadata};
 use crate::store::blobs::{BlobError, BlobErrorKind, BlobListing, names};
 use crate::store::key::BlobKey;
@@ -16,6 +16,9 @@ use crate::store::key::BlobKey;
 /// How many keys one request deletes. Each is two names, its object's and that of a record aside. A thousand are allowed,
 /// but some servers take seconds for so many.
 const DELETED_AT_ONCE: usize = 200;
+
+/// How many single deletes are on their way at once, at servers that have nothing better.
+const DELETES_AT_ONCE: usize = 8;
 
 /// Every blob whose key starts with `prefix`.
 pub(super) fn list<'a>(bucket: &Arc<Bucket>, prefix: &'a str) -> BoxStream<'a, Result<BlobListing, BlobError>> {
@@ -99,12 +102,18 @@ pub(super) async fn delete(bucket: &Bucket, keys: &[BlobKey], during: &str) -> R
 
 async fn delete_batch(bucket: &Bucket, keys: &[BlobKey], during: &str) -> Result<(), BlobError> {
     let invalid = |error| BlobError::new(BlobErrorKind::Other, during, error);
-    let names = keys.iter().map(names::name_of);
-    let objects = names.flat_map(|name| [metadata::aside_name(&name), name]);
-    let objects = objects.map(|name| ObjectIdentifier::builder().key(name).build()).collect::<Result<_, _>>();
+    let names: Vec<String> =
+        keys.iter().map(names::name_of).flat_map(|name| [metadata::aside_name(&name), name]).collect();
+    let objects = names.iter().map(|name| ObjectIdentifier::builder().key(name).build()).collect::<Result<_, _>>();
     let batch = Delete::builder().set_objects(Some(objects.map_err(invalid)?)).quiet(true).build().map_err(invalid)?;
-    let answer = bucket.client.delete_objects().bucket(&bucket.name).delete(batch).send().await;
-    let answer = answer.map_err(|error| failed(during, error))?;
+    let answer = match bucket.client.delete_objects().bucket(&bucket.name).delete(batch).send().await {
+        Ok(answer) => answer,
+        // Some servers have no such request, and older ones want a digest with it that is not sent any more.
+        Err(error) if matches!(status_of(&error), Some(400 | 405 | 501)) => {
+            return delete_each(bucket, &names, during).await;
+        }
+        Err(error) => return Err(failed(during, error)),
+    };
     match answer.errors().iter().find(|error| error.code() != Some("NoSuchKey")) {
         None => Ok(()),
         Some(refused) => {
@@ -113,4 +122,16 @@ async fn delete_batch(bucket: &Bucket, keys: &[BlobKey], during: &str) -> Result
             Err(BlobError::new(kind_of_code(code), during, why))
         }
     }
+}
+
+async fn delete_each(bucket: &Bucket, names: &[String], during: &str) -> Result<(), BlobError> {
+    let delete = |name: String| bucket.client.delete_object().bucket(&bucket.name).key(name).send();
+    let mut answers = stream::iter(names.to_vec()).map(delete).buffer_unordered(DELETES_AT_ONCE);
+    while let Some(answer) = answers.next().await {
+        match answer {
+            Err(error) if !is_absent(&error) => return Err(failed(during, error)),
+            _ => {}
+        }
+    }
+    Ok(())
 }

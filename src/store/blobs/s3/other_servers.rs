@@ -74,6 +74,14 @@ async fn answer(
         objects.insert(uri.path().to_owned(), (metadata.collect(), body));
         return StatusCode::OK.into_response();
     }
+    if method == Method::POST {
+        // Nor does it delete several at once.
+        return StatusCode::NOT_IMPLEMENTED.into_response();
+    }
+    if method == Method::DELETE {
+        let status = if objects.remove(uri.path()).is_some() { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND };
+        return status.into_response();
+    }
     match objects.get(uri.path()) {
         None => StatusCode::NOT_FOUND.into_response(),
         Some((metadata, body)) => {
@@ -92,7 +100,7 @@ fn spool() -> (tempfile::TempDir, SpoolFolder) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_without_conditions_will_do() {
+async fn a_server_without_conditions_and_batches_will_do() {
     let (_folder, spool) = spool();
     for (conditions, requests) in [(Conditions::Ignored, [2, 2]), (Conditions::NotImplemented, [3, 2])] {
         let (server, store) = Server::start(conditions, None).await;
@@ -104,6 +112,10 @@ async fn a_server_without_conditions_will_do() {
             assert_eq!((written, server.requests.load(Ordering::Relaxed)), (Written::Stored, expected));
             assert_eq!(bytes(&store, &key).await, content);
         }
+        let keys = ["first", "third"].map(|path| target("r", path).first_blob_key());
+        store.delete(&keys).await.expect("delete");
+        assert!(store.read(&keys[0], None).await.expect("read").is_none());
+        assert_eq!(bytes(&store, &target("r", "second").first_blob_key()).await, b"second");
     }
 }
 

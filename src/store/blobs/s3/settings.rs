@@ -124,7 +124,12 @@ impl S3Settings {
                 .credentials_provider(Credentials::new(&keys.access_key, &keys.secret_key, None, None, "settings"))
                 .region(Region::new(DEFAULT_REGION)),
             None => {
-                let chain = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone()).load().await;
+                let mut chain = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone());
+                if let Some(region) = &self.region {
+                    // Otherwise the chain looks for one, as far as the instance's own services.
+                    chain = chain.region(Region::new(region.clone()));
+                }
+                let chain = chain.load().await;
                 let region = chain.region().cloned().unwrap_or(Region::new(DEFAULT_REGION));
                 aws_sdk_s3::config::Builder::from(&chain).region(region)
             }

@@ -7,8 +7,8 @@ use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tempfile::TempDir;
 
 use super::{Raw, Subject, artifact, target};
+use crate::store::catalog::ListQuery;
 use crate::store::catalog::sqlite::SqliteCatalog;
-use crate::store::catalog::{Catalog, ListQuery};
 
 const ROWS: usize = 1_000_000;
 

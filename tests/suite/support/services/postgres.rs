@@ -102,7 +102,12 @@ fn program(name: &str) -> Command {
 
 fn launch(port: &Port, folder: &Path) -> Process {
     let mut command = program("postgres");
-    command.arg("-D").arg(folder.join("data")).args(["-p", &port.number.to_string(), "-c", "listen_addresses=127.0.0.1"]);
+    command.arg("-D").arg(folder.join("data")).args([
+        "-p",
+        &port.number.to_string(),
+        "-c",
+        "listen_addresses=127.0.0.1",
+    ]);
     command.arg("-c").arg(format!("unix_socket_directories={}", folder.display()));
     command.args(["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]);
     Process::spawn("postgres", command)

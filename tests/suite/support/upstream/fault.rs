@@ -40,6 +40,8 @@ pub(crate) enum Fault {
     UntilClose,
     /// Chunked, and broken off after so many bytes.
     ChunkedCut(u64),
+    /// Without a length, and closed after so many bytes.
+    CloseCut(u64),
     /// 206 with the first half, to a plain GET.
     Half,
     /// 304 to whatever is asked.
@@ -111,6 +113,10 @@ impl Fault {
             Self::UntilClose => plan.framing = Framing::Close,
             Self::ChunkedCut(at) => {
                 plan.framing = Framing::Chunked;
+                plan.breaks = Some((*at, Breakage::Close));
+            }
+            Self::CloseCut(at) => {
+                plan.framing = Framing::Close;
                 plan.breaks = Some((*at, Breakage::Close));
             }
             Self::Half => {

@@ -167,8 +167,13 @@ fn etag(bytes: &[u8]) -> String {
 }
 
 impl State {
-    /// What there is at a decoded path.
+    /// What there is at a decoded path. A first segment that begins with `@` stands for nothing: it gives the same
+    /// content other URLs.
     async fn file(&self, path: &str) -> Option<File> {
+        let path = match path.strip_prefix("/@").and_then(|tagged| tagged.find('/').map(|at| &tagged[at..])) {
+            Some(rest) => rest,
+            None => path,
+        };
         let made = self.made.read().expect("made").get(path).cloned();
         let mut file = match made {
             Some(file) => file,

@@ -77,8 +77,7 @@ impl Plan {
         } else {
             match wanted_range(file, seen) {
                 Some((first, last)) => {
-                    let mut plan =
-                        Self::plain(206, "application/octet-stream", file.bytes.slice(first..=last));
+                    let mut plan = Self::plain(206, "application/octet-stream", file.bytes.slice(first..=last));
                     plan.add("Content-Range", format!("bytes {first}-{last}/{}", file.bytes.len()));
                     plan
                 }

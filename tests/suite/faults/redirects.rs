@@ -1,0 +1,111 @@
+//! Redirects are followed here, under a policy: a public upstream never sends us to a private address.
+
+use std::process::Command;
+
+use super::*;
+use crate::support::process::{Process, clean, run};
+use crate::support::run::Run;
+use crate::support::server::Plan;
+use crate::support::testbed::tool;
+use crate::support::{remotes, within};
+
+/// Followed across hosts, without the password of the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_does_not_follow_a_redirect() {
+    let setup = Setup::new(Backend::Laptop).await;
+    let elsewhere = Upstream::serving(&crate::support::testbed::generation(1)).await;
+    let remote = Remote::new("some", "generic", setup.upstream.url("/@base/generic"))
+        .set("username", "somebody")
+        .set("password", "secret-word");
+    setup.upstream.spoil("/@base/generic/1.bin", Fault::Redirect(302, elsewhere.url("/generic/1.bin")));
+    setup.upstream.spoil("/@base/generic/10k.bin", Fault::Redirect(302, "/@other/generic/10k.bin".to_owned()));
+    let site = setup.remote(remote).start().await;
+    for name in ["1.bin", "10k.bin", "1m.bin"] {
+        site.server.get(&format!("some/{name}")).await.is(&fixture(1, &format!("generic/{name}")));
+    }
+    let here: Vec<_> = site.upstream.log().all().iter().map(|seen| seen.header("authorization").is_some()).collect();
+    assert_eq!(here, [true; 4], "the upstream's own origin is told the password: {:?}", site.upstream.log().lines());
+    assert_eq!(elsewhere.log().all()[0].header("authorization"), None, "another origin was told the password");
+    assert!(!site.server.lines().all().iter().any(|line| line.contains("secret-word")), "the log has the password");
+}
+
+/// In a network of its own, where the upstream has a public address, and redirects to private ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_public_upstream_does_not_lead_to_a_private_address() {
+    let run_folder = Run::new();
+    let mut plan = Plan::new(&run_folder, "server");
+    let public = "5.6.7.8:8000";
+    let remote = |name: &str| Remote::new(name, "generic", format!("http://{public}/"));
+    plan.configure(&remotes::yaml(&[remote("strict"), remote("lax").set("allow_private_redirects", true)]));
+    plan.set("ARTIFACTAPI_LISTEN", "127.0.0.1:9000");
+
+    // The upstream: it redirects /to/HOST:PORT/x to http://HOST:PORT/x, and answers everything else with "secret".
+    let upstream = r"
+import http.server
+class H(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    def do_GET(self):
+        to = self.path.startswith('/to/')
+        self.send_response(302 if to else 200)
+        if to: self.send_header('Location', 'http://' + self.path[4:])
+        body = b'' if to else b'secret'
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+http.server.ThreadingHTTPServer(('0.0.0.0', 8000), H).serve_forever()
+";
+    let network = network(&run_folder);
+    let inside = |mut command: Command| {
+        let mut inside = clean("nsenter");
+        inside.arg(format!("--net=/proc/{}/ns/net", network.id()));
+        if !rustix::process::getuid().is_root() {
+            inside.arg(format!("--user=/proc/{}/ns/user", network.id())).arg("--preserve-credentials");
+        }
+        inside.arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            value.map(|value| inside.env(name, value));
+        }
+        command = inside;
+        command
+    };
+    within("the network", network.lines().find(0, |line| (line == "ready").then_some(()))).await;
+    let mut python = clean(tool("PYTHON"));
+    python.args(["-u", "-c", upstream]);
+    let _upstream = Process::spawn("the upstream", inside(python));
+    let server = Process::spawn("the server", inside(plan.command(&[])));
+    within("the server to listen", server.lines().find(0, crate::support::server::listening))
+        .await
+        .expect("it listens");
+
+    let ask = |path: String| {
+        let mut curl = clean(tool("CURL"));
+        curl.args(["-s", "-w", " %{http_code}", "--retry", "20", "--retry-connrefused", "--retry-delay", "0"]);
+        curl.arg(format!("http://127.0.0.1:9000/api/{path}"));
+        let curl = inside(curl);
+        async move { run(curl).await.output }
+    };
+    // A redirect to the public address itself is followed.
+    assert_eq!(ask(format!("strict/to/{public}/a")).await, "secret 200");
+    for private in [
+        "127.0.0.1:8000",
+        "localhost:8000",
+        "10.0.0.1:8000",
+        "[::1]:8000",
+        "0.0.0.0:8000",
+        "127.1:8000",
+        "2130706433:8000",
+    ] {
+        let answer = ask(format!("strict/to/{private}/b")).await;
+        assert!(answer.ends_with(" 502") && !answer.contains("secret"), "{private}: {answer}");
+        assert!(answer.contains("redirect"), "{private}: {answer}");
+    }
+    assert_eq!(ask("lax/to/127.0.0.1:8000/c".to_owned()).await, "secret 200", "an operator may allow it");
+}
+
+/// A network with a loopback that has a public and a private address; it lasts as long as the process.
+fn network(run_folder: &Run) -> Process {
+    let script = "ip link set lo up && ip address add 5.6.7.8/32 dev lo && ip address add 10.0.0.1/32 dev lo && echo ready && exec sleep 600";
+    let mut command = clean(tool("AS_ROOT"));
+    command.args(["unshare", "--net", "sh", "-c", script]).current_dir(run_folder.path(""));
+    Process::spawn("the network", command)
+}
