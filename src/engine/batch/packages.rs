@@ -25,7 +25,7 @@ const RECORDS: usize = 200_000;
 /// Records taken from the catalog at once.
 const PAGE: u32 = 1_000;
 
-type Bytes = Box<dyn Read + Send>;
+type Opened = Box<dyn Read + Send>;
 
 /// Why the packages of a root are not handed out to the end.
 enum Halt {
@@ -145,7 +145,7 @@ async fn packages(
 }
 
 /// Opens a file of an index, after the engine has made sure of it.
-async fn open(parts: &BatchParts, path: &RepoPath, finds: &Finds<'_>) -> Result<Bytes, Halt> {
+async fn open(parts: &BatchParts, path: &RepoPath, finds: &Finds<'_>) -> Result<Opened, Halt> {
     let repository = &finds.batch.repository;
     let target = Target::new(repository.name.clone(), path.clone());
     let opened = async {
@@ -159,7 +159,7 @@ async fn open(parts: &BatchParts, path: &RepoPath, finds: &Finds<'_>) -> Result<
 async fn members(
     index: &'static dyn IndexFormat,
     root: &IndexRoot,
-    entry: Bytes,
+    entry: Opened,
     limits: Limits,
 ) -> Result<Vec<Member>, Halt> {
     let parsing = {
