@@ -10,10 +10,12 @@
 //! | `stopping` | what is under way finishes, the rest is cut |
 //! | `secrets` | no secret leaves the server |
 //! | `crash` | killed again and again while it fills, nothing corrupt is ever served |
+//! | `away` | each thing it stands on is taken away under load, and comes back |
 //!
 //! `support` is the harness. One binary, so that it is linked once; every test is independent of every other and finds
 //! its own ports and folders, so that they run side by side, as processes (cargo-nextest) or as threads (cargo test).
 
+mod away;
 mod clients;
 mod conditions;
 mod crash;
