@@ -13,6 +13,7 @@ use crate::support::http::{self, End, Request};
 use crate::support::services::Backend::{self, Laptop, Shared};
 use crate::support::site::{Setup, Site};
 use crate::support::testbed::fixture;
+use crate::support::until;
 
 /// Sizes of the files of one round: some are whole at once, some are still growing when the server dies.
 const SIZES: [usize; 8] = [0, 1, 2_000, 70_000, 300_000, 700_000, 1_500_000, 4_000_000];
@@ -106,6 +107,18 @@ impl World {
         held
     }
 
+    /// Waits until the index is this one. What the dead server's lease still keeps from being refreshed says so.
+    async fn index_becomes(&self, generation: usize) {
+        until("the index to be refreshed", || async {
+            let reply = self.site.server.get(INDEX).await;
+            self.check(INDEX, &reply);
+            let is_current = reply.body == self.indexes[generation];
+            assert!(is_current || reply.must("cache-status").contains("stale"), "{:?}", reply.head);
+            is_current.then_some(())
+        })
+        .await;
+    }
+
     /// Asks for these with upstream there: all are given.
     async fn ask(&self, paths: &[String]) {
         for path in paths {
@@ -125,7 +138,7 @@ async fn killed(backend: Backend, rounds: u32, seed: u64) {
         let paths: Vec<_> = (0..SIZES.len()).map(|index| format!("files/{number}/{index}")).collect();
         // An index that could not be compared with upstream's rests for a while, so it is one or the other.
         if world.random.random_bool(0.5) {
-            world.site.server.get(INDEX).await.is(&world.indexes[(number % 2) as usize]);
+            world.index_becomes((number % 2) as usize).await;
             survived += world.ask_without_upstream(&paths).await;
         } else {
             survived += world.ask_without_upstream(&[&paths[..], &[INDEX.to_owned()]].concat()).await;

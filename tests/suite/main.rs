@@ -7,19 +7,25 @@
 //! | `conditions` | heads, conditions and ranges |
 //! | `faults` | an upstream that misbehaves, for every role, cold and held; mirrors and redirects |
 //! | `fills` | one transfer for everybody: herds, slow clients, clients that leave, bodies that break |
+//! | `doubts` | an index and a file that contradict each other |
 //! | `startup` | broken configurations, what keeps it from starting and what does not, reloads |
 //! | `stopping` | what is under way finishes, the rest is cut |
 //! | `secrets` | no secret leaves the server |
 //! | `crash` | killed again and again while it fills, nothing corrupt is ever served |
+//! | `replicas` | two servers over the same stores |
+//! | `away` | each thing it stands on is taken away under load, and comes back |
 //!
 //! `support` is the harness. One binary, so that it is linked once; every test is independent of every other and finds
 //! its own ports and folders, so that they run side by side, as processes (cargo-nextest) or as threads (cargo test).
 
+mod away;
 mod clients;
 mod conditions;
 mod crash;
+mod doubts;
 mod faults;
 mod fills;
+mod replicas;
 mod secrets;
 mod startup;
 mod stopping;

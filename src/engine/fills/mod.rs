@@ -10,7 +10,7 @@ mod fetch;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use artifactapi_formats::Limits;
 use parking_lot::Mutex;
@@ -137,12 +137,12 @@ impl Fills {
             return Outcome::Failed(FillError::GivenUp);
         };
         let mut patience = PATIENCE;
-        let started = std::time::Instant::now();
+        let (started, ordered_at) = (std::time::Instant::now(), now());
         let lease = loop {
             match self.coordinator.enter(&order.target, patience).await {
                 Entered::Lead(lease) => break Some(lease),
                 Entered::Settled => {
-                    if let Some(outcome) = self.done_elsewhere(order, held.as_ref()).await {
+                    if let Some(outcome) = self.done_elsewhere(order, held.as_ref(), ordered_at).await {
                         return outcome;
                     }
                     patience = PATIENCE.saturating_sub(started.elapsed());
@@ -150,7 +150,7 @@ impl Fills {
                 Entered::OutOfPatience => break None,
             }
         };
-        if let Some(outcome) = self.done_elsewhere(order, held.as_ref()).await {
+        if let Some(outcome) = self.done_elsewhere(order, held.as_ref(), ordered_at).await {
             return outcome;
         }
         // The record may have changed since the request looked; what is confirmed or replaced is the current one.
@@ -177,11 +177,13 @@ impl Fills {
     }
 
     /// Whether the catalog has something newer than what the request knew of.
-    async fn done_elsewhere(&self, order: &Order, held: Option<&Arc<Held>>) -> Option<Outcome> {
+    async fn done_elsewhere(&self, order: &Order, held: Option<&Arc<Held>>, ordered_at: SystemTime) -> Option<Outcome> {
         let current = self.catalog.lookup(&order.target).await.ok()??;
         if let Some(held) = held {
             if current.revision == held.artifact.revision {
-                if current.checked_at <= held.confirmed_at() {
+                // A confirmation from before this was ordered answers nobody who asked for a newer one: an index that is
+                // to be asked about on every request, or one that its packages contradict.
+                if current.checked_at <= held.confirmed_at().max(ordered_at) {
                     return None;
                 }
                 held.confirm(current.checked_at);

@@ -12,6 +12,7 @@
 //! | [`services`] | PostgreSQL, Redis and S3, to be stopped and started again |
 //! | [`site`] | upstream, services and server put together |
 //! | [`clients`] | apk, dnf, zypper, curl, zckdl as users run them |
+//! | [`load`] | clients that ask again and again and compare every byte |
 //! | [`bodies`] | content from a seed, and digests |
 //!
 //! Nothing here sleeps in the hope that something has happened by then: it awaits the event, and [`within`] turns an
@@ -20,6 +21,7 @@
 pub(crate) mod bodies;
 pub(crate) mod clients;
 pub(crate) mod http;
+pub(crate) mod load;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod remotes;

@@ -28,9 +28,13 @@ impl Site {
 
     /// Another replica of the server: the same configuration and services, a data folder of its own.
     pub(crate) async fn replica(&mut self) -> Server {
+        Server::start(self.plan()).await
+    }
+
+    /// The plan of another replica.
+    pub(crate) fn plan(&mut self) -> Plan {
         self.servers += 1;
-        let plan = plan(&self.run, self.servers, self.services.as_ref(), &self.yaml);
-        Server::start(plan).await
+        plan(&self.run, self.servers, self.services.as_ref(), &self.yaml)
     }
 
     /// The upstream shows the other generation from now on.
