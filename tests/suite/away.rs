@@ -12,6 +12,7 @@ use bytes::Bytes;
 use crate::support::bodies::noise;
 use crate::support::http::Request;
 use crate::support::load::Load;
+use crate::support::proxy::{Mode, Proxy};
 use crate::support::server::Server;
 use crate::support::services::Backend::{self, Laptop, Shared};
 use crate::support::services::Services;
@@ -189,11 +190,14 @@ async fn without_postgresql_hits_go_on_and_misses_stream_through() {
     loaded.recovers().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn without_s3_the_hot_tier_goes_on_and_the_rest_streams_through() {
+async fn without_s3(frozen: bool) {
     let mut loaded = Loaded::begin(Site::on(Shared).await).await;
     let other = loaded.site.replica().await;
-    loaded.services().weed.kill().await;
+    if frozen {
+        loaded.services().weed.freeze();
+    } else {
+        loaded.services().weed.kill().await;
+    }
     loaded.site.upstream.log().clear();
     loaded.load.goes_on(STAGE).await;
     assert_eq!(loaded.site.upstream.log().lines(), [] as [String; 0], "the hot tier has it");
@@ -204,9 +208,41 @@ async fn without_s3_the_hot_tier_goes_on_and_the_rest_streams_through() {
     let missed = loaded.misses_stream_through().await;
     loaded.load.goes_on(STAGE).await;
 
-    loaded.services().weed.start_again().await;
+    if frozen {
+        loaded.services().weed.thaw();
+    } else {
+        loaded.services().weed.start_again().await;
+    }
     for (path, body) in &missed {
         is_kept_in_time(&loaded.site.server, path, body).await;
+    }
+    loaded.recovers().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_s3_the_hot_tier_goes_on_and_the_rest_streams_through() {
+    without_s3(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_s3_hangs_the_hot_tier_goes_on_and_the_rest_streams_through() {
+    without_s3(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_swallows_or_resets_is_as_good_as_no_postgresql() {
+    let setup = Setup::new(Shared).await;
+    let proxy = Proxy::to(setup.services.as_ref().expect("services").postgres.address()).await;
+    let site = setup.environment("DBPORT", proxy.address().port().to_string()).start().await;
+    let mut loaded = Loaded::begin(site).await;
+    for mode in [Mode::Freeze, Mode::Reset] {
+        proxy.set(mode);
+        let missed = loaded.misses_stream_through().await;
+        loaded.load.goes_on(STAGE).await;
+        proxy.set(Mode::Pass);
+        for (path, body) in &missed {
+            is_kept_in_time(&loaded.site.server, path, body).await;
+        }
     }
     loaded.recovers().await;
 }
@@ -216,8 +252,7 @@ async fn the_hot_tier_outlives_a_restart_without_s3() {
     let Loaded { mut site, load, held, .. } = Loaded::begin(Site::on(Shared).await).await;
     load.end().await;
     site.services.as_mut().expect("services").weed.kill().await;
-    site.server.stop().await;
-    site.server.start_again().await;
+    site.server.kill_and_start_again().await;
     site.upstream.stop().await;
     for (path, body) in &held {
         site.server.get(path).await.is(body);
