@@ -309,6 +309,12 @@ impl SpoolReader {
         self.progress.borrow().end.is_some()
     }
 
+    /// Whether the spool has failed: what is readable will never become whole.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        matches!(self.progress.borrow().end, Some(Err(_)))
+    }
+
     /// Waits until more than `offset` bytes are readable, or the spool is complete. Returns how many are readable: no
     /// more than `offset` only at the end.
     ///

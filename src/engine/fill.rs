@@ -126,9 +126,14 @@ impl Fill {
 
     /// Waits until there is something to serve: a growing body, or the outcome.
     pub async fn ready(&mut self) -> State {
-        match self.state.wait_for(|state| !matches!(state, State::Waiting)).await {
+        let state = match self.state.wait_for(|state| !matches!(state, State::Waiting)).await {
             Ok(state) => state.clone(),
-            Err(_) => State::Settled(Outcome::Failed(FillError::GivenUp)),
+            Err(_) => return State::Settled(Outcome::Failed(FillError::GivenUp)),
+        };
+        match state {
+            // It broke a moment ago: who comes now is told why instead of being given a body that breaks.
+            State::Streaming(_, reader) if reader.has_failed() => State::Settled(self.settled().await),
+            state => state,
         }
     }
 

@@ -9,7 +9,7 @@ use std::io::Read as _;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use artifactapi_formats::{Expected, Limits, RepoPath, Role, Sha256};
+use artifactapi_formats::{Algorithm, Expected, Identity, Limits, RepoPath, Role, Sha256};
 
 use super::held::{Held, HeldBody};
 use super::shelf::{Found, Shelf};
@@ -38,6 +38,29 @@ pub struct Bond {
     pub since: SystemTime,
     /// What it expects the path to be, if it names it.
     pub expected: Option<Expected>,
+}
+
+impl Bond {
+    /// Whether some content is what the index expects; `None` when the index does not say enough to tell.
+    #[must_use]
+    pub fn expects(&self, held: &Held) -> Option<bool> {
+        let expected = self.expected.as_ref()?;
+        if expected.size.is_some_and(|size| size != held.artifact.size) {
+            return Some(false);
+        }
+        match &expected.identity {
+            Identity::File(digest) if digest.algorithm() == Algorithm::Sha256 => {
+                Some(digest.bytes() == held.artifact.sha256.as_bytes())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether upstream confirmed some content while the index was the one that is held now.
+    #[must_use]
+    pub fn is_of_its_time(&self, held: &Held) -> bool {
+        held.confirmed_at() >= self.since
+    }
 }
 
 impl Roots {

@@ -238,6 +238,12 @@ impl Body {
         Some(chunk.map_err(|cause| self.error(broken(&cause))))
     }
 
+    /// Host (and port) that sends it.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// An error that names this upstream.
     #[must_use]
     pub fn error(&self, kind: UpstreamErrorKind) -> UpstreamError {

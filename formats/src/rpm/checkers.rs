@@ -36,7 +36,10 @@ fn unexpected(path: &RepoPath, limits: &Limits) -> Option<Box<dyn Checker>> {
         (Role::Package, _) if name.ends_with(".drpm") => Box::new(Opening::new("drpm package", is_drpm)),
         (Role::Package, _) => Box::new(PackageChecker::new(limits)),
         (_, Mutability::Addressed(digest)) => Box::new(WholeFile::new("repodata file", None, [digest])),
-        (Role::IndexCompanion, _) => Box::new(Opening::new("signature or key", is_armored)),
+        (Role::IndexCompanion, _) => {
+            let what = "signature or key";
+            Box::new(Parsed::new(what, None, limits, move |bytes, _| is_armored(what, bytes)))
+        }
         (Role::IndexMember, _) => {
             let kind = Compression::of_name(name);
             Box::new(Opening::new("repodata file", move |what, head| fits(kind, what, head)))
@@ -56,12 +59,15 @@ fn fits(kind: Compression, what: &'static str, head: &[u8]) -> Result<(), Invali
     }
 }
 
-fn is_armored(what: &'static str, head: &[u8]) -> Result<(), Invalid> {
-    if head.trim_ascii_start().starts_with(b"-----BEGIN PGP ") {
-        Ok(())
-    } else {
-        Err(Invalid::malformed(what, "it is not an armored OpenPGP block"))
+/// An armored block has a first and a last line, so one that was cut short is known by that.
+fn is_armored(what: &'static str, whole: &[u8]) -> Result<(), Invalid> {
+    let whole = whole.trim_ascii();
+    let last = whole.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+    if !whole.starts_with(b"-----BEGIN PGP ") {
+        return Err(Invalid::malformed(what, "it is not an armored OpenPGP block"));
     }
+    let is_whole = last.starts_with(b"-----END PGP ") && last.ends_with(b"-----");
+    if is_whole { Ok(()) } else { Err(Invalid::Truncated { what }) }
 }
 
 /// A plain list, or a metalink about any file: whether it is of use is for [`super::mirrors`] to say.

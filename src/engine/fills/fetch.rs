@@ -78,11 +78,12 @@ impl Fills {
             Some(Validators { etag: None, last_modified: None }) | None => How::Get,
             Some(v) => How::GetIfChanged { etag: v.etag.as_deref(), last_modified: v.last_modified.as_deref() },
         };
+        let is_conditional = matches!(how, How::GetIfChanged { .. });
         let ask = Ask { remote, path: &order.target.path, query: &order.target.query, how };
         self.counts.upstream_requests.inc();
         let answer = self.upstream.ask(&ask, source).await.map_err(|error| Miss::Everywhere(error.into()))?;
         if answer.status == StatusCode::NOT_MODIFIED {
-            return match held {
+            return match held.filter(|_| is_conditional) {
                 Some(held) => Ok(self.confirm(order, held, answer.etag, answer.last_modified).await),
                 None => Err(unfit(&answer, "304 to an unconditional request")),
             };
@@ -92,6 +93,10 @@ impl Fills {
         }
         let worth_keeping = match appearance(order, &answer) {
             Appearance::Fit => true,
+            // What we hold is better than what may be a page in its place (DESIGN 4.6).
+            Appearance::Doubtful if held.is_some() => {
+                return Err(unfit(&answer, "what looks like a page in place of the file that is held"));
+            }
             Appearance::Doubtful => false,
             Appearance::Unfit(why) => return Err(unfit(&answer, why)),
         };
@@ -116,7 +121,7 @@ impl Fills {
         let source = answer.source;
         let head = Arc::new(Head::of(&answer, order));
         let replaces_metadata = held.is_some() && order.role.is_metadata();
-        let host = answer.url.host_str().unwrap_or_default().to_owned();
+        let host = answer.body.host().to_owned();
         let draft = draft(order, &answer, &head);
         let transfer = Transfer {
             upstream: &self.upstream,

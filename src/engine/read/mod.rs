@@ -23,7 +23,7 @@ use super::shelf::{Found, Shelf, ShelfError};
 use crate::config::{FileTtl, Kind, Remote};
 use crate::spool::SpoolReader;
 use crate::store::blobs::BlobStore;
-use crate::store::catalog::Validators;
+use crate::store::catalog::{Artifact, Validators};
 use crate::store::key::Target;
 use crate::upstream::{Answer, Ask, How, UpstreamError, UpstreamErrorKind};
 
@@ -77,12 +77,9 @@ impl Reader {
             }
         };
         match found {
-            Ok(Found::Held(held)) => self.read_held(wish, held).await,
+            Ok(Found::Held(held)) => self.read_held(wish, remote, held).await,
             Ok(Found::Bodiless(artifact)) => {
-                // The record stays, so that what is fetched now replaces it; its validators must not be used.
-                let mut artifact = *artifact;
-                artifact.validators = Validators::default();
-                let husk = Arc::new(Held::new(artifact, wish.role, mutability.clone(), HeldBody::Distant));
+                let husk = husk(*artifact, wish.role, &mutability);
                 self.fetch(wish, remote, mutability, Some(husk)).await
             }
             Ok(Found::Nothing) => self.fetch(wish, remote, mutability, None).await,
@@ -90,18 +87,29 @@ impl Reader {
         }
     }
 
-    async fn read_held(&self, wish: &Wish, held: Arc<Held>) -> Result<Reading, ReadError> {
+    async fn read_held(&self, wish: &Wish, remote: &Remote, held: Arc<Held>) -> Result<Reading, ReadError> {
         let bond = self.roots.of(&wish.repository, &wish.target, wish.role).await;
+        match bond.as_ref().and_then(|bond| bond.expects(&held)) {
+            // What the index says of the bytes is worth more than what upstream says of them.
+            Some(true) => return Ok(hit(held, Some(Duration::ZERO))),
+            Some(false) => {
+                self.shelf.forget(&wish.target);
+                let husk = husk(held.artifact.clone(), wish.role, &held.mutability);
+                return self.fetch(wish, remote, held.mutability.clone(), Some(husk)).await;
+            }
+            None => {}
+        }
         let at = now();
         match decide(Some(held.confirmed_at()), self.lifetime(wish, &held.mutability, bond.as_ref()), wish.no_cache, at)
         {
             Decision::Serve { fresh_for } => Ok(hit(held, fresh_for)),
-            _ if held.is_resting(at) => Ok(stale(held)),
+            _ if held.is_resting(at) && is_right_stale(bond.as_ref(), &held) => Ok(stale(held)),
             _ => self.revalidate(wish, held, bond).await,
         }
     }
 
-    /// Asks upstream about what is held; whatever comes of it, there is an answer.
+    /// Asks upstream about what is held. Whatever comes of it, there is an answer, unless what is held belongs to an
+    /// index that was replaced since: then it would contradict what the client was given (DESIGN 4.1).
     async fn revalidate(&self, wish: &Wish, held: Arc<Held>, bond: Option<Bond>) -> Result<Reading, ReadError> {
         let order = order(wish, held.mutability.clone(), bond.as_ref());
         let mut fill = self.fills.join(order, Some(Arc::clone(&held)));
@@ -111,8 +119,10 @@ impl Reader {
                 return Ok(Reading::Growing { head, body, was_stale: true });
             }
             Ok(state) => state,
-            Err(_) => return Ok(stale(held)),
+            Err(_) if is_right_stale(bond.as_ref(), &held) => return Ok(stale(held)),
+            Err(_) => fill.ready().await,
         };
+        let is_right_stale = is_right_stale(bond.as_ref(), &held);
         match state {
             State::Settled(Outcome::Held(now_held, via)) => Ok(Reading::Held {
                 fresh_for: self.fresh_for(wish, &now_held),
@@ -123,7 +133,12 @@ impl Reader {
                 if let Some(bond) = bond {
                     bond.entry.doubt();
                 }
-                Ok(stale(held))
+                match state {
+                    _ if is_right_stale => Ok(stale(held)),
+                    State::Settled(Outcome::Absent(error)) => Err(self.absent(wish, &error)),
+                    State::Settled(Outcome::Failed(error)) => Err(error.into()),
+                    _ => Err(FillError::GivenUp.into()),
+                }
             }
         }
     }
@@ -250,6 +265,17 @@ fn local(found: Result<Found, ShelfError>) -> Result<Reading, ReadError> {
         }
         Found::Nothing => Err(ReadError::Absent("no such file in this repository".to_owned())),
     }
+}
+
+/// Whether some content may be served although upstream did not confirm it.
+fn is_right_stale(bond: Option<&Bond>, held: &Held) -> bool {
+    bond.is_none_or(|bond| bond.is_of_its_time(held))
+}
+
+/// A record without its bytes: what is fetched now replaces it, and its validators are not used.
+fn husk(mut artifact: Artifact, role: Role, mutability: &Mutability) -> Arc<Held> {
+    artifact.validators = Validators::default();
+    Arc::new(Held::new(artifact, role, mutability.clone(), HeldBody::Distant))
 }
 
 fn hit(held: Arc<Held>, fresh_for: Option<Duration>) -> Reading {

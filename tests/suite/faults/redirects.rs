@@ -52,7 +52,9 @@ class H(http.server.BaseHTTPRequestHandler):
         self.send_header('Content-Length', str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-http.server.ThreadingHTTPServer(('0.0.0.0', 8000), H).serve_forever()
+server = http.server.ThreadingHTTPServer(('0.0.0.0', 8000), H)
+print('ready')
+server.serve_forever()
 ";
     let network = network(&run_folder);
     let inside = |mut command: Command| {
@@ -68,19 +70,20 @@ http.server.ThreadingHTTPServer(('0.0.0.0', 8000), H).serve_forever()
         command = inside;
         command
     };
-    within("the network", network.lines().find(0, |line| (line == "ready").then_some(()))).await;
+    let ready = |line: &str| (line == "ready").then_some(());
+    within("the network", network.lines().find(0, ready)).await;
     let mut python = clean(tool("PYTHON"));
     python.args(["-u", "-c", upstream]);
-    let _upstream = Process::spawn("the upstream", inside(python));
+    let upstream = Process::spawn("the upstream", inside(python));
     let server = Process::spawn("the server", inside(plan.command(&[])));
     within("the server to listen", server.lines().find(0, crate::support::server::listening))
         .await
         .expect("it listens");
+    within("the upstream to listen", upstream.lines().find(0, ready)).await;
 
     let ask = |path: String| {
         let mut curl = clean(tool("CURL"));
-        curl.args(["-s", "-w", " %{http_code}", "--retry", "20", "--retry-connrefused", "--retry-delay", "0"]);
-        curl.arg(format!("http://127.0.0.1:9000/api/{path}"));
+        curl.args(["-s", "-w", " %{http_code}"]).arg(format!("http://127.0.0.1:9000/api/{path}"));
         let curl = inside(curl);
         async move { run(curl).await.output }
     };
