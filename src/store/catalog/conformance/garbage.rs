@@ -1,4 +1,5 @@
 //! The life of a blob that lost its record.
+#![allow(clippy::cloned_ref_to_slice_refs, reason = "what is compared with are owned lists")]
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
