@@ -112,7 +112,7 @@ impl App {
         }));
         let roots = Roots::new(Arc::clone(&shelf), Limits::default());
         let reader = Arc::new(Reader::new(Arc::clone(&shelf), Arc::clone(&fills), roots, Arc::clone(&blobs), counts));
-        let fast = Arc::new(Fast::default());
+        let fast = Arc::new(Fast::new(Arc::clone(&repositories)));
 
         let artifacts = Artifacts {
             repositories: Arc::clone(&repositories),
@@ -205,11 +205,11 @@ impl App {
     }
 }
 
-/// A new configuration makes what was answered under the old one unusable.
+/// A new configuration makes what was remembered under the old one useless.
 async fn follow_generations(repositories: Arc<LiveRepositories>, fast: Arc<Fast>) {
     let mut generations = repositories.generations();
     while generations.changed().await.is_ok() {
-        fast.new_generation();
+        fast.forget();
     }
 }
 

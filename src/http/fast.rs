@@ -7,7 +7,6 @@
 //! configuration.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
@@ -15,6 +14,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header}
 use super::artifact::depends_on_index;
 use super::body::{Origin, ServedBody};
 use super::headers::{CACHE_STATUS, Representation, X_ARTIFACT_SOURCE};
+use crate::config::LiveRepositories;
 use crate::engine::counts::RepositoryCounts;
 use crate::engine::held::{Held, HeldBody};
 use crate::engine::read::age;
@@ -28,7 +28,7 @@ const LONGEST: usize = 512;
 /// Remembered hits.
 pub struct Fast {
     hits: quick_cache::sync::Cache<Box<str>, Arc<Hit>>,
-    generation: AtomicU64,
+    repositories: Arc<LiveRepositories>,
 }
 
 struct Hit {
@@ -40,22 +40,21 @@ struct Hit {
     counts: Arc<RepositoryCounts>,
 }
 
-impl Default for Fast {
-    fn default() -> Self {
-        Self { hits: quick_cache::sync::Cache::new(REMEMBERED), generation: AtomicU64::new(0) }
-    }
-}
-
 impl Fast {
-    /// The configuration's generation; what was answered under an earlier one is not remembered.
+    /// Nothing remembered yet.
+    #[must_use]
+    pub fn new(repositories: Arc<LiveRepositories>) -> Self {
+        Self { hits: quick_cache::sync::Cache::new(REMEMBERED), repositories }
+    }
+
+    /// The generation of the configuration in force; what was answered under an earlier one is not given out any more.
     #[must_use]
     pub fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+        self.repositories.current().generation()
     }
 
-    /// A new configuration is in force.
-    pub fn new_generation(&self) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
+    /// Forgets everything. It would not be given out under a new configuration, but takes up memory.
+    pub fn forget(&self) {
         self.hits.clear();
     }
 
@@ -104,7 +103,7 @@ impl Fast {
             _ => return None,
         };
         let hit = self.hits.get(spelling(request.uri()))?;
-        let in_force = hit.generation == self.generation.load(Ordering::Acquire);
+        let in_force = hit.generation == self.generation();
         let fresh = hit.fresh_until.is_none_or(|until| Instant::now() < until);
         if !in_force || !fresh || !hit.held.is_current() || hit.held.record_is_old() || !is_ordinary(request.headers())
         {

@@ -148,8 +148,8 @@ impl Server {
             cache_artifact: CacheArtifact { repositories: Arc::clone(&repositories), batches },
             metrics: metrics::Metrics::new(registry, gauges, Arc::clone(&repositories)),
         };
-        let artifacts =
-            Artifacts { repositories: Arc::clone(&repositories), reader, blobs, fast: Arc::new(Fast::default()) };
+        let fast = Arc::new(Fast::new(Arc::clone(&repositories)));
+        let artifacts = Artifacts { repositories: Arc::clone(&repositories), reader, blobs, fast };
         let routes = http::artifact_routes(artifacts).merge(super::routes(management));
         let router = http::finish(times.around(routes));
         Self { upstream, router, repositories, catalog, stage, _data: data }
