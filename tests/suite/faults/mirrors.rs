@@ -21,14 +21,14 @@ async fn a_mirror_helps(role: Role) {
         }
         let name = format!("cell-{number}");
         let source = |which| setup.upstream.url(&format!("/@{which}-{name}/{folder}"));
-        let remote = Remote::new(&name, role.package, source("base"))
-            .set("mirrors", json!([source("mirror")]))
-            .set("connect_timeout", "1s")
-            .set("idle_timeout", "2s");
+        let mut remote = Remote::new(&name, role.package, source("base")).set("mirrors", json!([source("mirror")]));
+        if fault.is_silence() {
+            remote = impatient(remote);
+        }
         let (spoiled, path) = (format!("/@base-{name}/{}", role.path), format!("{name}/{below}"));
         setup.upstream.spoil(&spoiled, fault.clone());
         setup = setup.remote(remote);
-        cells.push(Cell { fault, outcome, spoiled, path, index: None });
+        cells.push(Cell { name, fault, outcome, spoiled, path, index: None });
     }
     let site = setup.start().await;
     join_all(cells.iter().map(|cell| async {

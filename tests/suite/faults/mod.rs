@@ -110,6 +110,7 @@ fn faults(size: u64, path: &str, upstream: &Upstream) -> Vec<Fault> {
 
 /// One repository with one fault.
 struct Cell {
+    name: String,
     fault: Fault,
     outcome: Outcome,
     /// On the upstream.
@@ -117,6 +118,11 @@ struct Cell {
     /// Below `/api/`.
     path: String,
     index: Option<String>,
+}
+
+/// Silence is to be noticed before the test's own patience ends; nothing else is to be taken for it.
+fn impatient(remote: Remote) -> Remote {
+    remote.set("connect_timeout", "1s").set("idle_timeout", "2s")
 }
 
 /// A site with a cell for every fault that a role can have.
@@ -129,9 +135,10 @@ async fn cells(backend: Backend, role: Role, keys: &[(&str, &str)]) -> (Site, Ve
         let Some(outcome) = outcome(&fault, role.known) else { continue };
         let name = format!("cell-{}", cells.len());
         let mut remote = Remote::new(&name, role.package, setup.upstream.url(&format!("/@{name}/{folder}")))
-            .set("connect_timeout", "1s")
-            .set("idle_timeout", "2s")
             .set("cache.negative_ttl", 0);
+        if fault.is_silence() {
+            remote = impatient(remote);
+        }
         for (key, value) in keys {
             remote = remote.set(key, *value);
         }
@@ -142,10 +149,17 @@ async fn cells(backend: Backend, role: Role, keys: &[(&str, &str)]) -> (Site, Ve
             spoiled: format!("/@{name}/{}", role.path),
             path: format!("{name}/{below}"),
             index: role.index.map(|index| format!("{name}/{}", index.split_once('/').expect("a folder").1)),
+            name,
         });
     }
     let site = setup.start().await;
     (site, cells, right)
+}
+
+impl Fault {
+    fn is_silence(&self) -> bool {
+        matches!(self, Self::Silent | Self::Stalls(_))
+    }
 }
 
 impl Cell {
@@ -164,6 +178,11 @@ impl Cell {
             site.server.get(index).await.has(200);
             site.server.holds(index).await;
         }
+    }
+
+    /// Asks once, while the fault lasts.
+    async fn is_answered(&self, site: &Site, right: &[u8]) {
+        self.judge(&site.server.get(&self.path).await, right);
     }
 
     /// Fails unless an answer is what it must be while the fault lasts.

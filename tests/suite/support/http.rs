@@ -69,6 +69,7 @@ pub(crate) enum End {
 #[derive(Debug, Clone)]
 pub(crate) struct Head {
     pub(crate) status: u16,
+    pub(crate) version: String,
     pub(crate) headers: Vec<(String, String)>,
 }
 
@@ -94,11 +95,18 @@ impl Head {
 }
 
 /// A whole answer.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Reply {
     pub(crate) head: Head,
     pub(crate) body: Vec<u8>,
     pub(crate) end: End,
+}
+
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown = String::from_utf8_lossy(&self.body[..self.body.len().min(300)]);
+        write!(f, "{:?}, {} bytes, {:?}: {shown:?}", self.head, self.body.len(), self.end)
+    }
 }
 
 impl std::ops::Deref for Reply {
@@ -245,11 +253,11 @@ impl Connection {
         let text = String::from_utf8(self.buffer.drain(..end).collect()).expect("a head in UTF-8");
         let mut lines = text.trim_end().split("\r\n");
         let mut first = lines.next().unwrap_or_default().splitn(3, ' ');
-        let _version = first.next();
+        let version = first.next().unwrap_or_default().to_owned();
         let status = first.next().and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no status: {text}"));
         let header = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_owned(), value.to_owned()));
         let headers = lines.map(|line| header(line).unwrap_or_else(|| panic!("no header: {line}"))).collect();
-        let head = Head { status, headers };
+        let head = Head { status, version, headers };
         let chunked = head.header("transfer-encoding").is_some_and(|coding| coding == "chunked");
         self.framing = match head.length() {
             _ if request.method == "HEAD" || matches!(head.status, 204 | 304) => Framing::Length(0),

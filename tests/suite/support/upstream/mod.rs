@@ -50,6 +50,8 @@ pub(crate) enum Validators {
 struct State {
     root: RwLock<PathBuf>,
     made: RwLock<HashMap<String, File>>,
+    /// What was read from folders; fixtures do not change.
+    read: RwLock<HashMap<PathBuf, File>>,
     validators: RwLock<Validators>,
     rules: Mutex<Vec<Rule>>,
     gates: Mutex<Vec<Gate>>,
@@ -69,6 +71,7 @@ impl Upstream {
         let state = State {
             root: RwLock::new(root.to_owned()),
             made: RwLock::default(),
+            read: RwLock::default(),
             validators: RwLock::new(Validators::Both),
             rules: Mutex::default(),
             gates: Mutex::default(),
@@ -174,14 +177,17 @@ impl State {
             Some(rest) => rest,
             None => path,
         };
-        let made = self.made.read().expect("made").get(path).cloned();
-        let mut file = match made {
+        let name = self.root.read().expect("root").join(path.trim_start_matches('/'));
+        let known = self.made.read().expect("made").get(path).cloned();
+        let known = known.or_else(|| self.read.read().expect("read").get(&name).cloned());
+        let mut file = match known {
             Some(file) => file,
             None => {
-                let name = self.root.read().expect("root").join(path.trim_start_matches('/'));
                 let bytes = Bytes::from(tokio::fs::read(&name).await.ok()?);
                 let modified = tokio::fs::metadata(&name).await.ok()?.modified().ok();
-                File { etag: Some(etag(&bytes)), modified, bytes }
+                let file = File { etag: Some(etag(&bytes)), modified, bytes };
+                self.read.write().expect("read").insert(name, file.clone());
+                file
             }
         };
         match *self.validators.read().expect("validators") {
