@@ -115,11 +115,7 @@ struct Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        let mut running = self.fills.running.lock();
-        // After a deletion another fill may run under this key.
-        if running.get(&self.key).is_some_and(|fill| Arc::ptr_eq(&fill.forgotten, &self.fill.forgotten)) {
-            running.remove(&self.key);
-        }
+        self.leave();
     }
 }
 
@@ -143,7 +139,20 @@ impl Run {
         }
     }
 
+    /// Nobody joins from here on.
+    fn leave(&self) {
+        let mut running = self.fills.running.lock();
+        // After a deletion another fill may run under this key.
+        if running.get(&self.key).is_some_and(|fill| Arc::ptr_eq(&fill.forgotten, &self.fill.forgotten)) {
+            running.remove(&self.key);
+        }
+    }
+
     fn come_to(&self, outcome: Outcome) {
+        // Who asks after an end is told of it must not be given the same end again.
+        if !matches!(outcome, Outcome::Growing { .. }) {
+            self.leave();
+        }
         self.outcome.send_replace(Some(outcome));
     }
 
