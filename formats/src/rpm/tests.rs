@@ -219,7 +219,7 @@ fn other_files_by_index_by_name_and_by_first_bytes() {
     let named = format!("9/os/repodata/{}-primary.xml.gz", sha256(&content));
     let plain = "9/os/repodata/primary.xml.gz";
     let page = b"<!DOCTYPE html><html></html>";
-    let table: [(&str, Option<Expected>, &[u8], bool); 25] = [
+    let table: [(&str, Option<Expected>, &[u8], bool); 26] = [
         (&named, None, &content, true),
         (&named, None, b"other", false),
         // The index decides, even where the name disagrees.
@@ -234,9 +234,20 @@ fn other_files_by_index_by_name_and_by_first_bytes() {
         ("repodata/modules.yaml.zst", None, b"\x28\xb5\x2f\xfd", true),
         ("repodata/primary.zck", None, b"\0ZCK1", true),
         ("repodata/other.sqlite.bz2", None, b"BZh9", true),
-        ("repodata/repomd.xml.asc", None, b"-----BEGIN PGP SIGNATURE-----\n", true),
+        (
+            "repodata/repomd.xml.asc",
+            None,
+            b"-----BEGIN PGP SIGNATURE-----\n\nAA==\n-----END PGP SIGNATURE-----\n",
+            true,
+        ),
+        ("repodata/repomd.xml.asc", None, b"-----BEGIN PGP SIGNATURE-----\n\nAA", false),
         ("repodata/repomd.xml.asc", None, page, false),
-        ("repodata/repomd.xml.key", None, b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n", true),
+        (
+            "repodata/repomd.xml.key",
+            None,
+            b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n-----END PGP PUBLIC KEY BLOCK-----",
+            true,
+        ),
         ("repodata/repomd.xml.key", None, b"", false),
         ("drpms/a.drpm", None, b"drpmDLT3", true),
         ("drpms/a.drpm", None, page, false),

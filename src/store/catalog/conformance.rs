@@ -3,7 +3,6 @@
 mod faults;
 mod garbage;
 mod listing;
-mod measure;
 mod opening;
 mod publishing;
 mod records;
