@@ -28,7 +28,7 @@ async fn a_mirror_helps(role: Role) {
         let (spoiled, path) = (format!("/@base-{name}/{}", role.path), format!("{name}/{below}"));
         setup.upstream.spoil(&spoiled, fault.clone());
         setup = setup.remote(remote);
-        cells.push(Cell { name, fault, outcome, spoiled, path, index: None });
+        cells.push(Cell { fault, outcome, spoiled, path, index: None });
     }
     let site = setup.start().await;
     join_all(cells.iter().map(|cell| async {

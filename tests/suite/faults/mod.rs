@@ -110,7 +110,6 @@ fn faults(size: u64, path: &str, upstream: &Upstream) -> Vec<Fault> {
 
 /// One repository with one fault.
 struct Cell {
-    name: String,
     fault: Fault,
     outcome: Outcome,
     /// On the upstream.
@@ -149,7 +148,6 @@ async fn cells(backend: Backend, role: Role, keys: &[(&str, &str)]) -> (Site, Ve
             spoiled: format!("/@{name}/{}", role.path),
             path: format!("{name}/{below}"),
             index: role.index.map(|index| format!("{name}/{}", index.split_once('/').expect("a folder").1)),
-            name,
         });
     }
     let site = setup.start().await;

@@ -69,7 +69,6 @@ pub(crate) enum End {
 #[derive(Debug, Clone)]
 pub(crate) struct Head {
     pub(crate) status: u16,
-    pub(crate) version: String,
     pub(crate) headers: Vec<(String, String)>,
 }
 
@@ -253,11 +252,11 @@ impl Connection {
         let text = String::from_utf8(self.buffer.drain(..end).collect()).expect("a head in UTF-8");
         let mut lines = text.trim_end().split("\r\n");
         let mut first = lines.next().unwrap_or_default().splitn(3, ' ');
-        let version = first.next().unwrap_or_default().to_owned();
+        let _version = first.next();
         let status = first.next().and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no status: {text}"));
         let header = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_owned(), value.to_owned()));
         let headers = lines.map(|line| header(line).unwrap_or_else(|| panic!("no header: {line}"))).collect();
-        let head = Head { status, version, headers };
+        let head = Head { status, headers };
         let chunked = head.header("transfer-encoding").is_some_and(|coding| coding == "chunked");
         self.framing = match head.length() {
             _ if request.method == "HEAD" || matches!(head.status, 204 | 304) => Framing::Length(0),
