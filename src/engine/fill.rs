@@ -5,9 +5,10 @@
 //! or another metadata file never streams: readers get what is held until the new one is whole and checked.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use artifactapi_formats::{Expected, Mutability, Role};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::held::Held;
@@ -29,6 +30,8 @@ pub struct Order {
     pub mutability: Mutability,
     /// What the held index says it must be.
     pub expected: Option<Expected>,
+    /// Content that upstream confirmed after this is what is wanted, whoever asked.
+    pub confirmed_after: SystemTime,
 }
 
 /// What upstream said before the body.
@@ -63,9 +66,25 @@ pub enum Outcome {
     /// Upstream says that there is none.
     Absent(UpstreamError),
     /// There is no room for the spool: pass through.
-    NoRoom,
+    NoRoom(Unread),
     /// It could not be had.
     Failed(FillError),
+}
+
+/// An answer of upstream whose body nobody has read, if there is one: whoever takes it first need not ask again.
+#[derive(Debug, Clone, Default)]
+pub struct Unread(Arc<Mutex<Option<Box<Answer>>>>);
+
+impl Unread {
+    pub(super) fn of(answer: Answer) -> Self {
+        Self(Arc::new(Mutex::new(Some(Box::new(answer)))))
+    }
+
+    /// The answer, for the first who asks.
+    #[must_use]
+    pub fn take(&self) -> Option<Box<Answer>> {
+        self.0.lock().take()
+    }
 }
 
 /// How the content of [`Outcome::Held`] came about.

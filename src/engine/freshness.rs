@@ -95,6 +95,21 @@ pub fn decide(confirmed_at: Option<SystemTime>, lifetime: Lifetime, no_cache: bo
     }
 }
 
+/// The time that a confirmation must be later than to be served at `now`: the other side of [`decide`], for confirmations
+/// that others made meanwhile.
+#[must_use]
+pub fn confirmed_after(lifetime: Lifetime, no_cache: bool, now: SystemTime) -> SystemTime {
+    const TICK: Duration = Duration::from_millis(1);
+    let before = |age: Duration| now.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+    match lifetime {
+        Lifetime::Forever => SystemTime::UNIX_EPOCH,
+        Lifetime::For(ttl) if no_cache => before(ttl.min(NO_CACHE_AGE)),
+        Lifetime::For(ttl) => before(ttl),
+        Lifetime::WithIndexSince(since) if no_cache => since.max(before(NO_CACHE_AGE)),
+        Lifetime::WithIndexSince(since) => since.checked_sub(TICK).unwrap_or(SystemTime::UNIX_EPOCH),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use artifactapi_formats::Sha256;
@@ -146,10 +161,20 @@ mod tests {
             (Some(10), Lifetime::For(Duration::ZERO), false, 10, Revalidate),
             (Some(10), Lifetime::WithIndexSince(at(10)), false, 1 << 30, Serve { fresh_for: Some(Duration::ZERO) }),
             (Some(9), Lifetime::WithIndexSince(at(10)), false, 11, Revalidate),
+            (Some(100), ttl, false, 3699, Serve { fresh_for: Some(Duration::from_secs(1)) }),
+            (Some(100), ttl, false, 3700, Revalidate),
+            (Some(100), ttl, true, 104, Serve { fresh_for: Some(HOUR - Duration::from_secs(4)) }),
+            (Some(100), ttl, true, 105, Revalidate),
+            (Some(100), Lifetime::WithIndexSince(at(10)), true, 105, Revalidate),
         ];
         for (confirmed, lifetime, no_cache, now, expected) in table {
             let got = decide(confirmed.map(at), lifetime, no_cache, at(now));
             assert_eq!(got, expected, "{confirmed:?} {lifetime:?} {no_cache} {now}");
+            if let Some(confirmed) = confirmed.filter(|confirmed| *confirmed > 0 && *confirmed <= now) {
+                let is_served = matches!(got, Serve { .. });
+                let is_after = at(confirmed) > confirmed_after(lifetime, no_cache, at(now));
+                assert_eq!(is_after, is_served, "{confirmed} {lifetime:?} {no_cache} {now}");
+            }
         }
     }
 }

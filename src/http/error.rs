@@ -25,6 +25,9 @@ use crate::upstream::{UpstreamError, UpstreamErrorKind};
 /// The header that carries the request id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The media type of a problem.
+const MEDIA_TYPE: &str = "application/problem+json";
+
 /// An error on its way to a client.
 #[derive(Debug, Clone)]
 pub struct Problem {
@@ -130,6 +133,38 @@ impl Problem {
         self
     }
 
+    /// The status it is answered with.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    fn document(&self, id: &str) -> serde_json::Value {
+        json!({
+            "type": "about:blank",
+            "title": self.title,
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+            "request_id": id,
+        })
+    }
+
+    /// A whole HTTP/1.1 response as bytes, after which the connection closes: for requests that no router sees.
+    #[must_use]
+    pub fn into_last_response(self) -> Vec<u8> {
+        let id = new_request_id();
+        tracing::debug!(request_id = %id, status = self.status.as_u16(), detail = %self.detail, "request refused unread");
+        let body = self.document(&id).to_string();
+        let date = httpdate::fmt_http_date(std::time::SystemTime::now());
+        let head = format!(
+            "HTTP/1.1 {}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {}\r\ncache-control: no-store\r\n\
+             x-request-id: {id}\r\nconnection: close\r\ndate: {date}\r\n\r\n",
+            self.status,
+            body.len()
+        );
+        (head + &body).into_bytes()
+    }
+
     /// What a failed read is answered with.
     #[must_use]
     pub fn from_read(error: &ReadError, repository: &Repository, path: &str) -> Self {
@@ -196,17 +231,10 @@ pub async fn identify(request: Request, next: Next) -> axum::response::Response 
         }
         _ => tracing::debug!(status, detail = %problem.detail, "request refused"),
     });
-    let body = Json(json!({
-        "type": "about:blank",
-        "title": problem.title,
-        "status": status,
-        "detail": problem.detail,
-        "request_id": id,
-    }));
     let headers = std::mem::take(response.headers_mut());
-    let mut written = (problem.status, body).into_response();
+    let mut written = (problem.status, Json(problem.document(&id))).into_response();
     written.headers_mut().extend(headers);
-    written.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    written.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     written.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Ok(id) = HeaderValue::from_str(&id) {
         written.headers_mut().insert(REQUEST_ID, id);

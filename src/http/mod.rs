@@ -9,6 +9,7 @@ pub mod fast;
 pub mod headers;
 pub mod manage;
 pub mod range;
+mod refused;
 pub mod serve;
 
 use axum::Router;

@@ -7,7 +7,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -26,6 +26,7 @@ use tower::ServiceExt as _;
 
 use super::body::ServedBody;
 use super::fast::Fast;
+use super::refused::Refusals;
 
 /// The most connections served at once; more wait to be accepted.
 pub const MAX_CONNECTIONS: usize = 16_384;
@@ -116,14 +117,16 @@ pub async fn serve(
             }
         };
         tune(&stream);
-        let service = Answers { router: router.clone(), fast: Arc::clone(&fast), peer };
+        let first_taken = Arc::new(AtomicBool::new(false));
+        let io = Refusals::over(TokioIo::new(stream), Arc::clone(&first_taken));
+        let service = Answers { router: router.clone(), fast: Arc::clone(&fast), peer, first_taken };
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .max_header_size(MAX_HEAD)
             .max_headers(MAX_HEADERS)
             .max_buf_size(WRITE_BUFFER)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(io, service);
         let connection = graceful.watch(connection);
         let counted = Counted::one();
         tokio::spawn(async move {
@@ -145,6 +148,7 @@ struct Answers {
     router: Router,
     fast: Arc<Fast>,
     peer: SocketAddr,
+    first_taken: Arc<AtomicBool>,
 }
 
 impl Service<Request<Incoming>> for Answers {
@@ -155,6 +159,7 @@ impl Service<Request<Incoming>> for Answers {
         Either<Ready<Result<Self::Response, Infallible>>, BoxFuture<'static, Result<Self::Response, Infallible>>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        self.first_taken.store(true, Ordering::Relaxed);
         let stays = request.version() == Version::HTTP_11 && !says_close(request.headers());
         if let Some(response) = self.fast.answer(&request) {
             return Either::Left(ready(Ok(said_to_stay(response, stays))));

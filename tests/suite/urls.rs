@@ -146,9 +146,8 @@ async fn a_request_that_is_none_is_refused() {
     for line in lines {
         let mut connection = Connection::open(site.server.address()).await;
         connection.send_bytes(format!("{line}{head}").as_bytes()).await;
-        let answer = connection.try_head(&Request::get("/")).await.expect("an answer");
-        assert_eq!(answer.status, 400, "{line:?}");
-        assert!(connection.is_closed().await);
+        connection.reply(&Request::get("/")).await.problem(400);
+        assert!(connection.is_closed().await, "{line:?}");
     }
     site.server.get("files/1.bin").await.is(&fixture(1, "generic/1.bin"));
 }
@@ -161,13 +160,15 @@ async fn an_oversized_head_is_refused() {
     let many = (0..200).fold(Request::get(path), |request, number| request.with(&format!("X-{number}"), "x"));
     for request in [large, many] {
         let mut connection = Connection::open(site.server.address()).await;
-        connection.send(&request).await;
-        assert_eq!(connection.head(&request).await.status, 431);
+        let problem = connection.exchange(&request).await.problem(431);
+        assert!(problem.detail.contains("65536 bytes and 100 headers"), "{problem:?}");
     }
     let target = Request::get(format!("/api/files/{}", "x".repeat(100 << 10)));
     let mut connection = Connection::open(site.server.address()).await;
-    connection.send(&target).await;
-    assert!(matches!(connection.head(&target).await.status, 414 | 431));
+    let reply = connection.exchange(&target).await;
+    let status = reply.status;
+    assert!(matches!(status, 414 | 431), "{status}");
+    reply.problem(status);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -99,7 +99,7 @@ fn outcome(outcome: Outcome) -> Result<Settled, Reason> {
             Ok(Settled { held, came })
         }
         Outcome::Absent(error) => Err((&error).into()),
-        Outcome::NoRoom => Err(Reason::NotKept),
+        Outcome::NoRoom(_) => Err(Reason::NotKept),
         Outcome::Failed(error) => Err((&error).into()),
     }
 }

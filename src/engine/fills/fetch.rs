@@ -4,18 +4,19 @@
 //! While no reader has seen a byte the next source is asked at once; after that, no other source may continue.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use artifactapi_formats::Sha256;
 use reqwest::StatusCode;
 
-use super::super::fill::{FillError, FillSender, Head, Order, Outcome, Via};
+use super::super::fill::{FillError, FillSender, Head, Order, Outcome, Unread, Via};
 use super::super::freshness::last_modified;
 use super::super::held::{Held, HeldBody, now};
 use super::super::keep::Kept;
 use super::super::shelf::{Found, MEMORY_BODY, whole};
 use super::super::transfer::Transfer;
-use super::Fills;
 use super::appearance::{Appearance, appearance};
+use super::{Fills, ROOMLESS_FOR};
 use crate::config::Remote;
 use crate::spool::{SpoolError, Spooled};
 use crate::store::catalog::{Artifact, Revision, Validators};
@@ -112,10 +113,13 @@ impl Fills {
         answer: Answer,
         worth_keeping: bool,
     ) -> Result<Outcome, Miss> {
+        if self.outgrew_the_disk_lately(order) {
+            return Ok(Outcome::NoRoom(Unread::of(answer)));
+        }
         let checker = order.repository.format.checker(&order.target.path, order.expected.as_ref(), &self.limits);
         let (mut writer, reader) = match self.spool.create(answer.length, checker).await {
             Ok(made) => made,
-            Err(SpoolError::Full) => return Ok(Outcome::NoRoom),
+            Err(SpoolError::Full) => return Ok(Outcome::NoRoom(Unread::of(answer))),
             Err(error) => return Err(Miss::Everywhere(error.into())),
         };
         let source = answer.source;
@@ -130,6 +134,10 @@ impl Fills {
             readers: (!replaces_metadata).then(|| (sender, Arc::clone(&head), reader)),
         };
         let blame = |error: FillError| match error {
+            FillError::Spool(SpoolError::Full) => {
+                self.roomless.insert(order.target.clone(), Instant::now() + ROOMLESS_FOR);
+                Miss::Everywhere(error)
+            }
             FillError::Spool(SpoolError::Invalid(why)) => {
                 let kind = UpstreamErrorKind::Unfit(why.to_string());
                 Miss::Source(source, UpstreamError { host: host.clone(), kind }.into())
@@ -145,6 +153,11 @@ impl Fills {
         self.counts.upstream_bytes.inc_by(spooled.size);
         let replaces = held.map(|held| held.artifact.revision);
         Ok(self.store(order, draft, &spooled, replaces, worth_keeping).await)
+    }
+
+    /// Whether readers of this target were cut off a moment ago because its length became known too late.
+    fn outgrew_the_disk_lately(&self, order: &Order) -> bool {
+        self.roomless.get(&order.target).is_some_and(|until| Instant::now() < until)
     }
 
     async fn store(

@@ -10,7 +10,7 @@ mod fetch;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use artifactapi_formats::Limits;
 use parking_lot::Mutex;
@@ -38,10 +38,17 @@ pub const MAX_FILLS: usize = 256;
 /// How many targets are remembered whose first source sent something unfit.
 const SUSPECTS: usize = 1_024;
 
+/// How many targets are remembered that outgrew the disk although their length was not known at the beginning.
+const ROOMLESS: usize = 1_024;
+
+/// For how long such a target is passed through without being kept.
+const ROOMLESS_FOR: Duration = Duration::from_secs(60);
+
 /// Everything a fill works with.
 pub struct Fills {
     running: Mutex<HashMap<Target, Fill>>,
     suspects: quick_cache::sync::Cache<Target, usize>,
+    roomless: quick_cache::sync::Cache<Target, Instant>,
     room: Semaphore,
     lanes: Mutex<HashMap<RepositoryName, Arc<Semaphore>>>,
     upstream: Upstream,
@@ -74,6 +81,7 @@ impl Fills {
         Self {
             running: Mutex::default(),
             suspects: quick_cache::sync::Cache::new(SUSPECTS),
+            roomless: quick_cache::sync::Cache::new(ROOMLESS),
             room: Semaphore::new(MAX_FILLS),
             lanes: Mutex::default(),
             upstream: parts.upstream,
@@ -137,12 +145,15 @@ impl Fills {
             return Outcome::Failed(FillError::GivenUp);
         };
         let mut patience = PATIENCE;
-        let (started, ordered_at) = (std::time::Instant::now(), now());
+        let started = Instant::now();
+        // What is held and doubted is not saved by a confirmation from before the doubt.
+        let is_doubted = held.as_ref().is_some_and(|held| held.confirmed_at() == SystemTime::UNIX_EPOCH);
+        let wanted_after = if is_doubted { now() } else { order.confirmed_after };
         let lease = loop {
             match self.coordinator.enter(&order.target, patience).await {
                 Entered::Lead(lease) => break Some(lease),
                 Entered::Settled => {
-                    if let Some(outcome) = self.done_elsewhere(order, held.as_ref(), ordered_at).await {
+                    if let Some(outcome) = self.done_elsewhere(order, held.as_ref(), wanted_after).await {
                         return outcome;
                     }
                     patience = PATIENCE.saturating_sub(started.elapsed());
@@ -150,7 +161,7 @@ impl Fills {
                 Entered::OutOfPatience => break None,
             }
         };
-        if let Some(outcome) = self.done_elsewhere(order, held.as_ref(), ordered_at).await {
+        if let Some(outcome) = self.done_elsewhere(order, held.as_ref(), wanted_after).await {
             return outcome;
         }
         // The record may have changed since the request looked; what is confirmed or replaced is the current one.
@@ -176,23 +187,30 @@ impl Fills {
         Arc::clone(lanes.entry(repository.clone()).or_insert_with(|| Arc::new(Semaphore::new(most))))
     }
 
-    /// Whether the catalog has something newer than what the request knew of.
-    async fn done_elsewhere(&self, order: &Order, held: Option<&Arc<Held>>, ordered_at: SystemTime) -> Option<Outcome> {
+    /// What the catalog has, if another replica made it what is wanted: the content that was held, confirmed meanwhile, or
+    /// another, new enough.
+    async fn done_elsewhere(
+        &self,
+        order: &Order,
+        held: Option<&Arc<Held>>,
+        wanted_after: SystemTime,
+    ) -> Option<Outcome> {
         let current = self.catalog.lookup(&order.target).await.ok()??;
-        if let Some(held) = held {
-            if current.revision == held.artifact.revision {
-                // A confirmation from before this was ordered answers nobody who asked for a newer one: an index that is
-                // to be asked about on every request, or one that its packages contradict.
-                if current.checked_at <= held.confirmed_at().max(ordered_at) {
+        let is_wanted = current.checked_at > wanted_after;
+        match held {
+            Some(held) if current.revision == held.artifact.revision => {
+                if !is_wanted || current.checked_at <= held.confirmed_at() {
                     return None;
                 }
                 held.confirm(current.checked_at);
                 return Some(Outcome::Held(Arc::clone(held), Via::Elsewhere));
             }
-            self.shelf.forget(&order.target);
+            Some(_) => self.shelf.forget(&order.target),
+            None => {}
         }
         match self.shelf.find(&order.target, order.role, &order.mutability).await {
-            Ok(Found::Held(held)) => Some(Outcome::Held(held, Via::Elsewhere)),
+            Ok(Found::Held(held)) if is_wanted => Some(Outcome::Held(held, Via::Elsewhere)),
+            // Newer than what was known and still not new enough: on the shelf now, and asked about from here on.
             _ => None,
         }
     }

@@ -11,7 +11,7 @@ use artifactapi_formats::Mutability;
 use super::super::freshness::Lifetime;
 use super::super::held::{Held, HeldBody};
 use super::super::shelf::ShelfError;
-use super::{ReadError, Reader, Reading, Wish, hit, stale};
+use super::{ReadError, Reader, Reading, Wish, hit, lifetime_of, stale};
 use crate::config::Remote;
 use crate::store::blobs::BlobBody;
 use crate::store::catalog::{Artifact, Revision, Validators};
@@ -27,7 +27,7 @@ impl Reader {
         trouble: ShelfError,
     ) -> Result<Reading, ReadError> {
         let catalog_is_away = matches!(trouble, ShelfError::Catalog(_));
-        let never_changes = matches!(self.lifetime(wish, &mutability, None), Lifetime::Forever);
+        let never_changes = matches!(lifetime_of(wish, &mutability, None), Lifetime::Forever);
         if catalog_is_away
             && never_changes
             && let Some(held) = self.by_predictable_key(wish, &mutability).await

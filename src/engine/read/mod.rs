@@ -16,7 +16,7 @@ pub use self::answer::{ReadError, Reading, Source, Wish};
 use super::counts::Counts;
 use super::fill::{Fill, FillError, Head, Order, Outcome, State};
 use super::fills::Fills;
-use super::freshness::{Decision, Lifetime, decide, lifetime};
+use super::freshness::{Decision, Lifetime, confirmed_after, decide, lifetime};
 use super::held::{Held, HeldBody, now};
 use super::roots::{Bond, Roots};
 use super::shelf::{Found, Shelf, ShelfError};
@@ -100,17 +100,22 @@ impl Reader {
             None => {}
         }
         let at = now();
-        match decide(Some(held.confirmed_at()), self.lifetime(wish, &held.mutability, bond.as_ref()), wish.no_cache, at)
-        {
+        match decide(Some(held.confirmed_at()), lifetime_of(wish, &held.mutability, bond.as_ref()), wish.no_cache, at) {
             Decision::Serve { fresh_for } => Ok(hit(held, fresh_for)),
             _ if held.is_resting(at) && is_right_stale(bond.as_ref(), &held) => Ok(stale(held)),
-            _ => self.revalidate(wish, held, bond).await,
+            _ => self.revalidate(wish, remote, held, bond).await,
         }
     }
 
     /// Asks upstream about what is held. Whatever comes of it, there is an answer, unless what is held belongs to an
     /// index that was replaced since: then it would contradict what the client was given (DESIGN 4.1).
-    async fn revalidate(&self, wish: &Wish, held: Arc<Held>, bond: Option<Bond>) -> Result<Reading, ReadError> {
+    async fn revalidate(
+        &self,
+        wish: &Wish,
+        remote: &Remote,
+        held: Arc<Held>,
+        bond: Option<Bond>,
+    ) -> Result<Reading, ReadError> {
         let order = order(wish, held.mutability.clone(), bond.as_ref());
         let mut fill = self.fills.join(order, Some(Arc::clone(&held)));
         let patience = wish.repository.cache.refresh_wait;
@@ -129,6 +134,10 @@ impl Reader {
                 held: now_held,
                 source: Source::from(via),
             }),
+            State::Settled(Outcome::NoRoom(unread)) if !is_right_stale => match unread.take() {
+                Some(answer) => Ok(through(wish, held.mutability.clone(), answer)),
+                None => self.pass_through(wish, remote, held.mutability.clone()).await,
+            },
             _ => {
                 if let Some(bond) = bond {
                     bond.entry.doubt();
@@ -183,7 +192,10 @@ impl Reader {
             State::Settled(Outcome::Held(held, via)) => {
                 Ok(Reading::Held { fresh_for: self.fresh_for(wish, &held), held, source: Source::from(via) })
             }
-            State::Settled(Outcome::NoRoom) => self.pass_through(wish, remote, mutability).await,
+            State::Settled(Outcome::NoRoom(unread)) => match unread.take() {
+                Some(answer) => Ok(through(wish, mutability, answer)),
+                None => self.pass_through(wish, remote, mutability).await,
+            },
             State::Settled(Outcome::Absent(error)) => Err(self.absent(wish, &error)),
             State::Settled(Outcome::Failed(error)) => {
                 if let (Some(bond), FillError::Upstream(UpstreamError { kind: UpstreamErrorKind::Unfit(_), .. })) =
@@ -213,12 +225,7 @@ impl Reader {
     }
 
     async fn pass_through(&self, wish: &Wish, remote: &Remote, mutability: Mutability) -> Result<Reading, ReadError> {
-        let answer = self.ask(wish, remote, How::Get).await?;
-        let mut head = Head::of(&answer, &order(wish, mutability, None));
-        if let (Role::Listing, Some(said)) = (wish.role, &answer.content_type) {
-            head.content_type.clone_from(said);
-        }
-        Ok(Reading::Through { head, answer: Box::new(answer) })
+        Ok(through(wish, mutability, Box::new(self.ask(wish, remote, How::Get).await?)))
     }
 
     async fn pass_range_through(&self, wish: &Wish, remote: &Remote, mutability: Mutability) -> Option<Reading> {
@@ -239,17 +246,8 @@ impl Reader {
         }
     }
 
-    fn lifetime(&self, wish: &Wish, mutability: &Mutability, bond: Option<&Bond>) -> Lifetime {
-        let cache = &wish.repository.cache;
-        let file_ttl = match cache.file_ttl {
-            FileTtl::Forever => Duration::ZERO,
-            FileTtl::For(ttl) => ttl,
-        };
-        lifetime(wish.role, mutability, bond.map(|bond| bond.since), cache.index_ttl, file_ttl)
-    }
-
     fn fresh_for(&self, wish: &Wish, held: &Held) -> Option<Duration> {
-        match decide(Some(held.confirmed_at()), self.lifetime(wish, &held.mutability, None), false, now()) {
+        match decide(Some(held.confirmed_at()), lifetime_of(wish, &held.mutability, None), false, now()) {
             Decision::Serve { fresh_for } => fresh_for,
             Decision::Revalidate | Decision::Fetch => Some(Duration::ZERO),
         }
@@ -286,14 +284,33 @@ fn stale(held: Arc<Held>) -> Reading {
     Reading::Held { held, source: Source::Stale, fresh_for: Some(Duration::ZERO) }
 }
 
+fn lifetime_of(wish: &Wish, mutability: &Mutability, bond: Option<&Bond>) -> Lifetime {
+    let cache = &wish.repository.cache;
+    let file_ttl = match cache.file_ttl {
+        FileTtl::Forever => Duration::ZERO,
+        FileTtl::For(ttl) => ttl,
+    };
+    lifetime(wish.role, mutability, bond.map(|bond| bond.since), cache.index_ttl, file_ttl)
+}
+
 fn order(wish: &Wish, mutability: Mutability, bond: Option<&Bond>) -> Order {
+    let lifetime = lifetime_of(wish, &mutability, bond);
     Order {
+        confirmed_after: confirmed_after(lifetime, wish.no_cache, now()),
         repository: Arc::clone(&wish.repository),
         target: wish.target.clone(),
         role: wish.role,
         mutability,
         expected: bond.and_then(|bond| bond.expected.clone()),
     }
+}
+
+fn through(wish: &Wish, mutability: Mutability, answer: Box<Answer>) -> Reading {
+    let mut head = Head::of(&answer, &order(wish, mutability, None));
+    if let (Role::Listing, Some(said)) = (wish.role, &answer.content_type) {
+        head.content_type.clone_from(said);
+    }
+    Reading::Through { head, answer }
 }
 
 fn is_far_ahead(wish: &Wish, head: &Head, body: &SpoolReader) -> bool {

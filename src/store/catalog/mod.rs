@@ -14,6 +14,7 @@ mod error;
 mod pool;
 pub mod postgres;
 mod row;
+pub mod snapshots;
 mod sql;
 pub mod sqlite;
 

@@ -1,0 +1,150 @@
+//! Requests that hyper refuses before anybody sees them, answered as every other error is.
+//!
+//! A head that is too large or does not parse never reaches the router: hyper writes a bare status line and closes. Until
+//! the first request of a connection has been taken, whatever hyper writes can only be such a refusal; [`Refusals`] then
+//! writes a problem document with that status in its place, and the log has its request id. Afterwards every byte passes
+//! untouched. A refusal later on a connection that served something stays bare.
+//!
+//! Closing while the client still sends would reset the connection, and it might never see the answer: what it sends is
+//! read and forgotten for at most [`LINGER`].
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
+use tokio::time::{Sleep, sleep};
+
+use super::error::Problem;
+use super::serve::{MAX_HEAD, MAX_HEADERS};
+
+/// How long a refused client may go on sending before the connection is closed under it.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A connection whose refusals are problem documents.
+pub(super) struct Refusals<T> {
+    inner: T,
+    first_taken: Arc<AtomicBool>,
+    instead: Option<Instead>,
+    linger: Option<Pin<Box<Sleep>>>,
+}
+
+/// What is written in place of hyper's refusal.
+struct Instead {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl<T> Refusals<T> {
+    /// Over a connection; `first_taken` is set by whoever takes its first request.
+    pub(super) fn over(inner: T, first_taken: Arc<AtomicBool>) -> Self {
+        Self { inner, first_taken, instead: None, linger: None }
+    }
+}
+
+/// What stands for hyper's refusal, if the bytes begin as one does.
+fn problem(refusal: &[u8]) -> Option<Problem> {
+    let status = refusal.strip_prefix(b"HTTP/1.1 ").or_else(|| refusal.strip_prefix(b"HTTP/1.0 "))?.get(..3)?;
+    let status = StatusCode::from_bytes(status).ok()?;
+    let (title, detail) = match status {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => (
+            "The request's head is too large",
+            format!("A head may have {MAX_HEAD} bytes and {MAX_HEADERS} headers at most; send fewer or shorter ones."),
+        ),
+        StatusCode::URI_TOO_LONG => {
+            ("The request's target is too long", format!("With its headers it may have {MAX_HEAD} bytes at most."))
+        }
+        _ => ("The request cannot be read", "Its head is not that of an HTTP/1.1 or HTTP/1.0 request.".to_owned()),
+    };
+    Some(Problem::new(status, title, detail))
+}
+
+impl<T: Read + Unpin> Refusals<T> {
+    /// Reads and forgets until the client is done or has had its time.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let linger = self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        let mut forgotten = [0; 8 << 10];
+        while linger.as_mut().poll(cx).is_pending() {
+            let mut buffer = ReadBuf::new(&mut forgotten);
+            ready!(Pin::new(&mut self.inner).poll_read(cx, buffer.unfilled()))?;
+            if buffer.filled().is_empty() {
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: Read + Write + Unpin> Write for Refusals<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.first_taken.load(Ordering::Relaxed) {
+            return Pin::new(&mut self.inner).poll_write(cx, bytes);
+        }
+        let this = &mut *self;
+        if this.instead.is_none() {
+            this.instead = problem(bytes).map(|problem| Instead { bytes: problem.into_last_response(), written: 0 });
+        }
+        let Some(instead) = &mut this.instead else {
+            return Pin::new(&mut this.inner).poll_write(cx, bytes);
+        };
+        while let Some(rest) = instead.bytes.get(instead.written..).filter(|rest| !rest.is_empty()) {
+            match ready!(Pin::new(&mut this.inner).poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => instead.written += written,
+            }
+        }
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.first_taken.load(Ordering::Relaxed) {
+            return Pin::new(&mut self.inner).poll_write_vectored(cx, parts);
+        }
+        let first = parts.iter().find(|part| !part.is_empty()).map_or(&[][..], |part| part);
+        self.poll_write(cx, first)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
+        if self.instead.is_some() { self.poll_linger(cx) } else { Poll::Ready(Ok(())) }
+    }
+}
+
+impl<T: Read + Unpin> Read for Refusals<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_is_replaced() {
+        let status = |bytes: &[u8]| problem(bytes).map(|problem| problem.status());
+        assert_eq!(
+            status(b"HTTP/1.1 431 Request Header Fields Too Large\r\n"),
+            Some(StatusCode::from_u16(431).unwrap())
+        );
+        assert_eq!(status(b"HTTP/1.0 400 Bad Request\r\n"), Some(StatusCode::BAD_REQUEST));
+        assert_eq!(status(b"HTTP/1.1"), None);
+        assert_eq!(status(b"\x80 anything else, HTTP/1.1 400"), None);
+    }
+}
