@@ -10,10 +10,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("store", &["spool", "store"]),
     ("config", &["config", "store::key"]),
     ("upstream", &["upstream", "config"]),
-    ("engine", &["engine", "store", "upstream", "spool", "config"]),
-    ("http", &["http", "engine", "store", "upstream", "spool", "frames", "config"]),
+    ("calendar", &[]),
+    ("engine", &["engine", "store", "upstream", "spool", "config", "calendar"]),
+    ("http", &["http", "engine", "calendar", "store", "upstream", "spool", "frames", "config"]),
     ("app", &["http", "engine", "store", "upstream", "spool", "config"]),
-    ("cli", &["cli", "app", "config", "engine", "store"]),
+    ("cli", &["cli", "app", "config", "engine", "store", "calendar"]),
 ];
 
 /// Words that name no idea.

@@ -3,6 +3,7 @@
 pub mod app;
 #[cfg(test)]
 mod architecture;
+pub mod calendar;
 pub mod cli;
 pub mod config;
 pub mod engine;

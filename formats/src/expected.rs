@@ -7,7 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{Digest, InvalidDigest};
+use crate::{Algorithm, Digest, InvalidDigest, Sha256};
 
 /// What an index says a file must be. Absent parts are unknown, not arbitrary.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,17 @@ pub enum Identity {
 }
 
 impl Identity {
+    /// The SHA-256 of the whole file, if that is what it is.
+    #[must_use]
+    pub fn sha256(&self) -> Option<Sha256> {
+        match self {
+            Self::File(digest) if digest.algorithm() == Algorithm::Sha256 => {
+                digest.bytes().try_into().ok().map(Sha256::from_bytes)
+            }
+            _ => None,
+        }
+    }
+
     /// The digest, whatever it covers.
     #[must_use]
     pub const fn digest(&self) -> &Digest {
@@ -64,7 +75,6 @@ impl FromStr for Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Sha256;
 
     #[test]
     fn written_and_read_again() {

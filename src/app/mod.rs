@@ -24,7 +24,9 @@ use crate::engine::batch::{BatchParts, Batches};
 use crate::engine::counts::Counts;
 use crate::engine::fills::{FillParts, Fills};
 use crate::engine::keep::Keeper;
-use crate::engine::read::Reader;
+use crate::engine::generations::Generations;
+use crate::engine::pins::Pins;
+use crate::engine::read::{Reader, ReaderParts};
 use crate::engine::roots::Roots;
 use crate::engine::shelf::{Shelf, ShelfBudget};
 use crate::engine::tend;
@@ -36,7 +38,9 @@ use crate::http::manage::config::Configuration;
 use crate::http::manage::gauges::Gauges;
 use crate::http::manage::health::{Health, Parts, Stage};
 use crate::http::manage::metrics::{Metrics, Times};
+use crate::http::manage::packages::Packages;
 use crate::http::manage::root::Root;
+use crate::http::manage::snapshots::SnapshotRoutes;
 use crate::http::manage::totals::Holdings;
 use crate::http::manage::{self, Management};
 use crate::http::{self, serve};
@@ -44,7 +48,7 @@ use crate::spool::SpoolFolder;
 use crate::store::catalog::Catalog;
 use crate::upstream::Upstream;
 
-pub use self::stores::{DurableStores, Stores};
+pub use self::stores::{DurableStores, Stores, open_snapshots};
 
 /// Why the server cannot start: one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -96,9 +100,10 @@ impl App {
         let mut registry = Registry::with_prefix("artifactapi");
         let counts = Arc::new(Counts::registered(&mut registry));
 
-        let Stores { blobs, catalog, coordinator } = stores;
+        let Stores { blobs, catalog, snapshots, coordinator } = stores;
         let budget = ShelfBudget(settings.memory_cache_bytes);
         let shelf = Arc::new(Shelf::new(budget, Arc::clone(&catalog), Arc::clone(&blobs)));
+        let pins = Arc::new(Pins::default());
         let keeper = Arc::new(Keeper::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator)));
         let fills = Arc::new(Fills::new(FillParts {
             upstream,
@@ -107,18 +112,31 @@ impl App {
             shelf: Arc::clone(&shelf),
             keeper,
             catalog: Arc::clone(&catalog),
+            snapshots: Arc::clone(&snapshots),
+            blobs: Arc::clone(&blobs),
             coordinator: Arc::clone(&coordinator),
+            pins: Arc::clone(&pins),
             counts: Arc::clone(&counts),
         }));
-        let roots = Roots::new(Arc::clone(&shelf), Limits::default());
-        let reader = Arc::new(Reader::new(Arc::clone(&shelf), Arc::clone(&fills), roots, Arc::clone(&blobs), counts));
-        let fast = Arc::new(Fast::new(Arc::clone(&repositories)));
+        let roots = Roots::new(Arc::clone(&shelf), Arc::clone(&snapshots), Limits::default());
+        let generations = Generations::new(Arc::clone(&snapshots));
+        let reader = Arc::new(Reader::new(ReaderParts {
+            shelf: Arc::clone(&shelf),
+            fills: Arc::clone(&fills),
+            roots,
+            generations: generations.clone(),
+            pins: Arc::clone(&pins),
+            blobs: Arc::clone(&blobs),
+            counts,
+        }));
+        let fast = Arc::new(Fast::new(Arc::clone(&repositories), Arc::clone(&pins)));
 
         let artifacts = Artifacts {
             repositories: Arc::clone(&repositories),
             reader: Arc::clone(&reader),
             blobs: Arc::clone(&blobs),
             fast: Arc::clone(&fast),
+            trusted_proxies: settings.trusted_proxies.clone().into(),
         };
         let stage = Arc::new(Stage::default());
         let holdings = Arc::new(Holdings::new(Arc::clone(&catalog)));
@@ -150,6 +168,8 @@ impl App {
                 settings: Arc::new(settings.clone()),
                 repositories: Arc::clone(&repositories),
             },
+            snapshots: SnapshotRoutes { repositories: Arc::clone(&repositories), generations },
+            packages: Packages { repositories: Arc::clone(&repositories), snapshots },
             listing: Listing { repositories: Arc::clone(&repositories), catalog: Arc::clone(&catalog) },
             cache_artifact: CacheArtifact { repositories: Arc::clone(&repositories), batches: Arc::new(batches) },
             metrics: Metrics::new(
@@ -162,7 +182,7 @@ impl App {
         let router = http::finish(times.around(routes));
 
         let mut background = JoinSet::new();
-        background.spawn(tend::hear(coordinator, Arc::clone(&shelf)));
+        background.spawn(tend::hear(coordinator, Arc::clone(&shelf), Arc::clone(&pins)));
         background.spawn(tend::report_uses(Arc::clone(&catalog), Arc::clone(&shelf)));
         background.spawn(tend::sweep(Arc::clone(&catalog), blobs));
         background.spawn(follow_generations(repositories, Arc::clone(&fast)));

@@ -12,6 +12,7 @@ use crate::store::blobs::hot_tier::HotTier;
 use crate::store::blobs::s3::{self, S3Blobs};
 use crate::store::blobs::{BlobErrorKind, BlobStore};
 use crate::store::catalog::postgres::{self, PostgresCatalog};
+use crate::store::catalog::snapshots::Snapshots;
 use crate::store::catalog::sqlite::SqliteCatalog;
 use crate::store::catalog::{Catalog, CatalogErrorKind};
 use crate::store::coordinator::Coordinator;
@@ -24,6 +25,8 @@ pub struct Stores {
     pub blobs: Arc<dyn BlobStore>,
     /// Records.
     pub catalog: Arc<dyn Catalog>,
+    /// Snapshots, in the same database.
+    pub snapshots: Arc<dyn Snapshots>,
     /// Leases and events.
     pub coordinator: Arc<dyn Coordinator>,
 }
@@ -39,7 +42,7 @@ impl Stores {
             Some(s3) => Arc::new(open_s3(settings, s3, spool).await?),
             None => Arc::new(open_files(data)?),
         };
-        let catalog = open_catalog(settings).await?;
+        let (catalog, snapshots) = open_catalog(settings).await?;
         let coordinator: Arc<dyn Coordinator> = match &settings.redis {
             Some(redis) => {
                 let redis = RedisCoordinator::connect(redis.url.expose()).await;
@@ -47,7 +50,7 @@ impl Stores {
             }
             None => Arc::new(InProcessCoordinator::new()),
         };
-        Ok(Self { blobs, catalog, coordinator })
+        Ok(Self { blobs, catalog, snapshots, coordinator })
     }
 }
 
@@ -58,6 +61,8 @@ pub struct DurableStores {
     pub blobs: Arc<dyn BlobStore>,
     /// Records.
     pub catalog: Arc<dyn Catalog>,
+    /// Snapshots, in the same database.
+    pub snapshots: Arc<dyn Snapshots>,
     /// Files below the data folder have one user at a time; a bucket has many.
     _data_lock: Option<File>,
 }
@@ -78,20 +83,31 @@ impl DurableStores {
                 (Arc::new(open_files(data)?), Some(lock))
             }
         };
-        Ok(Self { blobs, catalog: open_catalog(settings).await?, _data_lock: data_lock })
+        let (catalog, snapshots) = open_catalog(settings).await?;
+        Ok(Self { blobs, catalog, snapshots, _data_lock: data_lock })
     }
+}
+
+/// The snapshots alone, for subcommands that need nothing else; a server may run beside them.
+///
+/// # Errors
+/// [`StartError`] when the catalog needs an operator.
+pub async fn open_snapshots(settings: &Settings) -> Result<Arc<dyn Snapshots>, StartError> {
+    open_catalog(settings).await.map(|(_, snapshots)| snapshots)
 }
 
 fn open_files(data: &Path) -> Result<FileBlobs, StartError> {
     FileBlobs::open(data).map_err(|error| StartError::new("the file store cannot be opened", &error))
 }
 
-async fn open_catalog(settings: &Settings) -> Result<Arc<dyn Catalog>, StartError> {
+async fn open_catalog(settings: &Settings) -> Result<(Arc<dyn Catalog>, Arc<dyn Snapshots>), StartError> {
     if let Some(postgres) = &settings.postgres {
-        return Ok(Arc::new(open_postgres(postgres).await?));
+        let catalog = Arc::new(open_postgres(postgres).await?);
+        return Ok((Arc::clone(&catalog) as Arc<dyn Catalog>, catalog));
     }
     let sqlite = SqliteCatalog::open(&settings.data_dir.join("catalog.sqlite")).await;
-    Ok(Arc::new(sqlite.map_err(|error| StartError::new("the SQLite catalog cannot be opened", &error))?))
+    let catalog = Arc::new(sqlite.map_err(|error| StartError::new("the SQLite catalog cannot be opened", &error))?);
+    Ok((Arc::clone(&catalog) as Arc<dyn Catalog>, catalog))
 }
 
 async fn open_s3(settings: &Settings, s3: &S3Settings, spool: &SpoolFolder) -> Result<HotTier<S3Blobs>, StartError> {

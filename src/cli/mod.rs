@@ -6,6 +6,7 @@ mod check;
 mod health;
 mod rebuild;
 mod serve;
+mod snapshot;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -39,6 +40,9 @@ enum Command {
     Health,
     /// Make the catalog anew from what the store holds. With files, while no server runs; with S3, at any time.
     RebuildCatalog,
+    /// List, compare and tag the snapshots of index roots.
+    #[command(subcommand)]
+    Snapshot(snapshot::Snapshots),
 }
 
 /// Runs the command line.
@@ -57,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Check { file } => check::run(&settings, file),
         Command::Health => health::run(&settings),
         Command::RebuildCatalog => rebuild::run(&settings),
+        Command::Snapshot(what) => snapshot::run(&settings, what),
     }
 }
 

@@ -34,6 +34,9 @@ const KEYS: &[(&str, &[&str])] = &[
     ("idle_timeout", &["remote"]),
     ("allow_private_redirects", &["remote"]),
     ("max_parallel", &["remote"]),
+    ("allow_rollback", &["remote"]),
+    ("verify", &["remote"]),
+    ("hold", &["remote"]),
     ("members", &["virtual"]),
 ];
 

@@ -107,6 +107,11 @@ impl<'n> Field<'n> {
         }
     }
 
+    /// Whether it is written as `false`.
+    pub(super) fn is_false(&self) -> bool {
+        matches!(self.node.value, Value::Flag(false))
+    }
+
     /// A number from 1 upwards.
     pub(super) fn count(&self, reader: &mut Reader<'_, '_>) -> Option<NonZeroUsize> {
         let Value::Number(number) = &self.node.value else {

@@ -145,6 +145,38 @@ pub struct Remote {
     pub allow_private: bool,
     /// The most transfers at once; `None` sets no bound.
     pub max_parallel: Option<NonZeroUsize>,
+    /// Whether an index may be replaced by one that says it is older.
+    pub allow_rollback: bool,
+    /// What happens to a package that is not what its index says.
+    pub verify: Verify,
+    /// Indexes are served as they were this long ago; `None` serves the newest.
+    pub hold: Option<Duration>,
+}
+
+/// What happens to a package that is not what the held index says of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Verify {
+    /// It is refused: the connection is cut before its end, nothing is kept.
+    #[default]
+    Strict,
+    /// It is passed on and not kept, with a line in the log.
+    Warn,
+    /// The index is not asked; a package must only be whole in itself.
+    Off,
+}
+
+impl Verify {
+    pub(super) const ALL: [Self; 3] = [Self::Strict, Self::Warn, Self::Off];
+
+    /// The word in `verify:`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Warn => "warn",
+            Self::Off => "off",
+        }
+    }
 }
 
 impl Remote {

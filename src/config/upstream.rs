@@ -6,7 +6,7 @@ use url::Url;
 
 use super::credentials;
 use super::reader::{Field, Reader, Table};
-use super::repositories::{Remote, Timeouts};
+use super::repositories::{Remote, Timeouts, Verify};
 
 /// Reads the keys of `type: remote`. `None` when there is no usable `base_url`.
 pub(super) fn read(table: &Table<'_>, reader: &mut Reader<'_, '_>) -> Option<Remote> {
@@ -27,8 +27,33 @@ pub(super) fn read(table: &Table<'_>, reader: &mut Reader<'_, '_>) -> Option<Rem
     let credentials = credentials::read(table, reader);
     let allow_private = table.read(reader, "allow_private_redirects", Field::flag).unwrap_or(false);
     let max_parallel = table.read(reader, "max_parallel", Field::count);
+    let allow_rollback = table.read(reader, "allow_rollback", Field::flag).unwrap_or(false);
+    let verify = table.read(reader, "verify", verify).unwrap_or_default();
     let mirrors = mirrors.unwrap_or_default();
-    Some(Remote { base: base?, mirrors, credentials, timeouts, allow_private, max_parallel })
+    Some(Remote {
+        base: base?,
+        mirrors,
+        credentials,
+        timeouts,
+        allow_private,
+        max_parallel,
+        allow_rollback,
+        verify,
+        hold: table.read(reader, "hold", Field::duration).filter(|hold| !hold.is_zero()),
+    })
+}
+
+fn verify(field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<Verify> {
+    // YAML reads a bare `off` as false.
+    if field.is_false() {
+        return Some(Verify::Off);
+    }
+    let word = field.text(reader)?;
+    let known = Verify::ALL.into_iter().find(|verify| verify.name() == word);
+    if known.is_none() {
+        field.refuse(reader, format!("{word:?} is not a way to verify; write one of strict, warn, off"));
+    }
+    known
 }
 
 fn timeout(field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<Duration> {

@@ -83,6 +83,10 @@ struct RemoteView<'a> {
     allow_private_redirects: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_parallel: Option<usize>,
+    allow_rollback: bool,
+    verify: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hold: Option<Time>,
 }
 
 #[derive(Debug, Serialize)]
@@ -144,6 +148,9 @@ fn remote_view(remote: &Remote) -> RemoteView<'_> {
         idle_timeout: Time(idle),
         allow_private_redirects: remote.allow_private,
         max_parallel: remote.max_parallel.map(std::num::NonZeroUsize::get),
+        allow_rollback: remote.allow_rollback,
+        verify: remote.verify.name(),
+        hold: remote.hold.map(Time),
     }
 }
 

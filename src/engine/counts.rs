@@ -53,6 +53,8 @@ pub struct Counts {
     pub upstream_bytes: Counter,
     /// Bodies from upstream that were refused: damaged, truncated, something else.
     pub unfit: Counter,
+    /// Indexes refused because they are older than the one that is served.
+    pub older_refused: Counter,
     /// Bodies that were passed on but could not be kept.
     pub unkept: Counter<u64, AtomicU64>,
 }
@@ -67,6 +69,8 @@ impl Counts {
         registry.register("upstream_requests", "Requests made upstream", counts.upstream_requests.clone());
         registry.register("upstream_bytes", "Bytes of whole bodies fetched", counts.upstream_bytes.clone());
         registry.register("upstream_unfit", "Upstream bodies refused as damaged or wrong", counts.unfit.clone());
+        let older = counts.older_refused.clone();
+        registry.register("indexes_older_refused", "Indexes refused as older than the one that is served", older);
         registry.register("fills_unkept", "Bodies passed on that could not be kept", counts.unkept.clone());
         counts
     }

@@ -109,6 +109,9 @@ pub enum FillError {
     /// The spool failed.
     #[error(transparent)]
     Spool(#[from] SpoolError),
+    /// It came, and could not be made current.
+    #[error("what came could not be published: {0}")]
+    NotPublished(Arc<str>),
     /// The task ended without an outcome.
     #[error("the transfer was given up; the server is shutting down")]
     GivenUp,

@@ -9,6 +9,7 @@ use crate::spool::Spooled;
 use crate::store::blobs::{BlobAbout, BlobError, BlobStore, Written};
 use crate::store::catalog::{Artifact, Catalog, CatalogError, Published, Revision};
 use crate::store::coordinator::{Coordinator, Event};
+use crate::store::key::{BlobKey, Target};
 
 /// How often a lost race is tried again.
 const TRIES: usize = 4;
@@ -96,6 +97,51 @@ impl Keeper {
             }
         }
         Err(KeepError::Contended)
+    }
+}
+
+/// Writing bytes that a snapshot will name, without making them current.
+impl Keeper {
+    /// The keys that [`Keeper::put_aside`] may write these bytes under.
+    #[must_use]
+    pub fn keys_for(&self, target: &Target, spooled: &Spooled) -> Vec<BlobKey> {
+        vec![target.first_blob_key(), target.later_blob_key(&spooled.sha256)]
+    }
+
+    /// Makes the bytes durable under a key that no record names. `draft` says everything but the blob and what the bytes
+    /// themselves say; `is_first` is whether the target has no record yet.
+    ///
+    /// # Errors
+    /// [`KeepError`] when the store does not take them.
+    pub async fn put_aside(
+        &self,
+        spooled: &Spooled,
+        mut draft: Artifact,
+        is_first: bool,
+    ) -> Result<Artifact, KeepError> {
+        draft.size = spooled.size;
+        draft.sha256 = spooled.sha256;
+        draft.blob = draft.target.first_blob_key();
+        if is_first && self.blobs.write(&draft.blob, spooled, &about(&draft)).await? == Written::Stored {
+            return Ok(draft);
+        }
+        self.put_elsewhere(spooled, draft).await
+    }
+
+    /// The same under the other key: the first one is taken, or is just being deleted.
+    ///
+    /// # Errors
+    /// [`KeepError`] when the store does not take them.
+    pub async fn put_elsewhere(&self, spooled: &Spooled, mut draft: Artifact) -> Result<Artifact, KeepError> {
+        let later = draft.target.later_blob_key(&spooled.sha256);
+        if draft.blob == later {
+            return Err(KeepError::Contended);
+        }
+        draft.blob = later;
+        match self.blobs.write(&draft.blob, spooled, &about(&draft)).await? {
+            Written::Stored => Ok(draft),
+            Written::Occupied => Err(KeepError::Contended),
+        }
     }
 }
 

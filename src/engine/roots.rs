@@ -15,6 +15,7 @@ use super::held::{Held, HeldBody};
 use super::shelf::{Found, Shelf};
 use crate::config::Repository;
 use crate::spool::FileReader;
+use crate::store::catalog::snapshots::{Generation, NamedPackage, Snapshots};
 use crate::store::key::Target;
 
 /// How many parsed entries are remembered.
@@ -25,6 +26,7 @@ type Members = Arc<HashMap<RepoPath, Expected>>;
 /// Looks files up in the indexes we hold.
 pub struct Roots {
     shelf: Arc<Shelf>,
+    snapshots: Arc<dyn Snapshots>,
     limits: Limits,
     parsed: quick_cache::sync::Cache<Sha256, Members>,
 }
@@ -66,8 +68,8 @@ impl Bond {
 impl Roots {
     /// Over what is held.
     #[must_use]
-    pub fn new(shelf: Arc<Shelf>, limits: Limits) -> Self {
-        Self { shelf, limits, parsed: quick_cache::sync::Cache::new(REMEMBERED) }
+    pub fn new(shelf: Arc<Shelf>, snapshots: Arc<dyn Snapshots>, limits: Limits) -> Self {
+        Self { shelf, snapshots, limits, parsed: quick_cache::sync::Cache::new(REMEMBERED) }
     }
 
     /// The bond of a companion or member to the index we hold; `None` for other roles, and when no index is held.
@@ -88,6 +90,24 @@ impl Roots {
             _ => None,
         };
         Some(Bond { entry: held, since, expected })
+    }
+
+    /// The bond of a package to the index that names it. Asks the catalog, so it is for packages that are about to be
+    /// fetched. `None` when no index that we hold names it, when those that do contradict each other, and when the catalog is
+    /// away: a package must then only be whole in itself.
+    pub async fn of_package(&self, repository: &Repository, target: &Target) -> Option<Bond> {
+        let named = self.snapshots.named(&target.repository, &target.path, Generation::Current).await.ok()?;
+        let mut identities = named.iter().map(|named| &named.package.identity);
+        let first = identities.next()?;
+        if identities.any(|other| other != first) {
+            return None;
+        }
+        let NamedPackage { root, package, .. } = named.into_iter().next()?;
+        let mutability = repository.format.mutability(&root.path);
+        let Ok(Found::Held(entry)) = self.shelf.find(&root, Role::Index, &mutability).await else {
+            return None;
+        };
+        Some(Bond { since: entry.artifact.stored_at, entry, expected: Some(package.expected()) })
     }
 
     async fn members(

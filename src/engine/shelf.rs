@@ -125,6 +125,23 @@ impl Shelf {
 
     /// Opens what a record names, and puts it on the shelf.
     async fn open(&self, artifact: Artifact, role: Role, mutability: &Mutability) -> Result<Found, ShelfError> {
+        let found = self.open_beside(artifact, role, mutability).await?;
+        if let Found::Held(held) = &found {
+            self.put(held);
+        }
+        Ok(found)
+    }
+
+    /// Opens what a record names that need not be the current one of its target.
+    ///
+    /// # Errors
+    /// [`ShelfError`] when the store does not answer.
+    pub async fn open_beside(
+        &self,
+        artifact: Artifact,
+        role: Role,
+        mutability: &Mutability,
+    ) -> Result<Found, ShelfError> {
         let Some(read) = self.blobs.read(&artifact.blob, None).await? else {
             return Ok(Found::Bodiless(Box::new(artifact)));
         };
@@ -142,9 +159,7 @@ impl Shelf {
             BlobBody::Growing(reader) => HeldBody::Growing(reader),
             BlobBody::Stream { .. } => HeldBody::Distant,
         };
-        let held = Arc::new(Held::new(artifact, role, mutability.clone(), body));
-        self.put(&held);
-        Ok(Found::Held(held))
+        Ok(Found::Held(Arc::new(Held::new(artifact, role, mutability.clone(), body))))
     }
 
     /// Puts something on the shelf in place of what was there.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::held::now;
+use super::pins::Pins;
 use super::shelf::Shelf;
 use crate::store::blobs::BlobStore;
 use crate::store::catalog::Catalog;
@@ -23,11 +24,14 @@ pub const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// How long a blob that nothing names is kept for those who still read it.
 pub const GARBAGE_GRACE: Duration = Duration::from_secs(3_600);
 
+/// For how long it matters that another replica replaced a package: as long as the default of `pin`.
+const CHANGED_FOR: Duration = Duration::from_secs(60);
+
 /// Blobs deleted in one go.
 const SWEEP_BATCH: u32 = 256;
 
 /// Takes off the shelf what other replicas replaced.
-pub async fn hear(coordinator: Arc<dyn Coordinator>, shelf: Arc<Shelf>) {
+pub async fn hear(coordinator: Arc<dyn Coordinator>, shelf: Arc<Shelf>, pins: Arc<Pins>) {
     let mut events = coordinator.events();
     loop {
         match events.recv().await {
@@ -37,7 +41,10 @@ pub async fn hear(coordinator: Arc<dyn Coordinator>, shelf: Arc<Shelf>) {
                     shelf.forget(&target);
                 }
             }
-            Ok(Event::Removed(target)) => shelf.forget(&target),
+            Ok(Event::Removed(target)) => {
+                shelf.forget(&target);
+                pins.change(target, CHANGED_FOR);
+            }
             Ok(Event::Purged(repository)) => shelf.forget_all(Some(&repository)),
             Ok(Event::Missed) | Err(RecvError::Lagged(_)) => shelf.doubt_all(),
             Err(RecvError::Closed) => return,

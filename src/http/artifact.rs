@@ -1,14 +1,17 @@
 //! `GET|HEAD /api/{repository}/{path}`: the contract of DESIGN 8 for reading.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use artifactapi_formats::{RepoPath, Role};
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::Response;
 use bytes::Bytes;
+use ipnet::IpNet;
 
 use super::body::{Origin, ServedBody};
+use super::client::client_id;
 use super::conditional::{Verdict, evaluate, range_applies};
 use super::deliver::{Status, finish, growing, insert, origin, source_headers, through, unsatisfiable, whole_or_parts};
 use super::error::Problem;
@@ -18,6 +21,7 @@ use super::range::{self, Ranges};
 use crate::config::{Admission, LiveRepositories, Repository};
 use crate::engine::counts::RepositoryCounts;
 use crate::engine::held::Held;
+use crate::engine::generations::When;
 use crate::engine::read::{self, Reader, Reading, Source, Wish};
 use crate::store::blobs::{BlobBody, BlobStore};
 use crate::store::key::Target;
@@ -30,6 +34,7 @@ pub struct Artifacts {
     pub reader: Arc<Reader>,
     pub blobs: Arc<dyn BlobStore>,
     pub fast: Arc<Fast>,
+    pub trusted_proxies: Arc<[IpNet]>,
 }
 
 /// Answers `GET` and `HEAD`.
@@ -38,9 +43,10 @@ pub struct Artifacts {
 /// [`Problem`] with the status that DESIGN 8 and the list of bad input give it.
 pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
     let head_only = parts.method == Method::HEAD;
     let generation = artifacts.fast.generation();
-    let (repository, target) = resolve(&artifacts.repositories, &parts.uri)?;
+    let Named { repository, target, when } = resolve(&artifacts.repositories, &parts.uri)?;
     let counts = artifacts.reader.counts().of(&repository.name);
     let role = repository.format.classify(&target.path);
     match repository.patterns.admits(target.path.as_str(), role) {
@@ -57,6 +63,8 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
         role,
         head_only,
         no_cache: says_no_cache(&parts.headers),
+        when,
+        client: peer.map(|peer| client_id(&parts.headers, peer, &artifacts.trusted_proxies)),
         range: range.and_then(range::single),
     };
     let reading = artifacts.reader.read(&wish).await.map_err(|error| {
@@ -70,7 +78,7 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
         Reading::Held { held, source, fresh_for } => {
             count(&counts, source, held.artifact.size);
             held.used();
-            if source == Source::Hit {
+            if source == Source::Hit && wish.when.is_none() {
                 artifacts.fast.remember(&parts.uri, generation, &held, fresh_for, &counts);
             }
             let about = Representation::of_held(&held);
@@ -105,20 +113,42 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
     }
 }
 
-/// The repository and target that a request's URI names.
+/// What a request's URI names.
+#[derive(Debug)]
+pub struct Named {
+    /// The repository.
+    pub repository: Arc<Repository>,
+    /// The path below it.
+    pub target: Target,
+    /// The generation, if one is named.
+    pub when: Option<When>,
+}
+
+/// The repository, generation and target that a request's URI names: `/api/{repository}[@{when}]/{path}`.
 ///
 /// # Errors
-/// 404 for an unknown repository, 400 for a path that is none.
-pub fn resolve(repositories: &LiveRepositories, uri: &Uri) -> Result<(Arc<Repository>, Target), Problem> {
+/// 404 for an unknown repository, 400 for a path or a generation that is none.
+pub fn resolve(repositories: &LiveRepositories, uri: &Uri) -> Result<Named, Problem> {
     let below = uri.path().strip_prefix("/api/").unwrap_or_default();
-    let (name, raw_path) = below.split_once('/').unwrap_or((below, ""));
+    let (first, raw_path) = below.split_once('/').unwrap_or((below, ""));
+    // No repository's name holds an '@' (store::key).
+    let (name, when) = match first.split_once('@').or_else(|| first.split_once("%40")) {
+        Some((name, when)) => {
+            let text = percent_encoding::percent_decode_str(when).decode_utf8_lossy();
+            let when = text
+                .parse()
+                .map_err(|why| Problem::bad_request(format!("{text:?} after the '@' is {why}.")))?;
+            (name, Some(when))
+        }
+        None => (first, None),
+    };
     let repository = repositories.get(name).ok_or_else(|| Problem::no_such_repository(name))?;
     let path = RepoPath::decode(raw_path)
         .map_err(|why| Problem::bad_request(format!("The path below repository {name:?} cannot be used: {why}.")))?;
     let query = uri.query().unwrap_or_default();
     let query = if query.is_empty() { None } else { repository.format.query_key(&path, query) };
     let target = Target::with_query(repository.name.clone(), path, query.as_deref().unwrap_or_default());
-    Ok((repository, target))
+    Ok(Named { repository, target, when })
 }
 
 fn says_no_cache(headers: &HeaderMap) -> bool {

@@ -178,6 +178,9 @@ impl Problem {
             ReadError::Fill(error @ FillError::Spool(_)) => {
                 Self::unavailable(format!("{of} could not be spooled; look at the disk of the data folder."), error)
             }
+            ReadError::Fill(error @ FillError::NotPublished(_)) => {
+                Self::unavailable(format!("{of} cannot be made current now; GET /ready says what is away."), error)
+            }
             ReadError::Fill(error @ FillError::GivenUp) => {
                 Self::unavailable(format!("{of} could not be fetched because the server is stopping."), error)
             }

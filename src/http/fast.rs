@@ -17,6 +17,7 @@ use super::headers::{CACHE_STATUS, Representation, X_ARTIFACT_SOURCE};
 use crate::config::LiveRepositories;
 use crate::engine::counts::RepositoryCounts;
 use crate::engine::held::{Held, HeldBody};
+use crate::engine::pins::Pins;
 use crate::engine::read::age;
 
 /// How many spellings are remembered.
@@ -29,6 +30,35 @@ const LONGEST: usize = 512;
 pub struct Fast {
     hits: quick_cache::sync::Cache<Box<str>, Arc<Hit>>,
     repositories: Arc<LiveRepositories>,
+    pins: Arc<Pins>,
+}
+
+/// A hit whose body is in memory, ready to be written to a connection.
+pub(super) struct WireHit(Arc<Hit>);
+
+impl WireHit {
+    /// Status line and headers, but for `age` and `date` and the empty line.
+    pub(super) fn head(&self) -> &[u8] {
+        &self.0.wire_head
+    }
+
+    /// The body.
+    pub(super) fn body(&self) -> &[u8] {
+        match &self.0.origin {
+            Origin::Memory(bytes) => bytes,
+            Origin::File(_) | Origin::Growing(_) => &[],
+        }
+    }
+
+    /// Seconds since upstream confirmed it.
+    pub(super) fn age(&self) -> u64 {
+        age(self.0.held.confirmed_at()).as_secs()
+    }
+
+    /// Counts it as answered.
+    pub(super) fn count(&self) {
+        self.0.count();
+    }
 }
 
 struct Hit {
@@ -36,15 +66,25 @@ struct Hit {
     generation: u64,
     fresh_until: Option<Instant>,
     headers: HeaderMap,
+    /// The same as they stand on the wire, for bodies in memory.
+    wire_head: Box<[u8]>,
     origin: Origin,
     counts: Arc<RepositoryCounts>,
+}
+
+impl Hit {
+    fn count(&self) {
+        self.held.used();
+        self.counts.hit.inc();
+        self.counts.bytes.inc_by(self.held.artifact.size);
+    }
 }
 
 impl Fast {
     /// Nothing remembered yet.
     #[must_use]
-    pub fn new(repositories: Arc<LiveRepositories>) -> Self {
-        Self { hits: quick_cache::sync::Cache::new(REMEMBERED), repositories }
+    pub fn new(repositories: Arc<LiveRepositories>, pins: Arc<Pins>) -> Self {
+        Self { hits: quick_cache::sync::Cache::new(REMEMBERED), repositories, pins }
     }
 
     /// The generation of the configuration in force; what was answered under an earlier one is not given out any more.
@@ -75,15 +115,22 @@ impl Fast {
         let spelling = spelling(uri);
         let lasts = fresh_for.is_none_or(|fresh| !fresh.is_zero());
         let addressed = matches!(held.mutability, artifactapi_formats::Mutability::Addressed(_));
-        if !lasts || spelling.len() > LONGEST || (depends_on_index(held.role) && !addressed) {
+        // For a while after a switch it matters who asks.
+        let depends_on_client = self.pins.has_changed(&held.artifact.target);
+        if !lasts || depends_on_client || spelling.len() > LONGEST || (depends_on_index(held.role) && !addressed) {
             return;
         }
         let mut headers = Representation::of_held(held).headers;
         headers.insert(X_ARTIFACT_SOURCE, HeaderValue::from_static("cache"));
         headers.insert(CACHE_STATUS, HeaderValue::from_static("artifactapi; hit"));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(held.artifact.size));
+        let wire_head = match &origin {
+            Origin::Memory(_) => wire_head(&headers),
+            Origin::File(_) | Origin::Growing(_) => Box::default(),
+        };
         headers.insert(header::AGE, HeaderValue::from(0));
         let hit = Hit {
+            wire_head,
             held: Arc::clone(held),
             generation,
             fresh_until: fresh_for.map(|fresh| Instant::now() + fresh),
@@ -102,24 +149,40 @@ impl Fast {
             Method::HEAD => true,
             _ => return None,
         };
-        let hit = self.hits.get(spelling(request.uri()))?;
-        let in_force = hit.generation == self.generation();
-        let fresh = hit.fresh_until.is_none_or(|until| Instant::now() < until);
-        if !in_force || !fresh || !hit.held.is_current() || hit.held.record_is_old() || !is_ordinary(request.headers())
-        {
-            return None;
-        }
+        let hit = self.find(spelling(request.uri())).filter(|_| is_ordinary(request.headers()))?;
         let size = hit.held.artifact.size;
         let body = if head_only { ServedBody::empty() } else { hit.origin.range(0..size) };
         let mut response = Response::new(body);
         *response.headers_mut() = hit.headers.clone();
         let age = age(hit.held.confirmed_at()).as_secs();
         response.headers_mut().insert(header::AGE, HeaderValue::from(age));
-        hit.held.used();
-        hit.counts.hit.inc();
-        hit.counts.bytes.inc_by(size);
+        hit.count();
         Some(response)
     }
+
+    /// What is remembered under a spelling, if its body is in memory and it may still be given out.
+    pub(super) fn in_memory(&self, spelling: &str) -> Option<WireHit> {
+        self.find(spelling).filter(|hit| matches!(hit.origin, Origin::Memory(_))).map(WireHit)
+    }
+
+    fn find(&self, spelling: &str) -> Option<Arc<Hit>> {
+        let hit = self.hits.get(spelling)?;
+        let in_force = hit.generation == self.generation();
+        let fresh = hit.fresh_until.is_none_or(|until| Instant::now() < until);
+        (in_force && fresh && hit.held.is_current() && !hit.held.record_is_old()).then_some(hit)
+    }
+}
+
+/// The head of an answer as HTTP/1.1 writes it, for a connection that stays (FORMATS 1.6), up to what changes.
+fn wire_head(headers: &HeaderMap) -> Box<[u8]> {
+    let mut head = b"HTTP/1.1 200 OK\r\nconnection: keep-alive\r\n".to_vec();
+    for (name, value) in headers {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.into()
 }
 
 fn spelling(uri: &Uri) -> &str {

@@ -3,7 +3,9 @@
 pub mod artifact;
 pub mod body;
 pub mod conditional;
+mod client;
 mod deliver;
+mod direct;
 pub mod error;
 pub mod fast;
 pub mod headers;

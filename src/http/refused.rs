@@ -16,6 +16,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use bytes::BytesMut;
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use tokio::time::{Sleep, sleep};
 
@@ -28,6 +29,8 @@ const LINGER: Duration = Duration::from_secs(2);
 /// A connection whose refusals are problem documents.
 pub(super) struct Refusals<T> {
     inner: T,
+    /// Bytes that were read before hyper came.
+    ahead: BytesMut,
     first_taken: Arc<AtomicBool>,
     instead: Option<Instead>,
     linger: Option<Pin<Box<Sleep>>>,
@@ -40,9 +43,9 @@ struct Instead {
 }
 
 impl<T> Refusals<T> {
-    /// Over a connection; `first_taken` is set by whoever takes its first request.
-    pub(super) fn over(inner: T, first_taken: Arc<AtomicBool>) -> Self {
-        Self { inner, first_taken, instead: None, linger: None }
+    /// Over a connection of which `ahead` has been read; `first_taken` is set by whoever takes its first request.
+    pub(super) fn over(inner: T, ahead: BytesMut, first_taken: Arc<AtomicBool>) -> Self {
+        Self { inner, ahead, first_taken, instead: None, linger: None }
     }
 }
 
@@ -127,7 +130,12 @@ impl<T: Read + Write + Unpin> Write for Refusals<T> {
 }
 
 impl<T: Read + Unpin> Read for Refusals<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let count = self.ahead.len().min(into.remaining());
+            into.put_slice(&self.ahead.split_to(count));
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.inner).poll_read(cx, into)
     }
 }

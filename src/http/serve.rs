@@ -14,17 +14,19 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, HeaderValue, Request, Response, Version, header};
+use bytes::BytesMut;
 use futures_util::future::{BoxFuture, Either, FutureExt as _, Ready, TryFutureExt as _, ready};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt as _;
 
 use super::body::ServedBody;
+use super::direct::{Left, answer_hits};
 use super::fast::Fast;
 use super::refused::Refusals;
 
@@ -98,6 +100,7 @@ pub async fn serve(
 ) {
     let mut stop = std::pin::pin!(stop);
     let graceful = GracefulShutdown::new();
+    let (stop_hits, _) = watch::channel(false);
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
@@ -107,7 +110,7 @@ pub async fn serve(
             accepted = listener.accept() => accepted,
             () = &mut stop => break,
         };
-        let (stream, peer) = match accepted {
+        let (mut stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, most likely: those that close make room.
@@ -118,28 +121,39 @@ pub async fn serve(
         };
         tune(&stream);
         let first_taken = Arc::new(AtomicBool::new(false));
-        let io = Refusals::over(TokioIo::new(stream), Arc::clone(&first_taken));
         let service = Answers { router: router.clone(), fast: Arc::clone(&fast), peer, first_taken };
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .max_header_size(MAX_HEAD)
-            .max_headers(MAX_HEADERS)
-            .max_buf_size(WRITE_BUFFER)
-            .serve_connection(io, service);
-        let connection = graceful.watch(connection);
+        let watcher = graceful.watcher();
+        let mut stopping = stop_hits.subscribe();
         let counted = Counted::one();
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%peer, %error, "connection ended");
+            let left = answer_hits(&mut stream, &service.fast, &mut stopping).await;
+            if let Left::HandedOver(ahead) = left {
+                hand_over(stream, ahead, service, watcher).await;
             }
             drop((permit, counted));
         });
     }
     drop(listener);
+    stop_hits.send_replace(true);
     tracing::info!(grace_seconds = grace.as_secs(), "draining connections");
     if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
         tracing::warn!("cutting connections that did not finish in time");
+    }
+}
+
+/// Lets hyper go on with a connection of which `ahead` has been read.
+async fn hand_over(stream: TcpStream, ahead: BytesMut, service: Answers, watcher: Watcher) {
+    let peer = service.peer;
+    let io = Refusals::over(TokioIo::new(stream), ahead, Arc::clone(&service.first_taken));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_header_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(WRITE_BUFFER)
+        .serve_connection(io, service);
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%peer, %error, "connection ended");
     }
 }
 

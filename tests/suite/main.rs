@@ -11,6 +11,7 @@
 //! | `startup` | broken configurations, what keeps it from starting and what does not, reloads |
 //! | `stopping` | what is under way finishes, the rest is cut |
 //! | `secrets` | no secret leaves the server |
+//! | `snapshots` | an index and what it names switch together; the past is served; what contradicts an index is not |
 //! | `crash` | killed again and again while it fills, nothing corrupt is ever served |
 //! | `replicas` | two servers over the same stores |
 //! | `away` | each thing it stands on is taken away under load, and comes back |
@@ -27,6 +28,7 @@ mod faults;
 mod fills;
 mod replicas;
 mod secrets;
+mod snapshots;
 mod startup;
 mod stopping;
 mod support;

@@ -9,6 +9,7 @@ use artifactapi_formats::{FORMATS, Role};
 use super::{lookup, read};
 use crate::config::{
     Admission, CachePolicy, Credentials, FileTtl, Kind, Repositories, Repository, Secret, Source, Timeouts,
+    Verify,
 };
 
 fn get<'r>(repositories: &'r Repositories, name: &str) -> &'r Repository {
@@ -140,6 +141,9 @@ remotes:
     idle_timeout: 1m30s
     allow_private_redirects: true
     max_parallel: 4
+    allow_rollback: true
+    verify: off
+    hold: 7d
     cache: &cache
       file_ttl: 7d
       index_ttl: 2h
@@ -179,7 +183,9 @@ remotes:
         assert_eq!(upstream.credentials_for(other), None, "{other}");
     }
     assert_eq!(upstream.timeouts, Timeouts { connect: Duration::from_secs(5), idle: Duration::from_secs(90) });
-    assert!(upstream.allow_private);
+    assert!(upstream.allow_private && upstream.allow_rollback);
+    assert_eq!(upstream.verify, Verify::Off);
+    assert_eq!(upstream.hold, Some(Duration::from_secs(604_800)));
     assert_eq!(upstream.max_parallel.map(std::num::NonZeroUsize::get), Some(4));
     let cache = CachePolicy {
         file_ttl: FileTtl::For(Duration::from_secs(604_800)),

@@ -55,7 +55,8 @@ fn shows_everything_but_the_secrets() {
         json!({
             "type": "remote", "package": "rpm", "base_url": "https://one.example/", "mirrors": ["https://two.example/x/"],
             "username": "***", "password": "***", "connect_timeout": 10, "idle_timeout": 30,
-            "allow_private_redirects": false, "max_parallel": 2, "include_patterns": [".*"],
+            "allow_private_redirects": false, "max_parallel": 2, "allow_rollback": false, "verify": "strict",
+            "include_patterns": [".*"],
             "cache": {
                 "file_ttl": 3600, "index_ttl": 300, "negative_ttl": 30, "refresh_wait": "1500ms", "pin": 60,
                 "snapshot_keep": 604_800,

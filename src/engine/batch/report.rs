@@ -129,7 +129,7 @@ impl From<&FillError> for Reason {
         match error {
             FillError::Upstream(error) => error.into(),
             FillError::Spool(SpoolError::Invalid(why)) => Self::Unfit(why.to_string()),
-            FillError::Spool(_) => Self::NotKept,
+            FillError::Spool(_) | FillError::NotPublished(_) => Self::NotKept,
             FillError::GivenUp => Self::Stopping,
         }
     }

@@ -50,6 +50,8 @@ pub(super) async fn settle(
         role: repository.format.classify(&target.path),
         head_only: false,
         no_cache: false,
+        when: None,
+        client: None,
         range: None,
     };
     let mut waited = false;

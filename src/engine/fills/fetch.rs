@@ -15,40 +15,88 @@ use super::super::held::{Held, HeldBody, now};
 use super::super::keep::Kept;
 use super::super::shelf::{Found, MEMORY_BODY, whole};
 use super::super::transfer::Transfer;
+use super::opinion::checkers;
 use super::appearance::{Appearance, appearance};
+use super::generation::{Content, Entry, MID_UPDATE, NotBuilt, entry_of};
 use super::{Fills, ROOMLESS_FOR};
 use crate::config::Remote;
 use crate::spool::{SpoolError, Spooled};
 use crate::store::catalog::{Artifact, Revision, Validators};
 use crate::upstream::{Answer, Ask, How, UpstreamError, UpstreamErrorKind};
 
+/// A whole body, checked and in its spool, and the record it will have.
+pub(super) struct Arrived {
+    pub(super) draft: Artifact,
+    pub(super) spooled: Spooled,
+    /// The host it came from.
+    pub(super) host: String,
+    /// Which of base and mirrors that is.
+    pub(super) source: usize,
+    /// Whether it may be kept: it is not a page, as far as one can tell.
+    worth_keeping: bool,
+}
+
+/// What asking one source came to.
+enum Got {
+    /// A body.
+    Arrived(Box<Arrived>),
+    /// Nothing to receive, or no room for it.
+    Settled(Outcome),
+}
+
 impl Fills {
-    /// Asks the sources in turn until one sends something fit.
+    /// Asks the sources in turn until one sends something fit. Sources that are caught in the middle of an update are
+    /// asked again after a while.
     pub(super) async fn fetch(
-        &self,
+        self: &Arc<Self>,
         order: &Order,
         remote: &Remote,
         held: Option<Arc<Held>>,
         sender: &FillSender,
     ) -> Outcome {
+        let mut pauses = MID_UPDATE.iter();
+        loop {
+            let pause = pauses.next();
+            let trouble = match self.ask_in_turn(order, remote, held.as_ref(), sender, pause.is_none()).await {
+                Ok(outcome) => return outcome,
+                Err(trouble) => trouble,
+            };
+            match (trouble, pause) {
+                (Miss::Contradiction(_, error), Some(pause)) => {
+                    tracing::info!(
+                        target: "artifactapi::snapshot",
+                        root = %order.target, %error, wait_seconds = pause.as_secs(), "upstream is in the middle of an update"
+                    );
+                    tokio::time::sleep(*pause).await;
+                }
+                (trouble, _) => return trouble.outcome(),
+            }
+        }
+    }
+
+    async fn ask_in_turn(
+        self: &Arc<Self>,
+        order: &Order,
+        remote: &Remote,
+        held: Option<&Arc<Held>>,
+        sender: &FillSender,
+        is_last: bool,
+    ) -> Result<Outcome, Miss> {
         let sources = 1 + remote.mirrors.len();
         let mut source = self.suspects.get(&order.target).unwrap_or(0) % sources;
         let mut trouble = None;
         for _ in 0..sources {
-            match self.fetch_from(order, remote, held.as_ref(), sender, source).await {
+            match self.fetch_from(order, remote, held, sender, source, is_last).await {
                 Ok(outcome) => {
                     self.suspects.remove(&order.target);
-                    return outcome;
+                    return Ok(outcome);
                 }
-                Err(Miss::Everywhere(error)) => {
-                    trouble.get_or_insert(error);
-                    break;
-                }
-                Err(Miss::Source(culprit, error)) => {
+                Err(miss @ Miss::Everywhere(_)) => return Err(trouble.unwrap_or(miss)),
+                Err(miss @ (Miss::Source(culprit, _) | Miss::Contradiction(culprit, _))) => {
                     self.counts.unfit.inc();
                     source = (culprit + 1) % sources;
                     self.suspects.insert(order.target.clone(), source);
-                    trouble.get_or_insert(error);
+                    trouble.get_or_insert(miss);
                     // Once readers have bytes of one source, no other can continue them.
                     if sender.is_streaming() {
                         break;
@@ -56,24 +104,78 @@ impl Fills {
                 }
             }
         }
-        match trouble {
-            Some(FillError::Upstream(error)) if matches!(error.kind, UpstreamErrorKind::Absent(_)) => {
-                Outcome::Absent(error)
-            }
-            Some(error) => Outcome::Failed(error),
-            None => Outcome::Failed(FillError::GivenUp),
-        }
+        Err(trouble.unwrap_or(Miss::Everywhere(FillError::GivenUp)))
     }
 
-    /// Asks, beginning with `source`.
+    /// Asks, beginning with `source`, and makes what comes current.
     async fn fetch_from(
-        &self,
+        self: &Arc<Self>,
         order: &Order,
         remote: &Remote,
         held: Option<&Arc<Held>>,
         sender: &FillSender,
         source: usize,
+        is_last: bool,
     ) -> Result<Outcome, Miss> {
+        let arrived = match self.get_from(order, remote, held, Some(sender), source).await? {
+            Got::Arrived(arrived) => *arrived,
+            Got::Settled(outcome) => return Ok(outcome),
+        };
+        let begins_a_generation = entry_of(order).is_some() && arrived.worth_keeping;
+        if begins_a_generation && held.is_some() {
+            let Arrived { draft, spooled, host, source, .. } = arrived;
+            let content = Content::File(Arc::clone(spooled.file()));
+            let artifact = Artifact { size: spooled.size, sha256: spooled.sha256, ..draft };
+            let entry = Entry { artifact, content, spooled: Some(spooled), host, source, may_have_gaps: is_last };
+            return self.next_generation(order, remote, &entry).await.map_err(|error| match error {
+                NotBuilt::Contradiction(_) => Miss::Contradiction(source, error.into()),
+                NotBuilt::Ours(_) | NotBuilt::Lost => Miss::Everywhere(error.into()),
+            });
+        }
+        let replaces = held.map(|held| held.artifact.revision);
+        let (host, source) = (arrived.host.clone(), arrived.source);
+        let outcome = self.store(order, arrived, replaces).await;
+        if begins_a_generation && matches!(outcome, Outcome::Held(_, Via::Fetched)) {
+            self.complete_later(order, host, source);
+        }
+        Ok(outcome)
+    }
+
+    /// The whole content, unconditionally, for nobody to follow.
+    pub(super) async fn arrive(&self, order: &Order, remote: &Remote, source: usize) -> Result<Arrived, FillError> {
+        match self.get_from(order, remote, None, None, source).await {
+            Ok(Got::Arrived(arrived)) if arrived.worth_keeping => Ok(*arrived),
+            Ok(Got::Arrived(arrived)) => {
+                let kind = UpstreamErrorKind::Unfit("what looks like a page in place of the file".to_owned());
+                Err(UpstreamError { host: arrived.host, kind }.into())
+            }
+            Ok(Got::Settled(_)) => Err(SpoolError::Full.into()),
+            Err(miss) => Err(miss.error()),
+        }
+    }
+
+    /// The whole content, for one reader, without making it current: a package as an earlier snapshot names it.
+    ///
+    /// # Errors
+    /// [`FillError`] when no source has just that.
+    pub async fn fetch_beside(&self, order: &Order, remote: &Remote) -> Result<Arc<Held>, FillError> {
+        let Arrived { draft, spooled, .. } = self.arrive(order, remote, 0).await?;
+        let artifact = Artifact { size: spooled.size, sha256: spooled.sha256, ..draft };
+        Ok(self.held(order, artifact, &spooled).await)
+    }
+
+    /// Asks, beginning with `source`, and receives what comes.
+    async fn get_from(
+        &self,
+        order: &Order,
+        remote: &Remote,
+        held: Option<&Arc<Held>>,
+        sender: Option<&FillSender>,
+        source: usize,
+    ) -> Result<Got, Miss> {
+        let Some(_turn) = self.turn(order, remote).await else {
+            return Err(Miss::Everywhere(FillError::GivenUp));
+        };
         let validators = held.map(|held| &held.artifact.validators);
         let how = match validators {
             Some(Validators { etag: None, last_modified: None }) | None => How::Get,
@@ -85,7 +187,9 @@ impl Fills {
         let answer = self.upstream.ask(&ask, source).await.map_err(|error| Miss::Everywhere(error.into()))?;
         if answer.status == StatusCode::NOT_MODIFIED {
             return match held.filter(|_| is_conditional) {
-                Some(held) => Ok(self.confirm(order, held, answer.etag, answer.last_modified).await),
+                Some(held) => {
+                    Ok(Got::Settled(self.confirm(order, held, answer.etag, answer.last_modified).await))
+                }
                 None => Err(unfit(&answer, "304 to an unconditional request")),
             };
         }
@@ -101,37 +205,36 @@ impl Fills {
             Appearance::Doubtful => false,
             Appearance::Unfit(why) => return Err(unfit(&answer, why)),
         };
-        self.receive(order, remote, held, sender, answer, worth_keeping).await
+        let readers = sender.filter(|_| held.is_none() || !order.role.is_metadata());
+        self.receive(order, remote, readers, answer, worth_keeping).await
     }
 
     async fn receive(
         &self,
         order: &Order,
         remote: &Remote,
-        held: Option<&Arc<Held>>,
-        sender: &FillSender,
+        readers: Option<&FillSender>,
         answer: Answer,
         worth_keeping: bool,
-    ) -> Result<Outcome, Miss> {
+    ) -> Result<Got, Miss> {
         if self.outgrew_the_disk_lately(order) {
-            return Ok(Outcome::NoRoom(Unread::of(answer)));
+            return Ok(Got::Settled(Outcome::NoRoom(Unread::of(answer))));
         }
-        let checker = order.repository.format.checker(&order.target.path, order.expected.as_ref(), &self.limits);
+        let (checker, second_opinion) = checkers(order, remote.verify, &self.limits);
         let (mut writer, reader) = match self.spool.create(answer.length, checker).await {
             Ok(made) => made,
-            Err(SpoolError::Full) => return Ok(Outcome::NoRoom(Unread::of(answer))),
+            Err(SpoolError::Full) => return Ok(Got::Settled(Outcome::NoRoom(Unread::of(answer)))),
             Err(error) => return Err(Miss::Everywhere(error.into())),
         };
         let source = answer.source;
         let head = Arc::new(Head::of(&answer, order));
-        let replaces_metadata = held.is_some() && order.role.is_metadata();
         let host = answer.body.host().to_owned();
         let draft = draft(order, &answer, &head);
         let transfer = Transfer {
             upstream: &self.upstream,
             remote,
             order,
-            readers: (!replaces_metadata).then(|| (sender, Arc::clone(&head), reader)),
+            readers: readers.map(|sender| (sender, Arc::clone(&head), reader)),
         };
         let blame = |error: FillError| match error {
             FillError::Spool(SpoolError::Full) => {
@@ -151,8 +254,12 @@ impl Fills {
         }
         let spooled = writer.complete().await.map_err(|error| blame(error.into()))?;
         self.counts.upstream_bytes.inc_by(spooled.size);
-        let replaces = held.map(|held| held.artifact.revision);
-        Ok(self.store(order, draft, &spooled, replaces, worth_keeping).await)
+        if let Some(why) = second_opinion.and_then(|opinion| opinion.objection()) {
+            self.counts.unfit.inc();
+            tracing::warn!(target: "artifactapi::fill", path = %order.target, %why, "passed on although the index says otherwise");
+            return Ok(Got::Arrived(Box::new(Arrived { draft, spooled, host, source, worth_keeping: false })));
+        }
+        Ok(Got::Arrived(Box::new(Arrived { draft, spooled, host, source, worth_keeping })))
     }
 
     /// Whether readers of this target were cut off a moment ago because its length became known too late.
@@ -160,18 +267,12 @@ impl Fills {
         self.roomless.get(&order.target).is_some_and(|until| Instant::now() < until)
     }
 
-    async fn store(
-        &self,
-        order: &Order,
-        draft: Artifact,
-        spooled: &Spooled,
-        replaces: Option<Revision>,
-        worth_keeping: bool,
-    ) -> Outcome {
+    async fn store(&self, order: &Order, arrived: Arrived, replaces: Option<Revision>) -> Outcome {
+        let Arrived { draft, spooled, worth_keeping, .. } = arrived;
         if worth_keeping {
-            match self.keeper.keep(spooled, draft.clone(), replaces).await {
+            match self.keeper.keep(&spooled, draft.clone(), replaces).await {
                 Ok(Kept::Current(artifact)) => {
-                    let held = self.held(order, artifact, spooled).await;
+                    let held = self.held(order, artifact, &spooled).await;
                     self.shelf.put(&held);
                     return Outcome::Held(held, Via::Fetched);
                 }
@@ -190,7 +291,7 @@ impl Fills {
         let mut artifact = draft;
         artifact.size = spooled.size;
         artifact.sha256 = spooled.sha256;
-        Outcome::Held(self.held(order, artifact, spooled).await, Via::Unkept)
+        Outcome::Held(self.held(order, artifact, &spooled).await, Via::Unkept)
     }
 
     /// The spooled bytes as something to serve; the spool's file is the body.
@@ -228,8 +329,25 @@ impl Fills {
 enum Miss {
     /// This source sent something unfit or broke off; another may do better.
     Source(usize, FillError),
+    /// What this source has does not belong together (yet).
+    Contradiction(usize, FillError),
     /// No source can help, or the trouble is ours.
     Everywhere(FillError),
+}
+
+impl Miss {
+    fn error(self) -> FillError {
+        match self {
+            Self::Source(_, error) | Self::Contradiction(_, error) | Self::Everywhere(error) => error,
+        }
+    }
+
+    fn outcome(self) -> Outcome {
+        match self.error() {
+            FillError::Upstream(error) if matches!(error.kind, UpstreamErrorKind::Absent(_)) => Outcome::Absent(error),
+            error => Outcome::Failed(error),
+        }
+    }
 }
 
 fn unfit(answer: &Answer, why: impl Into<String>) -> Miss {
@@ -249,5 +367,6 @@ fn draft(order: &Order, answer: &Answer, head: &Head) -> Artifact {
         validators: Validators { etag: answer.etag.clone(), last_modified: answer.last_modified.clone() },
         stored_at: at,
         checked_at: at,
+        identity: order.expected.as_ref().map(|expected| expected.identity.clone()),
     }
 }

@@ -7,6 +7,8 @@
 
 mod appearance;
 mod fetch;
+mod generation;
+mod opinion;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,16 +16,19 @@ use std::time::{Duration, Instant, SystemTime};
 
 use artifactapi_formats::Limits;
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::counts::Counts;
 use super::fill::{Fill, FillError, FillSender, Order, Outcome, Via};
 use super::held::{Held, now};
 use super::keep::Keeper;
+use super::pins::Pins;
 use super::shelf::{Found, Shelf};
-use crate::config::Kind;
+use crate::config::{Kind, Remote};
 use crate::spool::SpoolFolder;
+use crate::store::blobs::BlobStore;
 use crate::store::catalog::Catalog;
+use crate::store::catalog::snapshots::Snapshots;
 use crate::store::coordinator::{Coordinator, Entered};
 use crate::store::key::{RepositoryName, Target};
 use crate::upstream::Upstream;
@@ -57,7 +62,10 @@ pub struct Fills {
     shelf: Arc<Shelf>,
     keeper: Arc<Keeper>,
     catalog: Arc<dyn Catalog>,
+    snapshots: Arc<dyn Snapshots>,
+    blobs: Arc<dyn BlobStore>,
     coordinator: Arc<dyn Coordinator>,
+    pins: Arc<Pins>,
     counts: Arc<Counts>,
 }
 
@@ -70,7 +78,10 @@ pub struct FillParts {
     pub shelf: Arc<Shelf>,
     pub keeper: Arc<Keeper>,
     pub catalog: Arc<dyn Catalog>,
+    pub snapshots: Arc<dyn Snapshots>,
+    pub blobs: Arc<dyn BlobStore>,
     pub coordinator: Arc<dyn Coordinator>,
+    pub pins: Arc<Pins>,
     pub counts: Arc<Counts>,
 }
 
@@ -90,7 +101,10 @@ impl Fills {
             shelf: parts.shelf,
             keeper: parts.keeper,
             catalog: parts.catalog,
+            snapshots: parts.snapshots,
+            blobs: parts.blobs,
             coordinator: parts.coordinator,
+            pins: parts.pins,
             counts: parts.counts,
         }
     }
@@ -140,7 +154,7 @@ impl Fills {
         fill
     }
 
-    async fn run(&self, order: &Order, mut held: Option<Arc<Held>>, sender: &FillSender) -> Outcome {
+    async fn run(self: &Arc<Self>, order: &Order, mut held: Option<Arc<Held>>, sender: &FillSender) -> Outcome {
         let Kind::Remote(remote) = &order.repository.kind else {
             return Outcome::Failed(FillError::GivenUp);
         };
@@ -168,17 +182,18 @@ impl Fills {
         if let Some(current) = self.shelf.peek(&order.target) {
             held = Some(current);
         }
-        let lane = remote.max_parallel.map(|most| self.lane(&order.target.repository, most.get()));
-        let _lane_turn = match &lane {
-            Some(lane) => lane.acquire().await.ok(),
-            None => None,
-        };
-        let Ok(_turn) = self.room.acquire().await else {
-            return Outcome::Failed(FillError::GivenUp);
-        };
         let outcome = self.fetch(order, remote, held, sender).await;
         drop(lease);
         outcome
+    }
+
+    /// Waits until a body may be received; the turn ends when this is dropped. Never held while waiting for another fill.
+    async fn turn(&self, order: &Order, remote: &Remote) -> Option<Turn<'_>> {
+        let lane = match remote.max_parallel {
+            Some(most) => Some(self.lane(&order.target.repository, most.get()).acquire_owned().await.ok()?),
+            None => None,
+        };
+        Some(Turn { _lane: lane, _room: self.room.acquire().await.ok()? })
     }
 
     /// The turns of a repository with a bound of its own. A changed bound takes effect when the server starts again.
@@ -214,6 +229,12 @@ impl Fills {
             _ => None,
         }
     }
+}
+
+/// The right to receive one body.
+struct Turn<'a> {
+    _lane: Option<OwnedSemaphorePermit>,
+    _room: SemaphorePermit<'a>,
 }
 
 /// Frees the target however the task ends.

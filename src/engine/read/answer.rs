@@ -7,6 +7,8 @@ use artifactapi_formats::Role;
 
 use super::super::fill::{FillError, Head, Via};
 use super::super::held::Held;
+use super::super::generations::When;
+use super::super::pins::ClientId;
 use super::super::shelf::ShelfError;
 use crate::config::Repository;
 use crate::spool::SpoolReader;
@@ -26,6 +28,10 @@ pub struct Wish {
     pub head_only: bool,
     /// The client said `no-cache`.
     pub no_cache: bool,
+    /// Which generation, if not the current one.
+    pub when: Option<When>,
+    /// Who asks, as far as that can be told.
+    pub client: Option<ClientId>,
     /// The one range asked for, as (first, last).
     pub range: Option<(u64, Option<u64>)>,
 }

@@ -6,6 +6,7 @@
 
 mod answer;
 mod away;
+mod generation;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -16,11 +17,14 @@ pub use self::answer::{ReadError, Reading, Source, Wish};
 use super::counts::Counts;
 use super::fill::{Fill, FillError, Head, Order, Outcome, State};
 use super::fills::Fills;
+use super::generations::Generations;
+use super::past::Past;
+use super::pins::Pins;
 use super::freshness::{Decision, Lifetime, confirmed_after, decide, lifetime};
 use super::held::{Held, HeldBody, now};
 use super::roots::{Bond, Roots};
 use super::shelf::{Found, Shelf, ShelfError};
-use crate::config::{FileTtl, Kind, Remote};
+use crate::config::{FileTtl, Kind, Remote, Verify};
 use crate::spool::SpoolReader;
 use crate::store::blobs::BlobStore;
 use crate::store::catalog::{Artifact, Validators};
@@ -38,22 +42,33 @@ pub struct Reader {
     shelf: Arc<Shelf>,
     fills: Arc<Fills>,
     roots: Roots,
+    generations: Generations,
+    past: Past,
+    pins: Arc<Pins>,
     blobs: Arc<dyn BlobStore>,
     negatives: quick_cache::sync::Cache<Target, (Instant, String)>,
     counts: Arc<Counts>,
 }
 
+/// What [`Reader::new`] is handed.
+#[allow(missing_docs, reason = "the types say it")]
+pub struct ReaderParts {
+    pub shelf: Arc<Shelf>,
+    pub fills: Arc<Fills>,
+    pub roots: Roots,
+    pub generations: Generations,
+    pub pins: Arc<Pins>,
+    pub blobs: Arc<dyn BlobStore>,
+    pub counts: Arc<Counts>,
+}
+
 impl Reader {
     /// Over the parts it uses.
     #[must_use]
-    pub fn new(
-        shelf: Arc<Shelf>,
-        fills: Arc<Fills>,
-        roots: Roots,
-        blobs: Arc<dyn BlobStore>,
-        counts: Arc<Counts>,
-    ) -> Self {
-        Self { shelf, fills, roots, blobs, negatives: quick_cache::sync::Cache::new(NEGATIVES), counts }
+    pub fn new(parts: ReaderParts) -> Self {
+        let ReaderParts { shelf, fills, roots, generations, pins, blobs, counts } = parts;
+        let past = Past::new(generations.clone(), Arc::clone(&shelf));
+        Self { shelf, fills, roots, generations, past, pins, blobs, negatives: quick_cache::sync::Cache::new(NEGATIVES), counts }
     }
 
     /// The counters.
@@ -67,16 +82,29 @@ impl Reader {
     /// # Errors
     /// [`ReadError`] when there is nothing to answer with.
     pub async fn read(&self, wish: &Wish) -> Result<Reading, ReadError> {
-        let mutability = wish.repository.format.mutability(&wish.target.path);
-        let found = self.shelf.find(&wish.target, wish.role, &mutability).await;
         let remote = match &wish.repository.kind {
             Kind::Remote(remote) => remote,
-            Kind::Local => return local(found),
+            Kind::Local => {
+                let mutability = wish.repository.format.mutability(&wish.target.path);
+                return local(self.shelf.find(&wish.target, wish.role, &mutability).await);
+            }
             Kind::Virtual { .. } => {
                 return Err(ReadError::Unreadable("virtual repositories are not served yet".to_owned()));
             }
         };
-        match found {
+        let reading = match self.read_generation(wish, remote).await? {
+            Some(earlier) => earlier,
+            None => self.read_current(wish, remote).await?,
+        };
+        if let Reading::Held { held, .. } = &reading {
+            self.note(wish, held);
+        }
+        Ok(reading)
+    }
+
+    async fn read_current(&self, wish: &Wish, remote: &Remote) -> Result<Reading, ReadError> {
+        let mutability = wish.repository.format.mutability(&wish.target.path);
+        match self.shelf.find(&wish.target, wish.role, &mutability).await {
             Ok(Found::Held(held)) => self.read_held(wish, remote, held).await,
             Ok(Found::Bodiless(artifact)) => {
                 let husk = husk(*artifact, wish.role, &mutability);
@@ -175,7 +203,10 @@ impl Reader {
         if wish.role == Role::Listing {
             return self.pass_through(wish, remote, mutability).await;
         }
-        let bond = self.roots.of(&wish.repository, &wish.target, wish.role).await;
+        let bond = match wish.role {
+            Role::Package if remote.verify != Verify::Off => self.roots.of_package(&wish.repository, &wish.target).await,
+            _ => self.roots.of(&wish.repository, &wish.target, wish.role).await,
+        };
         let mut fill = self.fills.join(order(wish, mutability.clone(), bond.as_ref()), husk);
         // A HEAD of metadata waits for the whole, so that its ETag is the one that a GET will have (FORMATS 1.6).
         if wish.head_only {
@@ -196,18 +227,45 @@ impl Reader {
                 Some(answer) => Ok(through(wish, mutability, answer)),
                 None => self.pass_through(wish, remote, mutability).await,
             },
-            State::Settled(Outcome::Absent(error)) => Err(self.absent(wish, &error)),
+            State::Settled(Outcome::Absent(error)) => match (wish.role, bond) {
+                (Role::Package, Some(bond)) => {
+                    self.ask_for_the_index(wish, bond);
+                    let _ = self.absent(wish, &error);
+                    let why = "although the index that is held names it; upstream is being asked for its index again";
+                    Err(ReadError::Absent(format!("{error}, {why}")))
+                }
+                (_, bond) => {
+                    if let Some(bond) = bond {
+                        bond.entry.doubt();
+                    }
+                    Err(self.absent(wish, &error))
+                }
+            },
             State::Settled(Outcome::Failed(error)) => {
                 if let (Some(bond), FillError::Upstream(UpstreamError { kind: UpstreamErrorKind::Unfit(_), .. })) =
                     (bond, &error)
                 {
-                    // The index and the file contradict each other: one of them is out of date.
-                    bond.entry.doubt();
+                    self.ask_for_the_index(wish, bond);
                 }
                 Err(error.into())
             }
             State::Waiting => Err(FillError::GivenUp.into()),
         }
+    }
+
+    /// The index that we hold and what upstream has contradict each other: one of them is out of date. Upstream is asked for
+    /// its index at once; nobody waits for it.
+    fn ask_for_the_index(&self, wish: &Wish, bond: Bond) {
+        bond.entry.doubt();
+        let order = Order {
+            repository: Arc::clone(&wish.repository),
+            target: bond.entry.artifact.target.clone(),
+            role: bond.entry.role,
+            mutability: bond.entry.mutability.clone(),
+            expected: None,
+            confirmed_after: now(),
+        };
+        let _ = self.fills.join(order, Some(bond.entry));
     }
 
     fn absent(&self, wish: &Wish, error: &UpstreamError) -> ReadError {

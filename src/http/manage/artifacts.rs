@@ -15,7 +15,7 @@ use axum::{Json, Router};
 use serde::Serialize;
 
 use super::cursor;
-use super::time::rfc3339;
+use crate::calendar::rfc3339;
 use crate::config::LiveRepositories;
 use crate::engine::pattern::RequestPattern;
 use crate::http::error::Problem;

@@ -23,7 +23,7 @@ use axum::{Json, Router};
 use serde::Serialize;
 use tokio::sync::Mutex;
 
-use super::time::rfc3339;
+use crate::calendar::rfc3339;
 use crate::config::LiveRepositories;
 use crate::store::blobs::BlobStore;
 use crate::store::catalog::Catalog;

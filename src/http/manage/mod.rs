@@ -7,6 +7,7 @@
 
 mod accept;
 pub mod artifacts;
+mod asked;
 pub mod batch;
 mod batch_answer;
 pub mod config;
@@ -16,13 +17,14 @@ pub mod health;
 pub mod metrics;
 pub mod openapi;
 mod own_url;
+pub mod packages;
 mod page;
 pub mod root;
 #[cfg(test)]
 mod samples;
+pub mod snapshots;
 #[cfg(test)]
 mod tests;
-pub mod time;
 pub mod totals;
 
 use axum::Router;
@@ -34,6 +36,8 @@ pub struct Management {
     pub health: health::Health,
     pub configuration: config::Configuration,
     pub listing: artifacts::Listing,
+    pub snapshots: snapshots::SnapshotRoutes,
+    pub packages: packages::Packages,
     pub cache_artifact: batch::CacheArtifact,
     pub metrics: metrics::Metrics,
 }
@@ -44,6 +48,8 @@ pub fn routes(management: Management) -> Router {
         .merge(health::routes(management.health))
         .merge(config::routes(management.configuration))
         .merge(artifacts::routes(management.listing))
+        .merge(snapshots::routes(management.snapshots))
+        .merge(packages::routes(management.packages))
         .merge(batch::routes(management.cache_artifact))
         .merge(metrics::routes(management.metrics))
         .merge(openapi::routes())

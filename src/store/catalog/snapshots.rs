@@ -158,6 +158,8 @@ pub enum Generation {
     Current,
     /// This one.
     Of(SnapshotId),
+    /// All that are kept.
+    Any,
 }
 
 /// A package as a snapshot names it.
@@ -173,6 +175,14 @@ pub struct NamedPackage {
     pub first: SnapshotId,
     /// The last one; `None` while the current one does.
     pub last: Option<SnapshotId>,
+}
+
+impl NamedPackage {
+    /// Whether a snapshot of its root names it.
+    #[must_use]
+    pub fn is_named_by(&self, snapshot: SnapshotId) -> bool {
+        self.first <= snapshot && self.last.is_none_or(|last| snapshot <= last)
+    }
 }
 
 /// What packages to look for. Absent parts match everything.
@@ -267,6 +277,9 @@ pub trait Snapshots: Send + Sync {
 
     /// The newest snapshot of a root that was published at `at` or earlier.
     async fn snapshot_at(&self, root: &Target, at: SystemTime) -> Result<Option<Snapshot>, CatalogError>;
+
+    /// The oldest snapshot of a root that is kept, without its files.
+    async fn oldest(&self, root: &Target) -> Result<Option<Snapshot>, CatalogError>;
 
     /// The snapshot of a root that has a tag.
     async fn tagged(&self, root: &Target, tag: &Tag) -> Result<Option<Snapshot>, CatalogError>;

@@ -1,0 +1,375 @@
+//! Building the next generation of an index root beside the current one (DESIGN 6).
+//!
+//! An index and what it names are right together or not at all. When upstream has a new entry file, nothing of it is
+//! shown until its companions and members have come too, each checked against the entry, and the package list is
+//! written down; then one transaction makes all of it current, here and for every replica. Until then, and whenever it
+//! fails, the generation before goes on being served whole.
+//!
+//! A root that was never held is different: nobody waits for the set. Its entry streams at once, members stream on request,
+//! each checked against the entry; what nobody asked for follows in the background, and then the first snapshot is
+//! recorded ([`Fills::complete_later`]).
+//!
+//! Upstreams are caught in the middle of an update now and then: the entry is new and a member is not there yet, or is
+//! another already. That is a [`Contradiction`], not damage: the next mirror is asked, then the same ones again after a while.
+
+mod gather;
+mod packages;
+
+use std::fs::File;
+use std::io::{Cursor, Read as _};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use artifactapi_formats::{IndexFormat, IndexRoot, ReadSeek, Role};
+use bytes::Bytes;
+
+use self::gather::Gathered;
+use super::super::fill::{FillError, Order, Outcome, Via};
+use super::super::held::{Held, HeldBody, now};
+use super::super::keep::KeepError;
+use super::super::pins::CHANGED;
+use super::super::shelf::Found;
+use super::Fills;
+use crate::config::Remote;
+use crate::spool::{FileReader, Spooled};
+use crate::store::catalog::snapshots::{Draft, ROWS, Snapshot, SnapshotId, SnapshotPublished};
+use crate::store::catalog::{Artifact, CatalogError};
+use crate::store::coordinator::{Entered, Event};
+use crate::store::key::Target;
+use crate::upstream::UpstreamError;
+
+/// How long is waited, each time, for an upstream that is in the middle of an update.
+pub(super) const MID_UPDATE: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(6)];
+
+/// How often a publication is tried again when a blob it names is just being deleted, or another came first.
+const TRIES: usize = 3;
+
+/// Another replica may take this long to complete a root before this one does it too.
+const COMPLETION_PATIENCE: Duration = Duration::from_secs(600);
+
+/// An entry file that the next generation is built around.
+pub(super) struct Entry {
+    /// Its record, complete but for blob and revision if it is not kept yet.
+    pub(super) artifact: Artifact,
+    /// Its bytes.
+    pub(super) content: Content,
+    /// The spool it came in, if it is not kept yet.
+    pub(super) spooled: Option<Spooled>,
+    /// The host it came from.
+    pub(super) host: String,
+    /// Which of base and mirrors that is.
+    pub(super) source: usize,
+    /// Whether members that upstream does not have are left out; else they are waited for.
+    pub(super) may_have_gaps: bool,
+}
+
+/// Bytes that can be read from the start, any number of times.
+#[derive(Clone)]
+pub(super) enum Content {
+    /// In memory.
+    Memory(Bytes),
+    /// In a file.
+    File(Arc<File>),
+}
+
+impl Content {
+    fn of(held: &Held) -> Option<Self> {
+        match &held.body {
+            HeldBody::Memory(bytes) => Some(Self::Memory(bytes.clone())),
+            HeldBody::File(file) => Some(Self::File(Arc::clone(file))),
+            HeldBody::Growing(_) | HeldBody::Distant => None,
+        }
+    }
+
+    fn reader(&self) -> Box<dyn ReadSeek + Send> {
+        match self {
+            Self::Memory(bytes) => Box::new(Cursor::new(bytes.clone())),
+            Self::File(file) => Box::new(FileReader::new(Arc::clone(file))),
+        }
+    }
+}
+
+/// Why there is no next generation.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotBuilt {
+    /// Upstream's files do not belong together.
+    #[error("{0}")]
+    Contradiction(UpstreamError),
+    /// A part of this server is away.
+    #[error("{0}")]
+    Ours(String),
+    /// Another generation became current first.
+    #[error("another snapshot was published first")]
+    Lost,
+}
+
+impl From<CatalogError> for NotBuilt {
+    fn from(error: CatalogError) -> Self {
+        Self::Ours(error.to_string())
+    }
+}
+
+impl From<KeepError> for NotBuilt {
+    fn from(error: KeepError) -> Self {
+        Self::Ours(error.to_string())
+    }
+}
+
+/// A file as it becomes current: what is new has been served by nobody before (FORMATS 1.6), and everything is right as long as
+/// its entry is.
+fn as_of(file: Artifact, published_at: SystemTime, aside: &[(Target, Spooled)]) -> Artifact {
+    let is_new = aside.iter().any(|(target, _)| *target == file.target);
+    let (stored_at, last_modified) =
+        if is_new { (published_at, published_at) } else { (file.stored_at, file.last_modified) };
+    Artifact { stored_at, last_modified, checked_at: published_at, ..file }
+}
+
+/// The index side of what an order is about, if it is for the entry file of a root.
+pub(super) fn entry_of(order: &Order) -> Option<(&'static dyn IndexFormat, IndexRoot)> {
+    if order.role != Role::Index || !order.target.query.is_empty() {
+        return None;
+    }
+    let index = order.repository.format.index()?;
+    let root = index.root_of(&order.target.path)?;
+    (root.entry == order.target.path).then_some((index, root))
+}
+
+impl Fills {
+    /// Builds and publishes the generation that a new entry begins, and answers with the entry.
+    pub(super) async fn next_generation(
+        self: &Arc<Self>,
+        order: &Order,
+        remote: &Remote,
+        entry: &Entry,
+    ) -> Result<Outcome, NotBuilt> {
+        for _ in 0..TRIES {
+            match self.build(order, remote, entry).await {
+                Ok(snapshot) => return self.served_from_now(order, &snapshot).await,
+                Err(NotBuilt::Lost) => {
+                    self.shelf.forget(&order.target);
+                    if let Ok(Some(current)) = self.snapshots.current(&order.target).await
+                        && current.files.first().is_some_and(|first| first.checked_at >= entry.artifact.checked_at)
+                    {
+                        return self.served_from_now(order, &current).await;
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(NotBuilt::Lost)
+    }
+
+    async fn served_from_now(&self, order: &Order, snapshot: &Snapshot) -> Result<Outcome, NotBuilt> {
+        match self.shelf.find(&order.target, order.role, &order.mutability).await {
+            Ok(Found::Held(held)) => {
+                tracing::info!(
+                    target: "artifactapi::snapshot",
+                    root = %snapshot.root, snapshot = snapshot.id.0, packages = snapshot.packages,
+                    files = snapshot.files.len(), source = %snapshot.source, "snapshot published"
+                );
+                Ok(Outcome::Held(held, Via::Fetched))
+            }
+            _ => Err(NotBuilt::Ours("the published entry cannot be opened".to_owned())),
+        }
+    }
+
+    /// Gathers the files, writes the package list, publishes.
+    async fn build(self: &Arc<Self>, order: &Order, remote: &Remote, entry: &Entry) -> Result<Snapshot, NotBuilt> {
+        let Some((index, root)) = entry_of(order) else {
+            return Err(NotBuilt::Ours("it is no index".to_owned()));
+        };
+        let began = now();
+        let bytes = self.entry_bytes(entry).await;
+        let made_at = index.made_at(&root, &bytes, &self.limits).map(|s| SystemTime::UNIX_EPOCH + Duration::from_secs(s));
+        let current = self.snapshots.current(&order.target).await?;
+        self.refuse_older(remote, entry, current.as_ref(), made_at)?;
+        let gathered = self.gather(order, remote, index, &root, entry, &bytes).await?;
+        let draft = self.snapshots.begin(&order.target, began).await?;
+        let written = self.write_and_publish(order, index, &root, entry, made_at, draft, gathered).await;
+        if written.is_err() {
+            // Not needed for correctness: the next publication sweeps it, too.
+            let _ = self.snapshots.abandon(draft.id).await;
+        }
+        written
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one step of build, split off so that its failure can be cleaned up after")]
+    async fn write_and_publish(
+        &self,
+        order: &Order,
+        index: &'static dyn IndexFormat,
+        root: &IndexRoot,
+        entry: &Entry,
+        made_at: Option<SystemTime>,
+        draft: Draft,
+        gathered: Gathered,
+    ) -> Result<Snapshot, NotBuilt> {
+        let packages = match gathered.list {
+            Some(list) => {
+                let writing = packages::write(&*self.snapshots, &order.target, draft, index, root, list, &self.limits);
+                writing.await.map_err(|error| error.at(entry))?
+            }
+            None => 0,
+        };
+        let published_at = now();
+        let mut snapshot = Snapshot {
+            id: draft.id,
+            root: order.target.clone(),
+            published_at,
+            made_at,
+            source: entry.host.clone(),
+            packages,
+            tags: Vec::new(),
+            files: gathered.files.into_iter().map(|file| as_of(file, published_at, &gathered.aside)).collect(),
+        };
+        for _ in 0..TRIES {
+            match self.snapshots.publish_snapshot(&snapshot, draft.follows).await? {
+                SnapshotPublished::Won { snapshot, replaced } => {
+                    self.tell(order, draft.follows, &snapshot, replaced).await;
+                    return Ok(*snapshot);
+                }
+                SnapshotPublished::Lost(_) => return Err(NotBuilt::Lost),
+                SnapshotPublished::BlobLeaving(blob) => {
+                    let Some(file) = snapshot.files.iter_mut().find(|file| file.blob == blob) else {
+                        return Err(NotBuilt::Lost);
+                    };
+                    let Some((_, spooled)) = gathered.aside.iter().find(|(target, _)| *target == file.target) else {
+                        // A record that was reused went away meanwhile: gather again.
+                        return Err(NotBuilt::Lost);
+                    };
+                    *file = self.keeper.put_elsewhere(spooled, file.clone()).await?;
+                }
+            }
+        }
+        Err(NotBuilt::Lost)
+    }
+
+    /// A rotating mirror that lags behind must not take everybody back (DESIGN 6).
+    fn refuse_older(
+        &self,
+        remote: &Remote,
+        entry: &Entry,
+        current: Option<&Snapshot>,
+        made_at: Option<SystemTime>,
+    ) -> Result<(), NotBuilt> {
+        let (Some(current), Some(new)) = (current.and_then(|current| current.made_at), made_at) else {
+            return Ok(());
+        };
+        if new >= current || remote.allow_rollback {
+            return Ok(());
+        }
+        self.counts.older_refused.inc();
+        let behind = current.duration_since(new).unwrap_or_default().as_secs();
+        Err(entry.contradicts(format!(
+            "an index that is {behind} s older than the one that is served; allow_rollback would take it"
+        )))
+    }
+
+    async fn entry_bytes(&self, entry: &Entry) -> Bytes {
+        if let Content::Memory(bytes) = &entry.content {
+            return bytes.clone();
+        }
+        if entry.artifact.size > self.limits.entry_bytes {
+            // Only formats whose entry is the whole index have entries of this size; they read it as a stream.
+            return Bytes::new();
+        }
+        let (mut reader, limit) = (entry.content.reader(), entry.artifact.size);
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut bytes = Vec::new();
+            (&mut reader).take(limit).read_to_end(&mut bytes).map(|_| bytes)
+        });
+        reading.await.ok().and_then(Result::ok).unwrap_or_default().into()
+    }
+
+    /// Takes off the shelf what was replaced, here and everywhere.
+    async fn tell(&self, order: &Order, follows: Option<SnapshotId>, snapshot: &Snapshot, replaced: Vec<Target>) {
+        if let Some(before) = follows {
+            self.note_changes(order, before, snapshot).await;
+        }
+        for file in &snapshot.files {
+            self.shelf.forget(&file.target);
+            self.coordinator.announce(Event::Published(file.target.clone(), file.revision)).await;
+        }
+        for target in replaced {
+            self.shelf.forget(&target);
+            self.coordinator.announce(Event::Removed(target)).await;
+        }
+    }
+
+    /// Remembers which paths stand for another package than before, for those who were given the index before.
+    async fn note_changes(&self, order: &Order, before: SnapshotId, snapshot: &Snapshot) {
+        let (pin, mut after, mut seen) = (order.repository.cache.pin, None, 0);
+        while seen < CHANGED {
+            let Ok(changes) = self.snapshots.diff(before, snapshot.id, after.as_ref(), ROWS).await else { return };
+            let Some(last) = changes.last().and_then(|change| change.to.as_ref().or(change.from.as_ref())) else {
+                return;
+            };
+            after = Some(last.path.clone());
+            seen += changes.len();
+            for change in &changes {
+                if let (Some(_), Some(to)) = (&change.from, &change.to) {
+                    self.pins.change(Target::new(order.target.repository.clone(), to.path.clone()), pin);
+                }
+            }
+        }
+    }
+
+    /// The first snapshot of a root whose entry was just fetched for the first time: everything else is fetched in the
+    /// background, then it is recorded.
+    pub(super) fn complete_later(self: &Arc<Self>, order: &Order, host: String, source: usize) {
+        let (fills, order) = (Arc::clone(self), order.clone());
+        tokio::spawn(async move {
+            let key = Target::with_query(order.target.repository.clone(), order.target.path.clone(), "snapshot");
+            let Entered::Lead(_lease) = fills.coordinator.enter(&key, COMPLETION_PATIENCE).await else {
+                return;
+            };
+            if let Err(error) = fills.complete(&order, host, source).await {
+                tracing::debug!(target: "artifactapi::snapshot", root = %order.target, %error, "not complete yet");
+            }
+        });
+    }
+
+    async fn complete(self: &Arc<Self>, order: &Order, host: String, source: usize) -> Result<(), NotBuilt> {
+        let crate::config::Kind::Remote(remote) = &order.repository.kind else {
+            return Ok(());
+        };
+        let Ok(Found::Held(held)) = self.shelf.find(&order.target, order.role, &order.mutability).await else {
+            return Ok(());
+        };
+        if self.snapshots.current(&order.target).await?.is_some() {
+            return Ok(());
+        }
+        let Some(content) = Content::of(&held) else {
+            return Ok(());
+        };
+        let entry = Entry { artifact: held.artifact.clone(), content, spooled: None, host, source, may_have_gaps: true };
+        match self.next_generation(order, remote, &entry).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                // The entry and what upstream has now do not belong together: the next request asks for a newer entry.
+                if matches!(error, NotBuilt::Contradiction(_)) {
+                    held.doubt();
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Entry {
+    /// What upstream has does not belong to this entry, for this reason.
+    fn contradicts(&self, why: impl Into<String>) -> NotBuilt {
+        let kind = crate::upstream::UpstreamErrorKind::Unfit(why.into());
+        NotBuilt::Contradiction(UpstreamError { host: self.host.clone(), kind })
+    }
+}
+
+impl From<NotBuilt> for FillError {
+    fn from(error: NotBuilt) -> Self {
+        match error {
+            NotBuilt::Contradiction(error) => Self::Upstream(error),
+            NotBuilt::Ours(why) => Self::NotPublished(why.into()),
+            NotBuilt::Lost => Self::NotPublished("another snapshot was published first".into()),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Reading an earlier generation of an index root: by date, by number, by tag, or because a client was given its entry.
+//!
+//! What is served is what was published then, byte for byte, with upstream's own signature; packages are told by what that
+//! snapshot's index says of them, not by their names, for two builds can share one. What cannot be had any more is an honest
+//! error and never other bytes (DESIGN 6).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use artifactapi_formats::{Mutability, Role};
+
+use super::generations::{GenerationError, Generations, When};
+use super::held::Held;
+use super::read::{ReadError, Reading, Source, Wish};
+use super::shelf::{Found, Shelf, ShelfError};
+use crate::store::catalog::snapshots::{Generation, NamedPackage, Snapshot};
+use crate::store::catalog::{Artifact, CatalogError};
+use crate::store::key::Target;
+
+/// Opened files of earlier generations that are remembered.
+const REMEMBERED: usize = 1_024;
+
+/// Reads earlier generations.
+pub struct Past {
+    generations: Generations,
+    shelf: Arc<Shelf>,
+    opened: quick_cache::sync::Cache<(Target, String), Arc<Held>>,
+}
+
+/// What a path is in an earlier generation.
+pub enum Then {
+    /// A file of the snapshot, or a package that is held with the identity it had.
+    Held(Arc<Held>),
+    /// A package that is not held with that identity; if upstream still has it, it may be fetched.
+    Named(Box<NamedPackage>),
+    /// The path belongs to no index: it has no generations.
+    Timeless,
+}
+
+impl Past {
+    /// Over these generations.
+    #[must_use]
+    pub fn new(generations: Generations, shelf: Arc<Shelf>) -> Self {
+        Self { generations, shelf, opened: quick_cache::sync::Cache::new(REMEMBERED) }
+    }
+
+    /// What the wished path was at `when`.
+    ///
+    /// # Errors
+    /// [`ReadError::Absent`] with the range that there is, when there is no such generation or it does not have the path.
+    pub async fn then(&self, wish: &Wish, when: &When) -> Result<Then, ReadError> {
+        let mutability = wish.repository.format.mutability(&wish.target.path);
+        match Generations::root_of(&wish.repository, &wish.target.path) {
+            Some(root) => {
+                let snapshot = self.generation(&root, when).await?;
+                let Some(file) = snapshot.file(&wish.target.path) else {
+                    return Err(ReadError::Absent(format!(
+                        "snapshot {} of {} has no such file",
+                        snapshot.id.0, root.path
+                    )));
+                };
+                self.open(file.clone(), wish.role, mutability).await.map(Then::Held)
+            }
+            None if wish.role == Role::Package => self.package(wish, when, mutability).await,
+            None => Ok(Then::Timeless),
+        }
+    }
+
+    async fn package(&self, wish: &Wish, when: &When, mutability: Mutability) -> Result<Then, ReadError> {
+        let snapshots = self.generations.snapshots();
+        let rows = snapshots.named(&wish.target.repository, &wish.target.path, Generation::Any).await.map_err(away)?;
+        let mut roots: Vec<Target> = rows.iter().map(|row| row.root.clone()).collect();
+        roots.dedup();
+        let mut nearest = None;
+        for root in roots {
+            let snapshot = match self.generation(&root, when).await {
+                Ok(snapshot) => snapshot,
+                Err(ReadError::Absent(why)) => {
+                    nearest.get_or_insert(why);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let named = rows.iter().find(|row| row.root == root && row.is_named_by(snapshot.id));
+            let Some(named) = named else { continue };
+            let sha256 = named.package.identity.sha256();
+            let content = snapshots.content(&wish.target, &named.package.identity, sha256.as_ref()).await;
+            return match content.map_err(away)? {
+                Some(artifact) => self.open(artifact, wish.role, mutability).await.map(Then::Held),
+                None => Ok(Then::Named(Box::new(named.clone()))),
+            };
+        }
+        let why = nearest.unwrap_or_else(|| "no index of that time names it".to_owned());
+        Err(ReadError::Absent(why))
+    }
+
+    async fn generation(&self, root: &Target, when: &When) -> Result<Snapshot, ReadError> {
+        self.generations.find(root, when).await.map_err(|error| match error {
+            GenerationError::None(why) => ReadError::Absent(why),
+            GenerationError::Catalog(error) => away(error),
+        })
+    }
+
+    async fn open(&self, artifact: Artifact, role: Role, mutability: Mutability) -> Result<Arc<Held>, ReadError> {
+        let key = (artifact.target.clone(), artifact.blob.to_string());
+        if let Some(held) = self.opened.get(&key) {
+            return Ok(held);
+        }
+        match self.shelf.open_beside(artifact, role, &mutability).await? {
+            Found::Held(held) => {
+                self.opened.insert(key, Arc::clone(&held));
+                Ok(held)
+            }
+            Found::Bodiless(_) | Found::Nothing => {
+                Err(ReadError::Absent("the stored file of that snapshot is missing or damaged".to_owned()))
+            }
+        }
+    }
+}
+
+/// An answer from the past: it never changes, for what was published then was published.
+#[must_use]
+pub fn reading(held: Arc<Held>) -> Reading {
+    Reading::Held { held, source: Source::Hit, fresh_for: Some(Duration::ZERO) }
+}
+
+fn away(error: CatalogError) -> ReadError {
+    ReadError::Store(ShelfError::Catalog(error))
+}

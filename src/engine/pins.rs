@@ -1,0 +1,149 @@
+//! Who was given which generation of an index, so that a switch between a client's two requests contradicts nobody.
+//!
+//! A client reads an entry and then, in other requests, files whose names are the same in every generation: a signature, a
+//! plain-named member, a package that was built again under its name. For [`CachePolicy::pin`](crate::config::CachePolicy)
+//! after a switch, whoever was handed the entry before it goes on getting that generation's files (DESIGN 6).
+//!
+//! Everything here is in memory, bounded, and cheap enough to be asked on every request that takes the long way. Losing it
+//! costs an honest error at a client that asks in just that moment, never a wrong byte in the store.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use artifactapi_formats::Sha256;
+
+use crate::store::key::{RepositoryName, Target};
+
+/// How many clients are remembered.
+const CLIENTS: usize = 65_536;
+
+/// How many roots are remembered of one client, the latest ones.
+const ROOTS_OF_ONE: usize = 16;
+
+/// How many paths are remembered whose package is another since a switch.
+pub const CHANGED: usize = 65_536;
+
+/// A client as far as it can be told from others: by its connection, and by its address and user agent when it comes over
+/// another one. Hashes, not the things themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientId {
+    /// Its connection.
+    pub connection: u64,
+    /// Its address and user agent.
+    pub agent: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Handed {
+    root: Target,
+    entry: Sha256,
+}
+
+/// What clients were handed, and what changed since.
+pub struct Pins {
+    handed: quick_cache::sync::Cache<u64, Arc<[Handed]>>,
+    changed: quick_cache::sync::Cache<Target, Instant>,
+}
+
+impl Default for Pins {
+    fn default() -> Self {
+        Self { handed: quick_cache::sync::Cache::new(CLIENTS), changed: quick_cache::sync::Cache::new(CHANGED) }
+    }
+}
+
+impl Pins {
+    /// A client is being given this entry of `root`.
+    pub fn hand_out(&self, client: ClientId, root: &Target, entry: Sha256) {
+        for key in [client.connection, client.agent] {
+            let known = self.handed.get(&key);
+            let known = known.as_deref().unwrap_or_default();
+            if known.iter().any(|handed| handed.entry == entry && handed.root == *root) {
+                continue;
+            }
+            let latest = std::iter::once(Handed { root: root.clone(), entry });
+            let others = known.iter().filter(|handed| handed.root != *root).take(ROOTS_OF_ONE - 1).cloned();
+            self.handed.insert(key, latest.chain(others).collect());
+        }
+    }
+
+    /// The entry of `root` that a client was given last.
+    #[must_use]
+    pub fn entry_of(&self, client: ClientId, root: &Target) -> Option<Sha256> {
+        let of = |key| {
+            let handed = self.handed.get(&key)?;
+            handed.iter().find(|handed| handed.root == *root).map(|handed| handed.entry)
+        };
+        of(client.connection).or_else(|| of(client.agent))
+    }
+
+    /// The roots of a repository whose entry a client was given.
+    #[must_use]
+    pub fn roots_of(&self, client: ClientId, repository: &RepositoryName) -> Vec<Target> {
+        let handed = self.handed.get(&client.connection).or_else(|| self.handed.get(&client.agent));
+        let roots = handed.iter().flat_map(|handed| handed.iter()).map(|handed| &handed.root);
+        roots.filter(|root| root.repository == *repository).cloned().collect()
+    }
+
+    /// A switch gave a path another package; for `pin`, who asks for it matters.
+    pub fn change(&self, package: Target, pin: Duration) {
+        self.changed.insert(package, Instant::now() + pin);
+    }
+
+    /// Whether a switch lately gave a path another package.
+    #[must_use]
+    pub fn has_changed(&self, package: &Target) -> bool {
+        self.changed.get(package).is_some_and(|until| Instant::now() < until)
+    }
+}
+
+/// Whether a client that was handed another entry is still served that one: for `pin` after the current one was published.
+#[must_use]
+pub fn is_pinned(published_at: SystemTime, pin: Duration, now: SystemTime) -> bool {
+    now.duration_since(published_at).unwrap_or_default() < pin
+}
+
+#[cfg(test)]
+mod tests {
+    use artifactapi_formats::RepoPath;
+
+    use super::*;
+
+    fn root(name: &str) -> Target {
+        let path = RepoPath::new(&format!("{name}/repodata/repomd.xml")).expect("a path");
+        Target::new("r".parse().expect("a name"), path)
+    }
+
+    #[test]
+    fn by_connection_first_then_by_agent() {
+        let pins = Pins::default();
+        let (old, new) = (Sha256::of(b"old"), Sha256::of(b"new"));
+        let (one, two) = (ClientId { connection: 1, agent: 9 }, ClientId { connection: 2, agent: 9 });
+        pins.hand_out(one, &root("a"), old);
+        assert_eq!(pins.entry_of(two, &root("a")), Some(old), "the same program over another connection");
+        pins.hand_out(two, &root("a"), new);
+        assert_eq!(pins.entry_of(one, &root("a")), Some(old));
+        assert_eq!(pins.entry_of(two, &root("a")), Some(new));
+        assert_eq!(pins.entry_of(ClientId { connection: 3, agent: 8 }, &root("a")), None);
+        assert_eq!(pins.roots_of(one, &root("a").repository), [root("a")]);
+    }
+
+    #[test]
+    fn only_the_latest_roots_are_remembered() {
+        let pins = Pins::default();
+        let client = ClientId { connection: 1, agent: 1 };
+        for number in 0..20 {
+            pins.hand_out(client, &root(&number.to_string()), Sha256::of(b""));
+        }
+        assert_eq!(pins.entry_of(client, &root("3")), None);
+        assert!(pins.entry_of(client, &root("4")).is_some());
+    }
+
+    #[test]
+    fn a_pin_ends() {
+        let published = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let pin = Duration::from_secs(60);
+        assert!(is_pinned(published, pin, published + Duration::from_secs(59)));
+        assert!(!is_pinned(published, pin, published + Duration::from_secs(60)));
+        assert!(is_pinned(published, pin, published - Duration::from_secs(1)), "another replica's clock");
+    }
+}

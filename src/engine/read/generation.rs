@@ -1,0 +1,118 @@
+//! Reading a generation that is not the current one: because the client says which, because the repository is held back, or
+//! because a switch came between two requests of a client.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use artifactapi_formats::{Mutability, Role};
+
+use super::super::held::{Held, now};
+use super::super::generations::When;
+use super::super::past::{self, Then};
+use super::super::pins::is_pinned;
+use super::super::shelf::{Found, ShelfError};
+use super::{Order, ReadError, Reader, Reading, Source, Wish};
+use crate::config::{Kind, Remote};
+use crate::store::catalog::snapshots::{NamedPackage, SnapshotId};
+use crate::store::key::Target;
+
+/// Snapshots that are looked through for the one whose entry a client was given.
+const LOOKED_THROUGH: u32 = 8;
+
+impl Reader {
+    /// Reads the generation that the wish or the repository names. `None` when that is the current one, or the path has no
+    /// generations.
+    pub(super) async fn read_generation(&self, wish: &Wish, remote: &Remote) -> Result<Option<Reading>, ReadError> {
+        let when = match (&wish.when, remote.hold) {
+            (Some(when), _) => when.clone(),
+            (None, Some(hold)) if !hold.is_zero() => {
+                if wish.role == Role::Index {
+                    // The newest is collected all the same, so that it is there when its time comes.
+                    let _ = Box::pin(self.read_current(wish, remote)).await;
+                }
+                When::HeldBack(hold)
+            }
+            _ => match self.pinned(wish).await? {
+                Some(id) => When::Number(id),
+                None => return Ok(None),
+            },
+        };
+        match self.past.then(wish, &when).await? {
+            Then::Held(held) => Ok(Some(past::reading(held))),
+            Then::Named(named) => self.fetch_named(wish, remote, &named).await.map(Some),
+            Then::Timeless => Ok(None),
+        }
+    }
+
+    /// The snapshot whose entry the client was given, if another is current by now and the pin lasts.
+    async fn pinned(&self, wish: &Wish) -> Result<Option<SnapshotId>, ReadError> {
+        let Some(client) = wish.client else {
+            return Ok(None);
+        };
+        let is_plain = !matches!(wish.repository.format.mutability(&wish.target.path), Mutability::Addressed(_));
+        let roots = match wish.role {
+            Role::IndexCompanion | Role::IndexMember if is_plain => {
+                let root = wish.repository.format.index().and_then(|index| index.root_of(&wish.target.path));
+                root.map(|root| Target::new(wish.repository.name.clone(), root.entry)).into_iter().collect()
+            }
+            Role::Package if self.pins.has_changed(&wish.target) => self.pins.roots_of(client, &wish.repository.name),
+            _ => return Ok(None),
+        };
+        for root in roots {
+            let Some(given) = self.pins.entry_of(client, &root) else { continue };
+            let mutability = wish.repository.format.mutability(&root.path);
+            let Ok(Found::Held(current)) = self.shelf.find(&root, Role::Index, &mutability).await else { continue };
+            let lasts = is_pinned(current.artifact.stored_at, wish.repository.cache.pin, now());
+            if current.artifact.sha256 == given || !lasts {
+                continue;
+            }
+            return match self.generations.with_entry(&root, &given, LOOKED_THROUGH).await.map_err(ShelfError::from)? {
+                Some(id) => Ok(Some(id)),
+                None => Err(ReadError::Absent(format!(
+                    "the index {} was replaced, and what the one you were given names is not kept; ask for the index again",
+                    root.path
+                ))),
+            };
+        }
+        Ok(None)
+    }
+
+    /// A package of another generation that is not held with the identity it had: upstream may still have it.
+    async fn fetch_named(&self, wish: &Wish, remote: &Remote, named: &NamedPackage) -> Result<Reading, ReadError> {
+        let bond = self.roots.of_package(&wish.repository, &wish.target).await;
+        let is_current = bond
+            .as_ref()
+            .and_then(|bond| bond.expected.as_ref())
+            .is_some_and(|expected| expected.identity == named.package.identity);
+        if is_current {
+            return Box::pin(self.read_current(wish, remote)).await;
+        }
+        let order = Order {
+            repository: Arc::clone(&wish.repository),
+            target: wish.target.clone(),
+            role: wish.role,
+            mutability: wish.repository.format.mutability(&wish.target.path),
+            expected: Some(named.package.expected()),
+            confirmed_after: SystemTime::UNIX_EPOCH,
+        };
+        match self.fills.fetch_beside(&order, remote).await {
+            Ok(held) => Ok(Reading::Held { held, source: Source::Unkept, fresh_for: Some(std::time::Duration::ZERO) }),
+            Err(error) => {
+                tracing::debug!(path = %wish.target, %error, "a package of an earlier snapshot cannot be had any more");
+                Err(ReadError::Absent(format!(
+                    "snapshot {} names it with {}, which is not kept here and not to be had from upstream any more",
+                    named.first.0, named.package.identity
+                )))
+            }
+        }
+    }
+
+    /// Notes that a client is given an entry.
+    pub(super) fn note(&self, wish: &Wish, held: &Held) {
+        if let (Some(client), Role::Index, Kind::Remote(_)) = (wish.client, wish.role, &wish.repository.kind)
+            && wish.repository.format.index().is_some()
+        {
+            self.pins.hand_out(client, &wish.target, held.artifact.sha256);
+        }
+    }
+}
