@@ -249,5 +249,6 @@ fn draft(order: &Order, answer: &Answer, head: &Head) -> Artifact {
         validators: Validators { etag: answer.etag.clone(), last_modified: answer.last_modified.clone() },
         stored_at: at,
         checked_at: at,
+        identity: None,
     }
 }
