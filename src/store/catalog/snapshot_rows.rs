@@ -3,9 +3,9 @@
 use artifactapi_formats::{Algorithm, Identity, PackageEntry, RepoPath, Sha256};
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
-use super::row::{ArtifactRow, from_millis, to_i64};
+use super::row::{ArtifactRow, from_millis, query_key, to_i64, to_millis};
 use super::snapshots::{Coldest, NamedPackage, PackageChange, PackageMark, PackageRowId, Snapshot, SnapshotId, Tag};
-use super::{CatalogError, CatalogErrorKind};
+use super::{Artifact, CatalogError, CatalogErrorKind};
 use crate::store::key::{RepositoryName, Target};
 
 fn damaged(during: &'static str) -> impl Fn(Box<dyn std::error::Error + Send + Sync>) -> CatalogError + Copy {
@@ -212,6 +212,48 @@ pub(super) fn new_packages(packages: &[PackageEntry]) -> Vec<NewPackage> {
         mark: PackageMark::of(package),
     };
     packages.iter().map(new).filter(|package| seen.insert(package.mark)).collect()
+}
+
+/// The files of a snapshot, column by column.
+#[derive(Default)]
+pub(super) struct Files {
+    pub(super) repositories: Vec<String>,
+    pub(super) paths: Vec<String>,
+    pub(super) queries: Vec<String>,
+    pub(super) query_keys: Vec<String>,
+    pub(super) blobs: Vec<String>,
+    pub(super) sizes: Vec<i64>,
+    pub(super) sha256s: Vec<Vec<u8>>,
+    pub(super) content_types: Vec<String>,
+    pub(super) etags: Vec<Option<String>>,
+    pub(super) upstream_last_modifieds: Vec<Option<String>>,
+    pub(super) last_modifieds: Vec<i64>,
+    pub(super) stored_ats: Vec<i64>,
+    pub(super) checked_ats: Vec<i64>,
+    pub(super) identities: Vec<Option<String>>,
+}
+
+impl Files {
+    pub(super) fn of(files: &[Artifact]) -> Self {
+        let mut columns = Self::default();
+        for file in files {
+            columns.repositories.push(file.target.repository.to_string());
+            columns.paths.push(file.target.path.to_string());
+            columns.queries.push(file.target.query.to_string());
+            columns.query_keys.push(query_key(&file.target.query).into_owned());
+            columns.blobs.push(file.blob.to_string());
+            columns.sizes.push(to_i64(file.size));
+            columns.sha256s.push(file.sha256.as_bytes().to_vec());
+            columns.content_types.push(file.content_type.clone());
+            columns.etags.push(file.validators.etag.clone());
+            columns.upstream_last_modifieds.push(file.validators.last_modified.clone());
+            columns.last_modifieds.push(to_millis(file.last_modified));
+            columns.stored_ats.push(to_millis(file.stored_at));
+            columns.checked_ats.push(to_millis(file.checked_at));
+            columns.identities.push(file.identity.as_ref().map(Identity::to_string));
+        }
+        columns
+    }
 }
 
 /// The SHA-256 of the whole file, if that is what the identity is.

@@ -1,7 +1,8 @@
 //! The statements about snapshots that both databases understand word for word.
 //!
 //! `CROSS JOIN` is a hint to SQLite, which then takes the tables in the order in which they stand; PostgreSQL orders them by
-//! its statistics. `substr(name, 1, 255)` is what PostgreSQL's index has of a name, as an index entry has a greatest length.
+//! its statistics. A `+` before a column keeps SQLite, which knows nothing of how many rows a root has, from an index that would
+//! find far too many. `substr(name, 1, 255)` is what PostgreSQL's index has of a name, as an index entry has a greatest length.
 
 use super::snapshots::{Generation, PackageQuery, ROWS};
 use crate::store::key::RepositoryName;
@@ -72,7 +73,7 @@ pub(super) const ROOTS: &str = "
 /// The marks of what the current snapshot of (repository, path) names.
 pub(super) const MARKS: &str = "
     SELECT p.mark, p.id FROM index_root r CROSS JOIN package p
-    WHERE r.repository = $1 AND r.path = $2 AND p.root = r.id AND p.last IS NULL AND p.first <= r.current";
+    WHERE r.repository = $1 AND r.path = $2 AND p.root = r.id AND p.last IS NULL AND +p.first <= r.current";
 
 macro_rules! packages {
     () => {
@@ -110,7 +111,7 @@ pub(super) const RENEWALS: &str = concat!(
         AND r.id = p.root AND EXISTS (
             SELECT 1 FROM package o
             WHERE o.repository = p.repository AND o.name = p.name AND substr(o.name, 1, 255) = substr(p.name, 1, 255)
-                AND o.arch = p.arch AND o.root = p.root AND o.id <> p.id AND (
+                AND o.arch = p.arch AND +o.root = p.root AND o.id <> p.id AND (
                     EXISTS (
                         SELECT 1 FROM artifact a
                         WHERE a.repository = o.repository AND a.path = o.path AND a.query_key = '')
@@ -131,7 +132,7 @@ pub(super) const DIFF: &str = "
         WHERE p.root = pair.root AND p.last >= pair.low AND p.last < pair.high AND p.first <= pair.low AND p.path > $3
             AND NOT EXISTS (
                 SELECT 1 FROM package o
-                WHERE o.repository = p.repository AND o.path = p.path AND o.root = p.root AND o.mark = p.mark
+                WHERE o.repository = p.repository AND o.path = p.path AND +o.root = p.root AND o.mark = p.mark
                     AND o.first <= pair.high AND (o.last IS NULL OR o.last >= pair.high))
         UNION ALL
         SELECT p.path, CAST(NULL AS BIGINT), p.id FROM pair CROSS JOIN package p
@@ -139,7 +140,7 @@ pub(super) const DIFF: &str = "
             AND (p.last IS NULL OR p.last >= pair.high) AND p.path > $3
             AND NOT EXISTS (
                 SELECT 1 FROM package o
-                WHERE o.repository = p.repository AND o.path = p.path AND o.root = p.root AND o.mark = p.mark
+                WHERE o.repository = p.repository AND o.path = p.path AND +o.root = p.root AND o.mark = p.mark
                     AND o.first <= pair.low AND o.last >= pair.low)
     ), page AS (
         SELECT path, MIN(was) AS was, MIN(became) AS became FROM changed GROUP BY path ORDER BY path LIMIT $4

@@ -25,7 +25,7 @@ macro_rules! contradicts {
             WHEN rtrim(a.identity, '0123456789abcdef') = rtrim(p.identity, '0123456789abcdef') THEN a.identity <> p.identity
             ELSE EXISTS (
                 SELECT 1 FROM package o
-                WHERE o.repository = p.repository AND o.path = p.path AND o.root = p.root AND o.last = $3
+                WHERE o.repository = p.repository AND o.path = p.path AND +o.root = p.root AND o.last = $3
                     AND o.identity <> p.identity)
         END"
     };
@@ -47,14 +47,14 @@ const KEEP_AS_PAST: &str = "
         a.upstream_last_modified, a.last_modified, a.stored_at, a.checked_at,
         COALESCE(a.identity, (
             SELECT o.identity FROM package o
-            WHERE o.repository = a.repository AND o.path = a.path AND o.root = $2 AND o.last = $3
+            WHERE o.repository = a.repository AND o.path = a.path AND +o.root = $2 AND o.last = $3
                 AND o.identity = 'sha256:' || lower(hex(a.sha256)))), $4
     FROM json_each($1) moved CROSS JOIN artifact a WHERE a.id = moved.value";
 
 /// Notes what a draft does not name: (draft, root, snapshot before).
 const END_PACKAGES: &str = "
     UPDATE package SET last = $3
-    WHERE id IN (SELECT package FROM package_gone WHERE draft = $1) AND root = $2 AND first <= $3 AND last IS NULL";
+    WHERE id IN (SELECT package FROM package_gone WHERE draft = $1) AND +root = $2 AND first <= $3 AND last IS NULL";
 
 /// The drafts of a root that began before another.
 const EARLIER_DRAFTS: &str = "SELECT id FROM snapshot WHERE root = $1 AND published_at IS NULL AND id < $2";
