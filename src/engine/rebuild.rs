@@ -142,6 +142,7 @@ impl Rebuild<'_> {
             last_modified,
             stored_at: about.stored_at,
             checked_at: about.stored_at,
+            identity: None,
         }
     }
 }

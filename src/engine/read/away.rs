@@ -72,6 +72,7 @@ impl Reader {
             last_modified: about.stored_at,
             stored_at: about.stored_at,
             checked_at: about.stored_at,
+            identity: None,
         };
         Some(Arc::new(Held::new(artifact, wish.role, mutability.clone(), body)))
     }

@@ -63,6 +63,7 @@ impl Stores {
             last_modified: httpdate::parse_http_date(DATE).expect("a date"),
             stored_at: at,
             checked_at: at,
+            identity: None,
         };
         let replaces = self.catalog.lookup(target).await.expect("looked up").map(|current| current.revision);
         let blobs: Arc<dyn BlobStore> = Arc::clone(&self.blobs) as Arc<dyn BlobStore>;

@@ -153,5 +153,6 @@ fn artifact(path: &str, content: &[u8]) -> Artifact {
         last_modified: at(0),
         stored_at: at(0),
         checked_at: at(0),
+        identity: None,
     }
 }

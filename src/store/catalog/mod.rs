@@ -14,6 +14,8 @@ mod error;
 mod pool;
 pub mod postgres;
 mod row;
+mod snapshot_rows;
+mod snapshot_sql;
 pub mod snapshots;
 mod sql;
 pub mod sqlite;
@@ -23,7 +25,7 @@ mod conformance;
 
 use std::time::{Duration, SystemTime};
 
-use artifactapi_formats::Sha256;
+use artifactapi_formats::{Identity, Sha256};
 use async_trait::async_trait;
 
 use super::key::{BlobKey, RepositoryName, Target};
@@ -56,6 +58,8 @@ pub struct Artifact {
     pub stored_at: SystemTime,
     /// When upstream last confirmed that they are current.
     pub checked_at: SystemTime,
+    /// What the content was checked against; `None` when that is not known.
+    pub identity: Option<Identity>,
 }
 
 /// The number of one publication. Grows from one publication of a target to the next, and no value comes twice, not even

@@ -1,7 +1,7 @@
 //! The catalog of several replicas: PostgreSQL.
 //!
 //! Each operation is one statement and one round trip on a prepared statement; publication is a function in the database
-//! (`migrations/postgres/0002_publish_artifact.sql`). It promises that no call takes longer than [`CALL_TIMEOUT`], whatever
+//! (`migrations/postgres/0003_snapshots.sql`). It promises that no call takes longer than [`CALL_TIMEOUT`], whatever
 //! the database does, and that while the database is away all calls but one a second fail at once. Constructing it needs
 //! no database: connections and migrations happen when they are first needed, and again when they are needed again.
 //!
@@ -9,10 +9,13 @@
 
 mod database;
 mod migrate;
+mod snapshot_statements;
+mod snapshots;
 mod statements;
 
 use std::time::{Duration, SystemTime};
 
+use artifactapi_formats::Identity;
 use async_trait::async_trait;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, query, query_as, query_scalar};
@@ -121,6 +124,7 @@ impl Catalog for PostgresCatalog {
                     .bind(to_millis(artifact.stored_at))
                     .bind(to_millis(artifact.checked_at))
                     .bind(rested_since(SystemTime::now()))
+                    .bind(artifact.identity.as_ref().map(Identity::to_string))
                     .fetch_one(db)
                     .await;
                 match answer {

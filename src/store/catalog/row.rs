@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
-use artifactapi_formats::{RepoPath, Sha256};
+use artifactapi_formats::{Identity, RepoPath, Sha256};
 
 use super::{Artifact, CatalogError, CatalogErrorKind, KEY_REST, ListQuery, Revision, Validators};
 use crate::store::key::{BlobKey, InvalidKey, RepositoryName, Target};
@@ -31,6 +31,7 @@ pub(super) struct ArtifactRow {
     last_modified: i64,
     stored_at: i64,
     checked_at: i64,
+    identity: Option<String>,
 }
 
 impl ArtifactRow {
@@ -51,6 +52,7 @@ impl ArtifactRow {
             last_modified: from_millis(self.last_modified),
             stored_at: from_millis(self.stored_at),
             checked_at: from_millis(self.checked_at),
+            identity: self.identity.map(|text| text.parse::<Identity>()).transpose().map_err(|error| damaged(error.into()))?,
         })
     }
 }

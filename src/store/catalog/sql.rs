@@ -3,13 +3,13 @@
 /// The current record of (repository, path, query key).
 pub(super) const LOOKUP: &str = "
     SELECT repository, path, query, revision, blob, size, sha256, content_type, etag, upstream_last_modified,
-        last_modified, stored_at, checked_at
+        last_modified, stored_at, checked_at, identity
     FROM artifact WHERE repository = $1 AND path = $2 AND query_key = $3";
 
 /// A page: from (repository, path, query key) to (repository, path), at most so many.
 pub(super) const LIST: &str = "
     SELECT repository, path, query, revision, blob, size, sha256, content_type, etag, upstream_last_modified,
-        last_modified, stored_at, checked_at
+        last_modified, stored_at, checked_at, identity
     FROM artifact
     WHERE (repository, path, query_key) >= ($1, $2, $3) AND (repository, path) < ($4, $5)
     ORDER BY repository, path, query_key LIMIT $6";

@@ -9,6 +9,10 @@
 //! nothing here blocks an async thread.
 
 mod changes;
+mod drafts;
+mod expire;
+mod snapshots;
+mod switch;
 mod writer;
 
 use std::path::Path;

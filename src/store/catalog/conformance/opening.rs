@@ -23,7 +23,7 @@ async fn a_file_is_opened_again_at_once() {
         written.revision = revision;
         let mut db = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.expect("a file");
         let many = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 50000)
-            INSERT INTO artifact SELECT n + 1, 'r', 'p' || n, '', '', n, 'b' || n, 1, x'00', '', NULL, NULL, 0, 0, 0 FROM n";
+            INSERT INTO artifact SELECT n + 1, 'r', 'p' || n, '', '', n, 'b' || n, 1, x'00', '', NULL, NULL, 0, 0, 0, NULL FROM n";
         db.execute(many).await.expect("rows");
     }
     let start = Instant::now();

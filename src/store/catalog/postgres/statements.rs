@@ -1,8 +1,8 @@
 //! The statements that only PostgreSQL understands.
 
-/// Publishes by compare-and-set: see `migrations/postgres/0002_publish_artifact.sql`.
+/// Publishes by compare-and-set: see `migrations/postgres/0003_snapshots.sql`.
 pub(super) const PUBLISH: &str =
-    "SELECT publish_artifact($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+    "SELECT publish_artifact($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
 
 /// Removes a record of a known revision; whether there was one.
 pub(super) const REMOVE: &str = "
@@ -31,18 +31,22 @@ pub(super) const RECORD_USES: &str = "
     ON CONFLICT (artifact) DO UPDATE
     SET uses = counted.uses + excluded.uses, last_used = GREATEST(counted.last_used, excluded.last_used)";
 
-/// Takes what is due. Passes over what another replica is just taking or publishing, and forgets what has a record again.
+/// Takes what is due. Passes over what another replica is just taking or publishing, and forgets what is named again: by a
+/// record, a snapshot's file or a past package.
 pub(super) const TAKE_GARBAGE: &str = "
     WITH due AS (
         SELECT blob FROM garbage
         WHERE since < $1 AND deleted_at IS NULL AND (taken_at IS NULL OR taken_at < $1)
         ORDER BY since LIMIT $2 FOR UPDATE SKIP LOCKED
+    ), told AS MATERIALIZED (
+        SELECT blob, EXISTS (SELECT 1 FROM artifact WHERE artifact.blob = due.blob)
+            OR EXISTS (SELECT 1 FROM snapshot_file WHERE snapshot_file.blob = due.blob)
+            OR EXISTS (SELECT 1 FROM past_package WHERE past_package.blob = due.blob) AS named
+        FROM due
     ), forgotten AS (
-        DELETE FROM garbage USING due
-        WHERE garbage.blob = due.blob AND EXISTS (SELECT 1 FROM artifact WHERE artifact.blob = due.blob)
+        DELETE FROM garbage USING told WHERE garbage.blob = told.blob AND told.named
     )
-    UPDATE garbage SET taken_at = $3 FROM due
-    WHERE garbage.blob = due.blob AND NOT EXISTS (SELECT 1 FROM artifact WHERE artifact.blob = due.blob)
+    UPDATE garbage SET taken_at = $3 FROM told WHERE garbage.blob = told.blob AND NOT told.named
     RETURNING garbage.blob";
 
 /// The blobs are gone; their keys rest.

@@ -3,6 +3,7 @@
 
 use std::time::SystemTime;
 
+use artifactapi_formats::Identity;
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{query, query_as, query_scalar};
@@ -31,19 +32,67 @@ const NEXT_REVISION: &str = "UPDATE artifact_revision SET last = last + 1 RETURN
 
 const PUT: &str = "
     INSERT INTO artifact (repository, path, query, query_key, revision, blob, size, sha256, content_type, etag,
-        upstream_last_modified, last_modified, stored_at, checked_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+        upstream_last_modified, last_modified, stored_at, checked_at, identity)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
     ON CONFLICT (repository, path, query_key) DO UPDATE
     SET revision = excluded.revision, blob = excluded.blob, size = excluded.size, sha256 = excluded.sha256,
         content_type = excluded.content_type, etag = excluded.etag,
         upstream_last_modified = excluded.upstream_last_modified, last_modified = excluded.last_modified,
-        stored_at = excluded.stored_at, checked_at = excluded.checked_at";
+        stored_at = excluded.stored_at, checked_at = excluded.checked_at, identity = excluded.identity";
 
 const DISCARD: &str = "INSERT INTO garbage (blob, since) VALUES ($1, $2) ON CONFLICT (blob) DO NOTHING";
 
-const DISCARD_UNLESS_NAMED: &str = "
+pub(super) const DISCARD_UNLESS_NAMED: &str = "
     INSERT INTO garbage (blob, since) SELECT $1, $2 WHERE NOT EXISTS (SELECT 1 FROM artifact WHERE blob = $1)
     ON CONFLICT (blob) DO NOTHING";
+
+/// Whether a blob may not be named. From here on it is garbage to be deleted once more.
+pub(super) async fn is_leaving(db: &mut SqliteConnection, blob: &BlobKey) -> Result<bool, sqlx::Error> {
+    let leaving = query(STILL_LEAVING).bind(blob.as_str()).bind(rested_since(SystemTime::now()));
+    Ok(leaving.execute(db).await?.rows_affected() > 0)
+}
+
+/// Lists a blob as garbage, unless a record names it.
+pub(super) async fn discard_unless_named(
+    db: &mut SqliteConnection,
+    blob: &BlobKey,
+    since: SystemTime,
+) -> Result<(), sqlx::Error> {
+    query(DISCARD_UNLESS_NAMED).bind(blob.as_str()).bind(to_millis(since)).execute(db).await.map(drop)
+}
+
+/// Makes an artifact the record of its target. Its blob is no garbage any more; `old`, if another, is.
+pub(super) async fn put(
+    db: &mut SqliteConnection,
+    artifact: &Artifact,
+    old: Option<&BlobKey>,
+) -> Result<Revision, sqlx::Error> {
+    let Artifact { target, blob, validators, .. } = artifact;
+    let revision: i64 = query_scalar(NEXT_REVISION).fetch_one(&mut *db).await?;
+    query(PUT)
+        .bind(target.repository.as_str())
+        .bind(target.path.as_str())
+        .bind(&*target.query)
+        .bind(query_key(&target.query).into_owned())
+        .bind(revision)
+        .bind(blob.as_str())
+        .bind(to_i64(artifact.size))
+        .bind(&artifact.sha256.as_bytes()[..])
+        .bind(&artifact.content_type)
+        .bind(&validators.etag)
+        .bind(&validators.last_modified)
+        .bind(to_millis(artifact.last_modified))
+        .bind(to_millis(artifact.stored_at))
+        .bind(to_millis(artifact.checked_at))
+        .bind(artifact.identity.as_ref().map(Identity::to_string))
+        .execute(&mut *db)
+        .await?;
+    query("DELETE FROM garbage WHERE blob = $1").bind(blob.as_str()).execute(&mut *db).await?;
+    if let Some(old) = old.filter(|old| *old != blob) {
+        query(DISCARD).bind(old.as_str()).bind(to_millis(artifact.stored_at)).execute(db).await?;
+    }
+    Ok(Revision(revision))
+}
 
 /// Publishes by compare-and-set.
 pub(super) struct Publish {
@@ -58,10 +107,8 @@ impl Change for Publish {
     const DURING: &'static str = "publishing a record";
 
     async fn apply(&self, db: &mut SqliteConnection) -> Result<Self::Outcome, sqlx::Error> {
-        let Artifact { target, blob, validators, .. } = &self.artifact;
-        let stored_at = to_millis(self.artifact.stored_at);
-        let leaving = query(STILL_LEAVING).bind(blob.as_str()).bind(rested_since(SystemTime::now()));
-        if leaving.execute(&mut *db).await?.rows_affected() > 0 {
+        let Artifact { target, blob, .. } = &self.artifact;
+        if is_leaving(db, blob).await? {
             return Ok(Ok(Published::BlobLeaving));
         }
         let current = match lookup(db, target).await?.map(|row| row.read(Self::DURING)).transpose() {
@@ -70,32 +117,11 @@ impl Change for Publish {
         };
         if current.as_ref().map(|current| current.revision) != self.replaces {
             // The loser's bytes are in the store. Unless the winner wrote the same key, nobody else will ever name them.
-            query(DISCARD_UNLESS_NAMED).bind(blob.as_str()).bind(stored_at).execute(db).await?;
+            discard_unless_named(db, blob, self.artifact.stored_at).await?;
             return Ok(Ok(Published::Lost(current.map(Box::new))));
         }
-        let revision: i64 = query_scalar(NEXT_REVISION).fetch_one(&mut *db).await?;
-        query(PUT)
-            .bind(target.repository.as_str())
-            .bind(target.path.as_str())
-            .bind(&*target.query)
-            .bind(query_key(&target.query).into_owned())
-            .bind(revision)
-            .bind(blob.as_str())
-            .bind(to_i64(self.artifact.size))
-            .bind(&self.artifact.sha256.as_bytes()[..])
-            .bind(&self.artifact.content_type)
-            .bind(&validators.etag)
-            .bind(&validators.last_modified)
-            .bind(to_millis(self.artifact.last_modified))
-            .bind(stored_at)
-            .bind(to_millis(self.artifact.checked_at))
-            .execute(&mut *db)
-            .await?;
-        query("DELETE FROM garbage WHERE blob = $1").bind(blob.as_str()).execute(&mut *db).await?;
-        if let Some(old) = current.map(|current| current.blob).filter(|old| old != blob) {
-            query(DISCARD).bind(old.as_str()).bind(stored_at).execute(db).await?;
-        }
-        Ok(Ok(Published::Won(Revision(revision))))
+        let revision = put(db, &self.artifact, current.as_ref().map(|current| &current.blob)).await?;
+        Ok(Ok(Published::Won(revision)))
     }
 }
 
@@ -195,6 +221,11 @@ const DUE: &str = "
     SELECT blob FROM garbage
     WHERE since < $1 AND deleted_at IS NULL AND (taken_at IS NULL OR taken_at < $1) ORDER BY since LIMIT $2";
 
+/// Whether a record, a snapshot's file or a past package names a blob.
+const NAMED: &str = "
+    SELECT EXISTS (SELECT 1 FROM artifact WHERE blob = $1) OR EXISTS (SELECT 1 FROM snapshot_file WHERE blob = $1)
+        OR EXISTS (SELECT 1 FROM past_package WHERE blob = $1)";
+
 /// Takes what is due, and forgets what has a record again.
 pub(super) struct TakeGarbage {
     pub(super) before: SystemTime,
@@ -214,10 +245,7 @@ impl Change for TakeGarbage {
             query_scalar(DUE).bind(to_millis(self.before)).bind(i64::from(self.limit)).fetch_all(&mut *db).await?;
         let mut taken = Vec::with_capacity(due.len());
         for blob in due {
-            let named: bool = query_scalar("SELECT EXISTS (SELECT 1 FROM artifact WHERE blob = $1)")
-                .bind(&blob)
-                .fetch_one(&mut *db)
-                .await?;
+            let named: bool = query_scalar(NAMED).bind(&blob).fetch_one(&mut *db).await?;
             if named {
                 query("DELETE FROM garbage WHERE blob = $1").bind(&blob).execute(&mut *db).await?;
             } else {

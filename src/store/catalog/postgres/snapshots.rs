@@ -1,0 +1,464 @@
+//! [`Snapshots`] in PostgreSQL: one statement and one round trip for each operation but a publication, which reads what it
+//! published, and the giving up of a draft, which is done in parts.
+
+use std::time::SystemTime;
+
+use artifactapi_formats::{Identity, PackageEntry, RepoPath, Sha256};
+use async_trait::async_trait;
+use sqlx::postgres::PgDatabaseError;
+use sqlx::{AssertSqlSafe, query, query_as, query_scalar};
+
+use super::{BLOB_LEAVING, PostgresCatalog};
+use super::snapshot_statements::{
+    ADD_PACKAGES, BEGIN, DROP_PACKAGES, EXPIRE, FILE_IS, PUBLISH_SNAPSHOT, STAGE, TAG,
+};
+use crate::store::catalog::row::{ArtifactRow, query_key, read_keys, rested_since, to_i64, to_millis};
+use crate::store::catalog::snapshot_rows::{
+    ColdestRow, Files, NewPackage, PackageRow, SnapshotRow, new_packages, read_changes, read_marks, read_packages,
+    read_root, read_snapshot, read_snapshots, whole_sha256,
+};
+use crate::store::catalog::snapshot_sql::{self as sql, Bound};
+use crate::store::catalog::snapshots::{
+    Coldest, Draft, Expired, Generation, NamedPackage, PackageChange, PackageMark, PackageQuery, PackageRowId, ROWS,
+    Snapshot, SnapshotId, SnapshotPublished, Snapshots, Tag,
+};
+use crate::store::catalog::{Artifact, CatalogError, CatalogErrorKind};
+use crate::store::key::{BlobKey, RepositoryName, Target};
+
+/// How many snapshots expire at once: with their files about [`ROWS`] rows.
+const SNAPSHOTS_AT_ONCE: i64 = 50;
+
+/// What `publish_snapshot` answers: outcome, number, leaving, replaced.
+type Answer = (i32, Option<i64>, Option<String>, Option<Vec<String>>);
+
+fn limited(limit: u32) -> i64 {
+    i64::from(limit.min(ROWS))
+}
+
+#[async_trait]
+impl Snapshots for PostgresCatalog {
+    async fn current(&self, root: &Target) -> Result<Option<Snapshot>, CatalogError> {
+        let during = "looking up the current snapshot";
+        let rows: Vec<SnapshotRow> = self
+            .database
+            .call(during, async |db| {
+                query_as(sql::CURRENT).bind(root.repository.as_str()).bind(root.path.as_str()).fetch_all(db).await
+            })
+            .await?;
+        read_snapshot(rows, during)
+    }
+
+    async fn stage(&self, blobs: &[BlobKey], at: SystemTime) -> Result<(), CatalogError> {
+        let blobs: Vec<&str> = blobs.iter().map(BlobKey::as_str).collect();
+        self.database
+            .call("staging blobs", async |db| {
+                let stage = query(STAGE).bind(blobs).bind(to_millis(at)).bind(rested_since(SystemTime::now()));
+                stage.execute(db).await.map(drop)
+            })
+            .await
+    }
+
+    async fn begin(&self, root: &Target, at: SystemTime) -> Result<Draft, CatalogError> {
+        let (id, follows): (i64, Option<i64>) = self
+            .database
+            .call("beginning a snapshot", async |db| {
+                query_as(BEGIN)
+                    .bind(root.repository.as_str())
+                    .bind(root.path.as_str())
+                    .bind(to_millis(at))
+                    .fetch_one(db)
+                    .await
+            })
+            .await?;
+        Ok(Draft { id: SnapshotId(id), follows: follows.map(SnapshotId) })
+    }
+
+    async fn marks(&self, root: &Target) -> Result<Vec<(PackageMark, PackageRowId)>, CatalogError> {
+        let during = "reading the marks of packages";
+        let rows: Vec<(Vec<u8>, i64)> = self
+            .database
+            .call(during, async |db| {
+                query_as(sql::MARKS).bind(root.repository.as_str()).bind(root.path.as_str()).fetch_all(db).await
+            })
+            .await?;
+        read_marks(rows, during)
+    }
+
+    async fn add_packages(&self, draft: SnapshotId, packages: &[PackageEntry]) -> Result<(), CatalogError> {
+        for packages in new_packages(packages).chunks(ROWS as usize) {
+            let column = |text: fn(&NewPackage) -> &String| packages.iter().map(text).collect::<Vec<_>>();
+            self.database
+                .call("adding packages to a snapshot", async |db| {
+                    query(ADD_PACKAGES)
+                        .bind(draft.0)
+                        .bind(column(|package| &package.path))
+                        .bind(column(|package| &package.name))
+                        .bind(column(|package| &package.version))
+                        .bind(column(|package| &package.arch))
+                        .bind(packages.iter().map(|package| package.size).collect::<Vec<_>>())
+                        .bind(column(|package| &package.identity))
+                        .bind(packages.iter().map(|package| package.mark.0.to_vec()).collect::<Vec<_>>())
+                        .execute(db)
+                        .await
+                        .map(drop)
+                })
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn drop_packages(&self, draft: SnapshotId, rows: &[PackageRowId]) -> Result<(), CatalogError> {
+        let rows: Vec<i64> = rows.iter().map(|row| row.0).collect();
+        self.database
+            .call("dropping packages from a snapshot", async |db| {
+                query(DROP_PACKAGES).bind(draft.0).bind(rows).execute(db).await.map(drop)
+            })
+            .await
+    }
+
+    async fn publish_snapshot(
+        &self,
+        snapshot: &Snapshot,
+        follows: Option<SnapshotId>,
+    ) -> Result<SnapshotPublished, CatalogError> {
+        let during = "publishing a snapshot";
+        let files = Files::of(&snapshot.files);
+        let outcome = self
+            .database
+            .call(during, async |db| {
+                let answer = query_as(PUBLISH_SNAPSHOT)
+                    .bind(snapshot.root.repository.as_str())
+                    .bind(snapshot.root.path.as_str())
+                    .bind(snapshot.id.0)
+                    .bind(follows.map(|follows| follows.0))
+                    .bind(to_millis(snapshot.published_at))
+                    .bind(snapshot.made_at.map(to_millis))
+                    .bind(&snapshot.source)
+                    .bind(to_i64(snapshot.packages))
+                    .bind(files.repositories)
+                    .bind(files.paths)
+                    .bind(files.queries)
+                    .bind(files.query_keys)
+                    .bind(files.blobs)
+                    .bind(files.sizes)
+                    .bind(files.sha256s)
+                    .bind(files.content_types)
+                    .bind(files.etags)
+                    .bind(files.upstream_last_modifieds)
+                    .bind(files.last_modifieds)
+                    .bind(files.stored_ats)
+                    .bind(files.checked_ats)
+                    .bind(files.identities)
+                    .bind(rested_since(SystemTime::now()))
+                    .fetch_one(&mut *db)
+                    .await;
+                let answer: Answer = match answer {
+                    Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == BLOB_LEAVING) => {
+                        let leaving = error.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::detail);
+                        (-1, None, leaving.map(str::to_owned), None)
+                    }
+                    other => other?,
+                };
+                let published: Vec<SnapshotRow> =
+                    if answer.0 == 1 { query_as(sql::BY_ID).bind(snapshot.id.0).fetch_all(db).await? } else { Vec::new() };
+                Ok((answer, published))
+            })
+            .await?;
+        let damaged = |why: &str| CatalogError { kind: CatalogErrorKind::Damaged, during, source: Some(why.into()) };
+        match outcome {
+            ((1, _, _, replaced), published) => {
+                let replaced = replaced.unwrap_or_default();
+                let replaced = replaced.iter().map(|path| read_root(snapshot.root.repository.as_str(), path, during));
+                let published = read_snapshot(published, during)?;
+                Ok(SnapshotPublished::Won {
+                    snapshot: Box::new(published.ok_or_else(|| damaged("the snapshot just published is not there"))?),
+                    replaced: replaced.collect::<Result<_, _>>()?,
+                })
+            }
+            ((-1, _, leaving, _), _) => {
+                let leaving = leaving.ok_or_else(|| damaged("no blob is named"))?;
+                let leaving = read_keys(vec![leaving], during)?.pop();
+                Ok(SnapshotPublished::BlobLeaving(leaving.ok_or_else(|| damaged("no blob is named"))?))
+            }
+            ((_, current, _, _), _) => Ok(SnapshotPublished::Lost(current.map(SnapshotId))),
+        }
+    }
+
+    async fn abandon(&self, draft: SnapshotId) -> Result<(), CatalogError> {
+        let during = "giving up a snapshot";
+        // In parts, so that none takes long.
+        loop {
+            let deleted = self
+                .database
+                .call(during, async |db| {
+                    let root: Option<i64> = query_scalar(sql::GIVE_UP).bind(draft.0).fetch_optional(&mut *db).await?;
+                    let Some(root) = root else { return Ok(0) };
+                    let emptied = query(sql::EMPTY_DRAFT).bind(root).bind(draft.0).bind(i64::from(ROWS));
+                    let deleted = emptied.execute(&mut *db).await?.rows_affected();
+                    if deleted < u64::from(ROWS) {
+                        query(sql::DELETE_GONE).bind(draft.0).execute(&mut *db).await?;
+                        query(sql::DELETE_DRAFT).bind(draft.0).execute(db).await?;
+                    }
+                    Ok(deleted)
+                })
+                .await?;
+            if deleted < u64::from(ROWS) {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn snapshot(&self, id: SnapshotId) -> Result<Option<Snapshot>, CatalogError> {
+        let during = "looking up a snapshot";
+        let rows: Vec<SnapshotRow> =
+            self.database.call(during, async |db| query_as(sql::BY_ID).bind(id.0).fetch_all(db).await).await?;
+        read_snapshot(rows, during)
+    }
+
+    async fn snapshot_at(&self, root: &Target, at: SystemTime) -> Result<Option<Snapshot>, CatalogError> {
+        let during = "looking up the snapshot of a time";
+        let rows: Vec<SnapshotRow> = self
+            .database
+            .call(during, async |db| {
+                query_as(sql::PUBLISHED_UNTIL)
+                    .bind(root.repository.as_str())
+                    .bind(root.path.as_str())
+                    .bind(to_millis(at))
+                    .fetch_all(db)
+                    .await
+            })
+            .await?;
+        read_snapshot(rows, during)
+    }
+
+    async fn tagged(&self, root: &Target, tag: &Tag) -> Result<Option<Snapshot>, CatalogError> {
+        let during = "looking up a tagged snapshot";
+        let rows: Vec<SnapshotRow> = self
+            .database
+            .call(during, async |db| {
+                query_as(sql::TAGGED)
+                    .bind(root.repository.as_str())
+                    .bind(root.path.as_str())
+                    .bind(tag.as_str())
+                    .fetch_all(db)
+                    .await
+            })
+            .await?;
+        read_snapshot(rows, during)
+    }
+
+    async fn snapshots(
+        &self,
+        root: &Target,
+        before: Option<SnapshotId>,
+        limit: u32,
+    ) -> Result<Vec<Snapshot>, CatalogError> {
+        let during = "listing snapshots";
+        let rows: Vec<SnapshotRow> = self
+            .database
+            .call(during, async |db| {
+                query_as(sql::SNAPSHOTS)
+                    .bind(root.repository.as_str())
+                    .bind(root.path.as_str())
+                    .bind(before.map_or(i64::MAX, |before| before.0))
+                    .bind(limited(limit))
+                    .fetch_all(db)
+                    .await
+            })
+            .await?;
+        read_snapshots(rows, during)
+    }
+
+    async fn roots(
+        &self,
+        repository: &RepositoryName,
+        after: Option<&RepoPath>,
+        limit: u32,
+    ) -> Result<Vec<Target>, CatalogError> {
+        let during = "listing index roots";
+        let paths: Vec<String> = self
+            .database
+            .call(during, async |db| {
+                query_scalar(sql::ROOTS)
+                    .bind(repository.as_str())
+                    .bind(after.map_or("", RepoPath::as_str))
+                    .bind(limited(limit))
+                    .fetch_all(db)
+                    .await
+            })
+            .await?;
+        paths.iter().map(|path| read_root(repository.as_str(), path, during)).collect()
+    }
+
+    async fn tag(&self, id: SnapshotId, tag: &Tag) -> Result<bool, CatalogError> {
+        self.database
+            .call("tagging a snapshot", async |db| {
+                Ok(query(TAG).bind(id.0).bind(tag.as_str()).execute(db).await?.rows_affected() > 0)
+            })
+            .await
+    }
+
+    async fn untag(&self, root: &Target, tag: &Tag) -> Result<bool, CatalogError> {
+        self.database
+            .call("taking a tag away", async |db| {
+                let taken = query(sql::UNTAG)
+                    .bind(root.repository.as_str())
+                    .bind(root.path.as_str())
+                    .bind(tag.as_str())
+                    .execute(db)
+                    .await?;
+                Ok(taken.rows_affected() > 0)
+            })
+            .await
+    }
+
+    async fn named(
+        &self,
+        repository: &RepositoryName,
+        path: &RepoPath,
+        generation: Generation,
+    ) -> Result<Vec<NamedPackage>, CatalogError> {
+        let during = "looking up what an index says";
+        let rows: Vec<PackageRow> = self
+            .database
+            .call(during, async |db| {
+                let named = query_as(sql::named(generation)).bind(repository.as_str()).bind(path.as_str());
+                let named = named.bind(i64::from(ROWS));
+                match generation {
+                    Generation::Current => named.fetch_all(db).await,
+                    Generation::Of(snapshot) => named.bind(snapshot.0).fetch_all(db).await,
+                }
+            })
+            .await?;
+        read_packages(rows, during)
+    }
+
+    async fn search(
+        &self,
+        repository: &RepositoryName,
+        query: &PackageQuery,
+    ) -> Result<Vec<NamedPackage>, CatalogError> {
+        let during = "searching for packages";
+        let Some((text, bound)) = sql::search(repository, query, FILE_IS) else {
+            return Ok(Vec::new());
+        };
+        let rows: Vec<PackageRow> = self
+            .database
+            .call(during, async |db| {
+                let search = bound.into_iter().fold(query_as(AssertSqlSafe(text)), |search, bound| match bound {
+                    Bound::Text(text) => search.bind(text),
+                    Bound::Number(number) => search.bind(number),
+                });
+                search.fetch_all(db).await
+            })
+            .await?;
+        read_packages(rows, during)
+    }
+
+    async fn diff(
+        &self,
+        from: SnapshotId,
+        to: SnapshotId,
+        after: Option<&RepoPath>,
+        limit: u32,
+    ) -> Result<Vec<PackageChange>, CatalogError> {
+        let during = "comparing two snapshots";
+        let (earlier, later) = (from.min(to), from.max(to));
+        let rows: Vec<PackageRow> = self
+            .database
+            .call(during, async |db| {
+                query_as(sql::DIFF)
+                    .bind(earlier.0)
+                    .bind(later.0)
+                    .bind(after.map_or("", RepoPath::as_str))
+                    .bind(limited(limit))
+                    .fetch_all(db)
+                    .await
+            })
+            .await?;
+        read_changes(rows, from, to, during)
+    }
+
+    async fn renewals(
+        &self,
+        snapshot: SnapshotId,
+        after: Option<PackageRowId>,
+        limit: u32,
+    ) -> Result<Vec<NamedPackage>, CatalogError> {
+        let during = "looking for newer builds";
+        let rows: Vec<PackageRow> = self
+            .database
+            .call(during, async |db| {
+                query_as(sql::RENEWALS)
+                    .bind(snapshot.0)
+                    .bind(after.map_or(0, |after| after.0))
+                    .bind(limited(limit))
+                    .fetch_all(db)
+                    .await
+            })
+            .await?;
+        read_packages(rows, during)
+    }
+
+    async fn content(
+        &self,
+        target: &Target,
+        identity: &Identity,
+        sha256: Option<&Sha256>,
+    ) -> Result<Option<Artifact>, CatalogError> {
+        let during = "looking for a content";
+        let found: Option<ArtifactRow> = self
+            .database
+            .call(during, async |db| {
+                query_as(sql::CONTENT)
+                    .bind(target.repository.as_str())
+                    .bind(target.path.as_str())
+                    .bind(query_key(&target.query).into_owned())
+                    .bind(identity.to_string())
+                    .bind(sha256.map(|sha256| sha256.as_bytes().to_vec()))
+                    .bind(whole_sha256(identity).map(|sha256| sha256.as_bytes().to_vec()))
+                    .fetch_optional(db)
+                    .await
+            })
+            .await?;
+        found.map(|row| row.read(during)).transpose()
+    }
+
+    async fn expire(
+        &self,
+        repository: &RepositoryName,
+        before: SystemTime,
+        now: SystemTime,
+    ) -> Result<Expired, CatalogError> {
+        let (snapshots, packages, past): (i64, i64, i64) = self
+            .database
+            .call("removing old snapshots", async |db| {
+                query_as(EXPIRE)
+                    .bind(repository.as_str())
+                    .bind(to_millis(before))
+                    .bind(to_millis(now))
+                    .bind(SNAPSHOTS_AT_ONCE)
+                    .bind(i64::from(ROWS))
+                    .fetch_one(db)
+                    .await
+            })
+            .await?;
+        Ok(Expired {
+            snapshots: snapshots.unsigned_abs(),
+            packages: packages.unsigned_abs(),
+            past: past.unsigned_abs(),
+        })
+    }
+
+    async fn coldest(&self, repository: Option<&RepositoryName>, limit: u32) -> Result<Vec<Coldest>, CatalogError> {
+        let during = "looking for what was not used for long";
+        let rows: Vec<ColdestRow> = self
+            .database
+            .call(during, async |db| match repository {
+                None => query_as(sql::COLDEST).bind(limited(limit)).fetch_all(db).await,
+                Some(one) => query_as(sql::COLDEST_OF).bind(limited(limit)).bind(one.as_str()).fetch_all(db).await,
+            })
+            .await?;
+        rows.into_iter().map(|row| row.read(during)).collect()
+    }
+}
