@@ -4,7 +4,7 @@ use artifactapi_formats::{Algorithm, Identity, PackageEntry, RepoPath, Sha256};
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use super::row::{ArtifactRow, from_millis, query_key, to_i64, to_millis};
-use super::snapshots::{Coldest, NamedPackage, PackageChange, PackageMark, PackageRowId, Snapshot, SnapshotId, Tag};
+use super::snapshots::{Coldest, InvalidTag, NamedPackage, PackageChange, PackageMark, PackageRowId, Snapshot, SnapshotId, Tag};
 use super::{Artifact, CatalogError, CatalogErrorKind};
 use crate::store::key::{RepositoryName, Target};
 
@@ -37,7 +37,7 @@ impl Head {
         let damaged = damaged(during);
         let tags = self.tags.unwrap_or_default();
         let tags = tags.split(',').filter(|tag| !tag.is_empty()).map(str::parse);
-        let mut tags: Vec<Tag> = tags.collect::<Result<_, _>>().map_err(|error| damaged(error.into()))?;
+        let mut tags: Vec<Tag> = tags.collect::<Result<_, _>>().map_err(|error: InvalidTag| damaged(error.into()))?;
         tags.sort_unstable();
         Ok(Snapshot {
             id: SnapshotId(self.snapshot),

@@ -66,6 +66,14 @@ pub(super) const SNAPSHOTS: &str = concat!(
     WHERE r.repository = $1 AND r.path = $2 AND s.published_at IS NOT NULL AND s.id < $3 ORDER BY s.id DESC LIMIT $4"
 );
 
+/// The oldest snapshot of (repository, path), without its files.
+pub(super) const OLDEST: &str = concat!(
+    head!(),
+    "CAST(NULL AS BIGINT) AS position
+    FROM index_root r JOIN snapshot s ON s.root = r.id
+    WHERE r.repository = $1 AND r.path = $2 AND s.published_at IS NOT NULL ORDER BY s.id LIMIT 1"
+);
+
 /// Entry files of the roots of a repository after a path.
 pub(super) const ROOTS: &str = "
     SELECT path FROM index_root WHERE repository = $1 AND path > $2 AND current IS NOT NULL ORDER BY path LIMIT $3";
@@ -88,6 +96,11 @@ const NAMED_CURRENT: &str = concat!(
     ORDER BY p.id LIMIT $3"
 );
 
+const NAMED_EVER: &str = concat!(
+    packages!(),
+    "WHERE p.repository = $1 AND p.path = $2 AND r.id = p.root AND p.first <= r.current ORDER BY p.id LIMIT $3"
+);
+
 const NAMED_OF: &str = concat!(
     packages!(),
     "CROSS JOIN snapshot s
@@ -101,6 +114,7 @@ pub(super) const fn named(generation: Generation) -> &'static str {
     match generation {
         Generation::Current => NAMED_CURRENT,
         Generation::Of(_) => NAMED_OF,
+        Generation::Any => NAMED_EVER,
     }
 }
 

@@ -104,6 +104,15 @@ impl Snapshots for SqliteCatalog {
         read_snapshot(rows, during)
     }
 
+    async fn oldest(&self, root: &Target) -> Result<Option<Snapshot>, CatalogError> {
+        let during = "looking up the oldest snapshot";
+        let rows: Vec<SnapshotRow> = self.read(during, async |db| {
+            query_as(sql::OLDEST).bind(root.repository.as_str()).bind(root.path.as_str()).fetch_all(db).await
+        })
+        .await?;
+        Ok(read_snapshots(rows, during)?.pop())
+    }
+
     async fn tagged(&self, root: &Target, tag: &Tag) -> Result<Option<Snapshot>, CatalogError> {
         let during = "looking up a tagged snapshot";
         let rows: Vec<SnapshotRow> = self
@@ -180,7 +189,7 @@ impl Snapshots for SqliteCatalog {
                 let named = query_as(sql::named(generation)).bind(repository.as_str()).bind(path.as_str());
                 let named = named.bind(i64::from(ROWS));
                 match generation {
-                    Generation::Current => named.fetch_all(db).await,
+                    Generation::Current | Generation::Any => named.fetch_all(db).await,
                     Generation::Of(snapshot) => named.bind(snapshot.0).fetch_all(db).await,
                 }
             })
