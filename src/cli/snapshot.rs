@@ -128,7 +128,10 @@ async fn answer(
                     };
                     writeln!(text, "{sign} {} {versions} {} {}", package.name, package.arch, package.path)?;
                 }
-                after = changes.last().and_then(|last| last.to.as_ref().or(last.from.as_ref())).map(|last| last.path.clone());
+                after = changes
+                    .last()
+                    .and_then(|last| last.to.as_ref().or(last.from.as_ref()))
+                    .map(|last| last.path.clone());
                 if changes.len() < ROWS as usize {
                     break;
                 }

@@ -20,8 +20,8 @@ use super::headers::Representation;
 use super::range::{self, Ranges};
 use crate::config::{Admission, LiveRepositories, Repository};
 use crate::engine::counts::RepositoryCounts;
-use crate::engine::held::Held;
 use crate::engine::generations::When;
+use crate::engine::held::Held;
 use crate::engine::read::{self, Reader, Reading, Source, Wish};
 use crate::store::blobs::{BlobBody, BlobStore};
 use crate::store::key::Target;
@@ -135,9 +135,7 @@ pub fn resolve(repositories: &LiveRepositories, uri: &Uri) -> Result<Named, Prob
     let (name, when) = match first.split_once('@').or_else(|| first.split_once("%40")) {
         Some((name, when)) => {
             let text = percent_encoding::percent_decode_str(when).decode_utf8_lossy();
-            let when = text
-                .parse()
-                .map_err(|why| Problem::bad_request(format!("{text:?} after the '@' is {why}.")))?;
+            let when = text.parse().map_err(|why| Problem::bad_request(format!("{text:?} after the '@' is {why}.")))?;
             (name, Some(when))
         }
         None => (first, None),

@@ -2,8 +2,8 @@
 
 pub mod artifact;
 pub mod body;
-pub mod conditional;
 mod client;
+pub mod conditional;
 mod deliver;
 mod direct;
 pub mod error;

@@ -32,7 +32,8 @@ struct World {
 
 impl World {
     async fn new(backend: Backend, seed: u64) -> Self {
-        let site = Setup::new(backend).await.set("cache.index_ttl", 0).start().await;
+        let setup = Setup::new(backend).await.set("cache.index_ttl", 0).set("allow_rollback", true);
+        let site = setup.start().await;
         let random = SmallRng::seed_from_u64(seed);
         Self { site, random, files: BTreeMap::new(), indexes: [1, 2].map(|number| fixture(number, INDEX)) }
     }

@@ -128,7 +128,8 @@ async fn what_one_replica_replaces_the_other_replaces() {
     const INDEX: &str = "rpm/el9/x86_64/repodata/repomd.xml";
     let [old, new] = [1, 2].map(|number| fixture(number, INDEX));
     assert_ne!(old, new);
-    let mut site = Setup::new(Shared).await.set("cache.index_ttl", 0).start().await;
+    let setup = Setup::new(Shared).await.set("cache.index_ttl", 0).set("allow_rollback", true);
+    let mut site = setup.start().await;
     let other = site.replica().await;
     for server in [&site.server, &other] {
         server.get(INDEX).await.is(&old);

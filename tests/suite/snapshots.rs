@@ -23,7 +23,7 @@ async fn json(server: &Server, target: &str) -> Value {
 }
 
 /// The numbers of a root's snapshots, newest first, once there are `count` of them.
-async fn snapshots(server: &Server, root: &str, count: usize) -> Vec<i64> {
+pub(crate) async fn snapshots(server: &Server, root: &str, count: usize) -> Vec<i64> {
     until(format!("{count} snapshots of {root}"), || async {
         let listed = json(server, &format!("/snapshots/{root}")).await;
         let ids: Vec<i64> = listed["snapshots"].as_array()?.iter().filter_map(|row| row["id"].as_i64()).collect();
@@ -67,7 +67,8 @@ async fn a_switch_is_whole(backend: Backend) {
         late.exchange(&ask).await.is(&fixture(2, &path));
     }
     // All of it was there before the switch was seen.
-    let asked: Vec<_> = site.upstream.log().all().into_iter().filter(|seen| !seen.path.ends_with("repomd.xml")).collect();
+    let asked: Vec<_> =
+        site.upstream.log().all().into_iter().filter(|seen| !seen.path.ends_with("repomd.xml")).collect();
     assert!(asked.is_empty(), "{asked:?}");
 }
 
@@ -135,7 +136,8 @@ async fn the_past_is_served(backend: Backend) {
     let apk = "alpine/v3.22/main/x86_64";
     site.server.get(&format!("{apk}/APKINDEX.tar.gz")).await.is(&fixture(1, &format!("{apk}/APKINDEX.tar.gz")));
     snapshots(&site.server, apk, 1).await;
-    let packages = ["rpm/plain-names/Packages/h/hello-1.0-1.el9.x86_64.rpm", "alpine/v3.22/main/x86_64/hello-1.0-r0.apk"];
+    let packages =
+        ["rpm/plain-names/Packages/h/hello-1.0-1.el9.x86_64.rpm", "alpine/v3.22/main/x86_64/hello-1.0-r0.apk"];
     for package in packages {
         site.server.get(package).await.is(&fixture(1, package));
     }
@@ -345,7 +347,9 @@ async fn a_package_that_upstream_deleted_has_the_index_asked_for_again() {
 async fn a_held_repository_serves_what_is_old_enough() {
     let setup = Setup::new(Laptop).await;
     let remote = |name: &str, hold: &str| {
-        Remote::new(name, "rpm", setup.upstream.url(&format!("/@{name}/rpm"))).set("hold", hold).set("cache.index_ttl", 0)
+        Remote::new(name, "rpm", setup.upstream.url(&format!("/@{name}/rpm")))
+            .set("hold", hold)
+            .set("cache.index_ttl", 0)
     };
     let (week, century) = (remote("week", "7d"), remote("century", "36500d"));
     let site = setup.remote(week).remote(century).start().await;

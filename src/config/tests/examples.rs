@@ -8,8 +8,7 @@ use artifactapi_formats::{FORMATS, Role};
 
 use super::{lookup, read};
 use crate::config::{
-    Admission, CachePolicy, Credentials, FileTtl, Kind, Repositories, Repository, Secret, Source, Timeouts,
-    Verify,
+    Admission, CachePolicy, Credentials, FileTtl, Kind, Repositories, Repository, Secret, Source, Timeouts, Verify,
 };
 
 fn get<'r>(repositories: &'r Repositories, name: &str) -> &'r Repository {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{CachePolicy, Kind, PatternSet, Patterns, Remote, Repository, Timeouts};
+use crate::config::{CachePolicy, Kind, PatternSet, Patterns, Remote, Repository, Timeouts, Verify};
 
 pub(super) fn remote(format: &str, base: &str, mirrors: &[&str], include: Option<&[&str]>) -> Arc<Repository> {
     let kind = Kind::Remote(Remote {
@@ -12,6 +12,9 @@ pub(super) fn remote(format: &str, base: &str, mirrors: &[&str], include: Option
         timeouts: Timeouts::default(),
         allow_private: false,
         max_parallel: None,
+        allow_rollback: false,
+        verify: Verify::default(),
+        hold: None,
     });
     repository(format, kind, include)
 }

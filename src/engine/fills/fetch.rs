@@ -15,9 +15,9 @@ use super::super::held::{Held, HeldBody, now};
 use super::super::keep::Kept;
 use super::super::shelf::{Found, MEMORY_BODY, whole};
 use super::super::transfer::Transfer;
-use super::opinion::checkers;
 use super::appearance::{Appearance, appearance};
 use super::generation::{Content, Entry, MID_UPDATE, NotBuilt, entry_of};
+use super::opinion::checkers;
 use super::{Fills, ROOMLESS_FOR};
 use crate::config::Remote;
 use crate::spool::{SpoolError, Spooled};
@@ -187,9 +187,7 @@ impl Fills {
         let answer = self.upstream.ask(&ask, source).await.map_err(|error| Miss::Everywhere(error.into()))?;
         if answer.status == StatusCode::NOT_MODIFIED {
             return match held.filter(|_| is_conditional) {
-                Some(held) => {
-                    Ok(Got::Settled(self.confirm(order, held, answer.etag, answer.last_modified).await))
-                }
+                Some(held) => Ok(Got::Settled(self.confirm(order, held, answer.etag, answer.last_modified).await)),
                 None => Err(unfit(&answer, "304 to an unconditional request")),
             };
         }

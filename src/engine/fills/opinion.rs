@@ -28,11 +28,7 @@ impl Opinion {
 }
 
 /// The checks for what is ordered.
-pub(super) fn checkers(
-    order: &Order,
-    verify: Verify,
-    limits: &Limits,
-) -> (Option<Box<dyn Checker>>, Option<Opinion>) {
+pub(super) fn checkers(order: &Order, verify: Verify, limits: &Limits) -> (Option<Box<dyn Checker>>, Option<Opinion>) {
     let of = |expected| order.repository.format.checker(&order.target.path, expected, limits);
     match (order.role, verify, &order.expected) {
         (Role::Package, Verify::Warn, Some(expected)) => {

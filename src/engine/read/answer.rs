@@ -6,8 +6,8 @@ use std::time::Duration;
 use artifactapi_formats::Role;
 
 use super::super::fill::{FillError, Head, Via};
-use super::super::held::Held;
 use super::super::generations::When;
+use super::super::held::Held;
 use super::super::pins::ClientId;
 use super::super::shelf::ShelfError;
 use crate::config::Repository;

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use artifactapi_formats::{Mutability, Role};
 
-use super::super::held::{Held, now};
 use super::super::generations::When;
+use super::super::held::{Held, now};
 use super::super::past::{self, Then};
 use super::super::pins::is_pinned;
 use super::super::shelf::{Found, ShelfError};

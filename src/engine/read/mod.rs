@@ -17,11 +17,11 @@ pub use self::answer::{ReadError, Reading, Source, Wish};
 use super::counts::Counts;
 use super::fill::{Fill, FillError, Head, Order, Outcome, State};
 use super::fills::Fills;
+use super::freshness::{Decision, Lifetime, confirmed_after, decide, lifetime};
 use super::generations::Generations;
+use super::held::{Held, HeldBody, now};
 use super::past::Past;
 use super::pins::Pins;
-use super::freshness::{Decision, Lifetime, confirmed_after, decide, lifetime};
-use super::held::{Held, HeldBody, now};
 use super::roots::{Bond, Roots};
 use super::shelf::{Found, Shelf, ShelfError};
 use crate::config::{FileTtl, Kind, Remote, Verify};
@@ -68,7 +68,17 @@ impl Reader {
     pub fn new(parts: ReaderParts) -> Self {
         let ReaderParts { shelf, fills, roots, generations, pins, blobs, counts } = parts;
         let past = Past::new(generations.clone(), Arc::clone(&shelf));
-        Self { shelf, fills, roots, generations, past, pins, blobs, negatives: quick_cache::sync::Cache::new(NEGATIVES), counts }
+        Self {
+            shelf,
+            fills,
+            roots,
+            generations,
+            past,
+            pins,
+            blobs,
+            negatives: quick_cache::sync::Cache::new(NEGATIVES),
+            counts,
+        }
     }
 
     /// The counters.
@@ -204,7 +214,9 @@ impl Reader {
             return self.pass_through(wish, remote, mutability).await;
         }
         let bond = match wish.role {
-            Role::Package if remote.verify != Verify::Off => self.roots.of_package(&wish.repository, &wish.target).await,
+            Role::Package if remote.verify != Verify::Off => {
+                self.roots.of_package(&wish.repository, &wish.target).await
+            }
             _ => self.roots.of(&wish.repository, &wish.target, wish.role).await,
         };
         let mut fill = self.fills.join(order(wish, mutability.clone(), bond.as_ref()), husk);

@@ -62,7 +62,8 @@ impl<'q> Asked<'q> {
 
     /// A path below a repository.
     pub(super) fn path(&self, name: &str) -> Result<Option<RepoPath>, Problem> {
-        let path = |text| RepoPath::new(text).map_err(|why| Problem::unprocessable(format!("{name} is no path: {why}.")));
+        let path =
+            |text| RepoPath::new(text).map_err(|why| Problem::unprocessable(format!("{name} is no path: {why}.")));
         self.text(name).map(path).transpose()
     }
 

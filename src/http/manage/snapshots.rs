@@ -138,7 +138,8 @@ async fn list_or_diff(
         (None, None) => {
             let before = asked.number("before")?.map(SnapshotId);
             let found = state.snapshots().snapshots(&root, before, limit).await.map_err(|error| away(&error))?;
-            let next = (found.len() == limit as usize).then(|| found.last().map(|last| last.id.0.to_string())).flatten();
+            let next =
+                (found.len() == limit as usize).then(|| found.last().map(|last| last.id.0.to_string())).flatten();
             let snapshots = found.into_iter().map(Row::from).collect();
             Ok(answer(Listed { repository: &remote, root: path, snapshots, next }))
         }
@@ -152,7 +153,8 @@ async fn list_or_diff(
             let changes = state.snapshots().diff(from, to.id, after.as_ref(), limit).await;
             let changes = changes.map_err(|error| away(&error))?;
             let is_full = changes.len() == limit as usize;
-            let changes: Vec<Change> = changes.into_iter().filter_map(|change| Change::of(change.from, change.to)).collect();
+            let changes: Vec<Change> =
+                changes.into_iter().filter_map(|change| Change::of(change.from, change.to)).collect();
             let next = is_full.then(|| changes.last().map(|last| last.path.clone())).flatten();
             Ok(answer(Diff { repository: &remote, root: path, from: from.0, to: to.id.0, changes, next }))
         }

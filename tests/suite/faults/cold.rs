@@ -10,8 +10,9 @@ async fn nothing_wrong_is_kept(backend: Backend, role: Role) {
     let (site, cells, right) = cells(backend, role, &[]).await;
     // Without validators a broken body cannot be resumed: `fills` is about those that can.
     site.upstream.validators(Validators::None);
-    join_all(cells.iter().map(|cell| cell.prepare(&site))).await;
+    // Before the index: once that is held, what it names is fetched in the background.
     cells.iter().for_each(|cell| cell.spoil(&site));
+    join_all(cells.iter().map(|cell| cell.prepare(&site))).await;
     join_all(cells.iter().map(|cell| cell.is_answered(&site, &right))).await;
     let loud = || cells.iter().filter(|cell| !cell.fault.is_silence());
     join_all(loud().map(|cell| cell.is_answered(&site, &right))).await;

@@ -181,7 +181,7 @@ fn specified(root: &IndexRoot, spec: &str, package: &Package<'_>) -> Result<Opti
     }
     path.push_str(rest);
     let is_elsewhere = path.contains("://") || path.starts_with('/');
-    Ok(if is_elsewhere { None } else { RepoPath::join(base(root), &path).ok() })
+    Ok(if is_elsewhere { None } else { RepoPath::join(base(root), &path).ok().filter(|path| !path.is_directory()) })
 }
 
 /// The check of an index file: everything in it can be read.

@@ -30,6 +30,7 @@ fn a_v3_index_may_say_where_packages_lie() {
         ("main/x86_64/Packages.adb", "${arch}/${name}.apk", Some("main/x86_64/one.apk")),
         ("base/packages.adb", "https://example.com/${name}.apk", None),
         ("base/packages.adb", "../../${name}.apk", None),
+        ("x86_64/Packages.adb", "${arch}/${name}.apk/", None),
     ];
     for (entry, spec, path) in table {
         let found = read(entry, &index_v3(spec, &packages), &Limits::default()).expect("valid");

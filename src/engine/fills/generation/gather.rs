@@ -68,7 +68,8 @@ impl Fills {
         };
         let companion = |path| Wanted { path, role: Role::IndexCompanion, expected: None };
         let companion_count = companions.len();
-        let wanted: Vec<Wanted> = companions.into_iter().map(companion).chain(members.into_iter().map(member)).collect();
+        let wanted: Vec<Wanted> =
+            companions.into_iter().map(companion).chain(members.into_iter().map(member)).collect();
 
         let mut pieces = vec![self.entry_piece(entry).await?];
         let getting = stream::iter(wanted).map(|wanted| {
@@ -207,7 +208,13 @@ fn is_it(expected: &Expected, record: &Artifact) -> bool {
 
 /// Upstream does not have a file. Companions may be absent. A member is on its way there, most likely; but there are
 /// repositories that name what they never publish, so a gap is taken for good in the end if nothing here needs the file.
-fn absent(path: &RepoPath, role: Role, entry: &Entry, is_list: bool, error: UpstreamError) -> Result<Option<Piece>, NotBuilt> {
+fn absent(
+    path: &RepoPath,
+    role: Role,
+    entry: &Entry,
+    is_list: bool,
+    error: UpstreamError,
+) -> Result<Option<Piece>, NotBuilt> {
     match role {
         Role::IndexMember if is_list || !entry.may_have_gaps => Err(NotBuilt::Contradiction(error)),
         Role::IndexMember => {

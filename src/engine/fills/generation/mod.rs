@@ -180,7 +180,8 @@ impl Fills {
         };
         let began = now();
         let bytes = self.entry_bytes(entry).await;
-        let made_at = index.made_at(&root, &bytes, &self.limits).map(|s| SystemTime::UNIX_EPOCH + Duration::from_secs(s));
+        let made_at =
+            index.made_at(&root, &bytes, &self.limits).map(|s| SystemTime::UNIX_EPOCH + Duration::from_secs(s));
         let current = self.snapshots.current(&order.target).await?;
         self.refuse_older(remote, entry, current.as_ref(), made_at)?;
         let gathered = self.gather(order, remote, index, &root, entry, &bytes).await?;
@@ -193,7 +194,10 @@ impl Fills {
         written
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one step of build, split off so that its failure can be cleaned up after")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one step of build, split off so that its failure can be cleaned up after"
+    )]
     async fn write_and_publish(
         &self,
         order: &Order,
@@ -342,7 +346,8 @@ impl Fills {
         let Some(content) = Content::of(&held) else {
             return Ok(());
         };
-        let entry = Entry { artifact: held.artifact.clone(), content, spooled: None, host, source, may_have_gaps: true };
+        let entry =
+            Entry { artifact: held.artifact.clone(), content, spooled: None, host, source, may_have_gaps: true };
         match self.next_generation(order, remote, &entry).await {
             Ok(_) => Ok(()),
             Err(error) => {

@@ -21,7 +21,8 @@ fn documented() -> BTreeMap<String, Vec<String>> {
     let paths = document["paths"].as_object().expect("paths").iter();
     let row = |(path, item): (&String, &Value)| {
         let methods = item.as_object().expect("methods").keys().filter(is_method).map(|method| method.to_uppercase());
-        (path.replace("/api/{repository}/{path}", "/api/{*below}"), methods.collect())
+        let path = path.replace("/api/{repository}/{path}", "/api/{*below}").replace("{root}", "{*root}");
+        (path, methods.collect())
     };
     paths.map(row).collect()
 }
@@ -42,7 +43,7 @@ async fn every_route_is_documented_and_every_documented_route_is_there() {
     let documented = documented();
     assert_eq!(routed(&server), documented.keys().cloned().collect::<Vec<_>>());
     for (path, methods) in &documented {
-        let url = path.replace("{*below}", "files/a").replace("{remote}", "files");
+        let url = path.replace("{*below}", "files/a").replace("{remote}", "files").replace("{*root}", "a");
         let request = Request::builder().method(Method::OPTIONS).uri(&url).body(Body::empty()).expect("a request");
         let answer = server.send(request).await;
         assert_eq!(answer.status, 405, "{path}");

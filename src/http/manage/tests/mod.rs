@@ -21,13 +21,15 @@ use tower::ServiceExt as _;
 use self::upstream::Upstream;
 use super::health::{Health, Parts, Stage};
 use super::{Management, artifacts::Listing, batch::CacheArtifact, config::Configuration, gauges::Gauges};
-use super::{metrics, root::Root, totals::Holdings};
+use super::{metrics, packages::Packages, root::Root, snapshots::SnapshotRoutes, totals::Holdings};
 use crate::config::{LiveRepositories, Settings, Source};
 use crate::engine::batch::{BatchParts, Batches};
 use crate::engine::counts::Counts;
 use crate::engine::fills::{FillParts, Fills};
+use crate::engine::generations::Generations;
 use crate::engine::keep::Keeper;
-use crate::engine::read::Reader;
+use crate::engine::pins::Pins;
+use crate::engine::read::{Reader, ReaderParts};
 use crate::engine::roots::Roots;
 use crate::engine::shelf::{Shelf, ShelfBudget};
 use crate::http;
@@ -36,6 +38,7 @@ use crate::http::fast::Fast;
 use crate::spool::SpoolFolder;
 use crate::store::blobs::BlobStore;
 use crate::store::blobs::files::FileBlobs;
+use crate::store::catalog::snapshots::Snapshots;
 use crate::store::catalog::sqlite::SqliteCatalog;
 use crate::store::catalog::{Artifact, Catalog, ListQuery};
 use crate::store::coordinator::Coordinator;
@@ -103,7 +106,10 @@ impl Server {
         let upstream = Upstream::start().await;
         let blobs: Arc<dyn BlobStore> = Arc::new(FileBlobs::open(data.path()).expect("blobs"));
         let catalog = SqliteCatalog::open(&data.path().join("catalog.sqlite")).await.expect("catalog");
-        let catalog: Arc<dyn Catalog> = Arc::new(catalog);
+        let catalog = Arc::new(catalog);
+        let snapshots: Arc<dyn Snapshots> = Arc::clone(&catalog) as _;
+        let catalog: Arc<dyn Catalog> = catalog;
+        let pins = Arc::new(Pins::default());
         let coordinator: Arc<dyn Coordinator> = Arc::new(InProcessCoordinator::new());
         let repositories = Arc::new(repositories(data.path(), &upstream.url));
         let mut registry = Registry::with_prefix("artifactapi");
@@ -118,11 +124,22 @@ impl Server {
             shelf: Arc::clone(&shelf),
             keeper,
             catalog: Arc::clone(&catalog),
+            snapshots: Arc::clone(&snapshots),
+            blobs: Arc::clone(&blobs),
             coordinator: Arc::clone(&coordinator),
+            pins: Arc::clone(&pins),
             counts: Arc::clone(&counts),
         }));
-        let roots = Roots::new(Arc::clone(&shelf), Limits::default());
-        let reader = Arc::new(Reader::new(Arc::clone(&shelf), Arc::clone(&fills), roots, Arc::clone(&blobs), counts));
+        let generations = Generations::new(Arc::clone(&snapshots));
+        let reader = Arc::new(Reader::new(ReaderParts {
+            shelf: Arc::clone(&shelf),
+            fills: Arc::clone(&fills),
+            roots: Roots::new(Arc::clone(&shelf), Arc::clone(&snapshots), Limits::default()),
+            generations: generations.clone(),
+            pins: Arc::clone(&pins),
+            blobs: Arc::clone(&blobs),
+            counts,
+        }));
         let batches = Arc::new(Batches::new(BatchParts {
             reader: Arc::clone(&reader),
             fills: Arc::clone(&fills),
@@ -145,11 +162,14 @@ impl Server {
             health: Health::new(Arc::clone(&stage), parts),
             configuration: Configuration { settings: Arc::new(settings()), repositories: Arc::clone(&repositories) },
             listing: Listing { repositories: Arc::clone(&repositories), catalog: Arc::clone(&catalog) },
+            snapshots: SnapshotRoutes { repositories: Arc::clone(&repositories), generations },
+            packages: Packages { repositories: Arc::clone(&repositories), snapshots },
             cache_artifact: CacheArtifact { repositories: Arc::clone(&repositories), batches },
             metrics: metrics::Metrics::new(registry, gauges, Arc::clone(&repositories)),
         };
-        let fast = Arc::new(Fast::new(Arc::clone(&repositories)));
-        let artifacts = Artifacts { repositories: Arc::clone(&repositories), reader, blobs, fast };
+        let fast = Arc::new(Fast::new(Arc::clone(&repositories), pins));
+        let artifacts =
+            Artifacts { repositories: Arc::clone(&repositories), reader, blobs, fast, trusted_proxies: Arc::from([]) };
         let routes = http::artifact_routes(artifacts).merge(super::routes(management));
         let router = http::finish(times.around(routes));
         Self { upstream, router, repositories, catalog, stage, _data: data }

@@ -106,10 +106,11 @@ impl Snapshots for SqliteCatalog {
 
     async fn oldest(&self, root: &Target) -> Result<Option<Snapshot>, CatalogError> {
         let during = "looking up the oldest snapshot";
-        let rows: Vec<SnapshotRow> = self.read(during, async |db| {
-            query_as(sql::OLDEST).bind(root.repository.as_str()).bind(root.path.as_str()).fetch_all(db).await
-        })
-        .await?;
+        let rows: Vec<SnapshotRow> = self
+            .read(during, async |db| {
+                query_as(sql::OLDEST).bind(root.repository.as_str()).bind(root.path.as_str()).fetch_all(db).await
+            })
+            .await?;
         Ok(read_snapshots(rows, during)?.pop())
     }
 

@@ -194,7 +194,11 @@ impl PublishSnapshot {
         let drafts: Vec<i64> =
             query_scalar(EARLIER_DRAFTS).bind(root).bind(self.snapshot.id.0).fetch_all(&mut *db).await?;
         for draft in drafts {
-            query("DELETE FROM package WHERE root = $1 AND first = $2").bind(root).bind(draft).execute(&mut *db).await?;
+            query("DELETE FROM package WHERE root = $1 AND first = $2")
+                .bind(root)
+                .bind(draft)
+                .execute(&mut *db)
+                .await?;
             query("DELETE FROM package_gone WHERE draft = $1").bind(draft).execute(&mut *db).await?;
             query("DELETE FROM snapshot WHERE id = $1").bind(draft).execute(&mut *db).await?;
         }
@@ -223,8 +227,16 @@ impl PublishSnapshot {
         .bind(at)
         .fetch_one(&mut *db)
         .await?;
-        query("UPDATE snapshot SET followed_at = $2 WHERE id = $1").bind(follows).bind(published_at).execute(&mut *db).await?;
-        query("UPDATE index_root SET current = $2 WHERE id = $1").bind(root).bind(self.snapshot.id.0).execute(db).await?;
+        query("UPDATE snapshot SET followed_at = $2 WHERE id = $1")
+            .bind(follows)
+            .bind(published_at)
+            .execute(&mut *db)
+            .await?;
+        query("UPDATE index_root SET current = $2 WHERE id = $1")
+            .bind(root)
+            .bind(self.snapshot.id.0)
+            .execute(db)
+            .await?;
         Ok(published_at)
     }
 
