@@ -52,7 +52,11 @@ impl ArtifactRow {
             last_modified: from_millis(self.last_modified),
             stored_at: from_millis(self.stored_at),
             checked_at: from_millis(self.checked_at),
-            identity: self.identity.map(|text| text.parse::<Identity>()).transpose().map_err(|error| damaged(error.into()))?,
+            identity: self
+                .identity
+                .map(|text| text.parse::<Identity>())
+                .transpose()
+                .map_err(|error| damaged(error.into()))?,
         })
     }
 }

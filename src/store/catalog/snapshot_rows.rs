@@ -36,8 +36,8 @@ impl Head {
     fn read(self, during: &'static str) -> Result<Snapshot, CatalogError> {
         let damaged = damaged(during);
         let tags = self.tags.unwrap_or_default();
-        let tags = tags.split(',').filter(|tag| !tag.is_empty()).map(str::parse);
-        let mut tags: Vec<Tag> = tags.collect::<Result<_, _>>().map_err(|error| damaged(error.into()))?;
+        let tags = tags.split(',').filter(|tag| !tag.is_empty()).map(str::parse::<Tag>);
+        let mut tags = tags.collect::<Result<Vec<_>, _>>().map_err(|error| damaged(error.into()))?;
         tags.sort_unstable();
         Ok(Snapshot {
             id: SnapshotId(self.snapshot),

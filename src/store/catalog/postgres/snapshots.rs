@@ -8,10 +8,8 @@ use async_trait::async_trait;
 use sqlx::postgres::PgDatabaseError;
 use sqlx::{AssertSqlSafe, query, query_as, query_scalar};
 
+use super::snapshot_statements::{ADD_PACKAGES, BEGIN, DROP_PACKAGES, EXPIRE, FILE_IS, PUBLISH_SNAPSHOT, STAGE, TAG};
 use super::{BLOB_LEAVING, PostgresCatalog};
-use super::snapshot_statements::{
-    ADD_PACKAGES, BEGIN, DROP_PACKAGES, EXPIRE, FILE_IS, PUBLISH_SNAPSHOT, STAGE, TAG,
-};
 use crate::store::catalog::row::{ArtifactRow, query_key, read_keys, rested_since, to_i64, to_millis};
 use crate::store::catalog::snapshot_rows::{
     ColdestRow, Files, NewPackage, PackageRow, SnapshotRow, new_packages, read_changes, read_marks, read_packages,
@@ -159,8 +157,11 @@ impl Snapshots for PostgresCatalog {
                     }
                     other => other?,
                 };
-                let published: Vec<SnapshotRow> =
-                    if answer.0 == 1 { query_as(sql::BY_ID).bind(snapshot.id.0).fetch_all(db).await? } else { Vec::new() };
+                let published: Vec<SnapshotRow> = if answer.0 == 1 {
+                    query_as(sql::BY_ID).bind(snapshot.id.0).fetch_all(db).await?
+                } else {
+                    Vec::new()
+                };
                 Ok((answer, published))
             })
             .await?;

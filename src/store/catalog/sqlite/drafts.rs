@@ -102,7 +102,8 @@ impl Change for AddPackages {
 
     async fn apply(&self, db: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         for packages in self.packages.chunks(ROWS as usize) {
-            let mut sql = QueryBuilder::<Sqlite>::new("WITH new (path, name, version, arch, size, identity, mark) AS (");
+            let mut sql =
+                QueryBuilder::<Sqlite>::new("WITH new (path, name, version, arch, size, identity, mark) AS (");
             sql.push_values(packages, |mut row, package| {
                 row.push_bind(&*package.path)
                     .push_bind(&*package.name)
