@@ -71,7 +71,7 @@ async fn statements_follow_the_right_index() {
         (current, "SEARCH p USING INDEX package_path (repository=? AND path=?)"),
         (of, "SEARCH p USING INDEX package_path (repository=? AND path=?)"),
         (sql::RENEWALS, "SEARCH p USING INDEX package_first (root=? AND first=? AND rowid>?)"),
-        (sql::RENEWALS, "SEARCH o USING INDEX package_name (repository=? AND name=?)"),
+        (sql::RENEWALS, "SEARCH o EXISTS USING INDEX package_name (repository=? AND name=?)"),
         (sql::DIFF, "SEARCH p USING INDEX package_last (root=? AND last>? AND last<?)"),
         (sql::DIFF, "SEARCH p USING INDEX package_first (root=? AND first>? AND first<?)"),
         (sql::DIFF, "SEARCH o USING INDEX package_path (repository=? AND path=?)"),
