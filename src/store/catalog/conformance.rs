@@ -1,11 +1,16 @@
-//! The contract of [`Catalog`], as one suite that runs on SQLite and on a real PostgreSQL.
+//! The contract of [`Catalog`] and [`Snapshots`], as one suite that runs on SQLite and on a real PostgreSQL.
 
+mod contents;
+mod expiry;
 mod faults;
 mod garbage;
+mod generations;
 mod listing;
 mod opening;
+mod packages;
 mod publishing;
 mod records;
+mod scale;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,6 +21,7 @@ use sqlx::{Connection as _, PgConnection, SqliteConnection, query, query_scalar}
 use tempfile::TempDir;
 
 use super::postgres::{DEFAULT_CONNECTIONS, PostgresCatalog, PostgresSettings};
+use super::snapshots::Snapshots;
 use super::sqlite::SqliteCatalog;
 use super::{Artifact, Catalog, Published, Revision, Validators};
 use crate::store::key::Target;
@@ -48,11 +54,22 @@ suite! {
     garbage: replaced_and_removed_blobs_become_garbage a_taken_blob_cannot_be_named a_deleted_key_rests
         a_blob_named_again_is_no_garbage a_taker_that_died_is_followed the_blob_of_a_lost_publication_is_garbage
         no_blob_is_both_taken_and_named;
+    generations: a_snapshot_comes_back_as_it_was_published a_draft_is_invisible only_differences_are_written
+        files_become_current_together a_snapshot_that_follows_another_is_lost two_publishers_lose_nothing
+        an_abandoned_draft_goes_away snapshots_are_found_by_time_and_tag a_leaving_blob_keeps_a_snapshot_back;
+    packages: packages_are_found_page_by_page a_path_is_named_in_its_generation snapshots_are_compared
+        newer_builds_of_what_is_held_are_found hostile_text_comes_back;
+    contents: records_of_replaced_packages_are_past a_record_without_identity_is_told_by_its_path
+        what_is_not_told_apart_stays;
+    expiry: old_snapshots_expire what_is_tagged_stays staged_blobs_are_garbage_unless_published
+        a_named_blob_is_never_taken the_coldest_go_first;
+    scale: sixty_thousand_packages;
 }
 
 /// A catalog under test, and a way past it.
 struct Subject {
     catalog: Arc<dyn Catalog>,
+    snapshots: Arc<dyn Snapshots>,
     raw: Raw,
 }
 
@@ -65,15 +82,15 @@ impl Subject {
     async fn sqlite() -> Self {
         let folder = TempDir::new().expect("a folder");
         let path = folder.path().join("catalog.db");
-        let catalog = SqliteCatalog::open(&path).await.expect("a catalog");
-        Self { catalog: Arc::new(catalog), raw: Raw::Sqlite(path, folder) }
+        let catalog = Arc::new(SqliteCatalog::open(&path).await.expect("a catalog"));
+        Self { catalog: Arc::clone(&catalog) as Arc<dyn Catalog>, snapshots: catalog, raw: Raw::Sqlite(path, folder) }
     }
 
     async fn postgres() -> Self {
         let service = Service::postgres();
-        let catalog = postgres(&service);
+        let catalog = Arc::new(postgres(&service));
         catalog.migrate().await.expect("an empty database");
-        Self { catalog: Arc::new(catalog), raw: Raw::Postgres(service) }
+        Self { catalog: Arc::clone(&catalog) as Arc<dyn Catalog>, snapshots: catalog, raw: Raw::Postgres(service) }
     }
 
     /// A number straight from the database.

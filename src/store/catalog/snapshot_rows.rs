@@ -5,7 +5,7 @@ use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use super::row::{ArtifactRow, from_millis, query_key, to_i64, to_millis};
 use super::snapshots::{
-    Coldest, InvalidTag, NamedPackage, PackageChange, PackageMark, PackageRowId, Snapshot, SnapshotId, Tag,
+    Coldest, NamedPackage, PackageChange, PackageMark, PackageRowId, Snapshot, SnapshotId, Tag,
 };
 use super::{Artifact, CatalogError, CatalogErrorKind};
 use crate::store::key::{RepositoryName, Target};
@@ -38,8 +38,8 @@ impl Head {
     fn read(self, during: &'static str) -> Result<Snapshot, CatalogError> {
         let damaged = damaged(during);
         let tags = self.tags.unwrap_or_default();
-        let tags = tags.split(',').filter(|tag| !tag.is_empty()).map(str::parse);
-        let mut tags: Vec<Tag> = tags.collect::<Result<_, _>>().map_err(|error: InvalidTag| damaged(error.into()))?;
+        let tags = tags.split(',').filter(|tag| !tag.is_empty()).map(str::parse::<Tag>);
+        let mut tags = tags.collect::<Result<Vec<_>, _>>().map_err(|error| damaged(error.into()))?;
         tags.sort_unstable();
         Ok(Snapshot {
             id: SnapshotId(self.snapshot),

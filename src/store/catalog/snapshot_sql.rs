@@ -118,7 +118,8 @@ pub(super) const fn named(generation: Generation) -> &'static str {
     }
 }
 
-/// What a snapshot is the first to name and of which another build has or had a record: (snapshot, row after, limit).
+/// What a snapshot is the first to name and of which another build has or had a record: (snapshot, row after, limit). `OFFSET 0`
+/// keeps PostgreSQL from reading all records to ask for a few.
 pub(super) const RENEWALS: &str = concat!(
     packages!(),
     "WHERE p.root = (SELECT root FROM snapshot WHERE id = $1 AND published_at IS NOT NULL) AND p.first = $1 AND p.id > $2
@@ -128,10 +129,10 @@ pub(super) const RENEWALS: &str = concat!(
                 AND o.arch = p.arch AND +o.root = p.root AND o.id <> p.id AND (
                     EXISTS (
                         SELECT 1 FROM artifact a
-                        WHERE a.repository = o.repository AND a.path = o.path AND a.query_key = '')
+                        WHERE a.repository = o.repository AND a.path = o.path AND a.query_key = '' LIMIT 1 OFFSET 0)
                     OR EXISTS (
                         SELECT 1 FROM past_package q
-                        WHERE q.repository = o.repository AND q.path = o.path AND q.query_key = '')))
+                        WHERE q.repository = o.repository AND q.path = o.path AND q.query_key = '' LIMIT 1 OFFSET 0)))
     ORDER BY p.id LIMIT $3"
 );
 

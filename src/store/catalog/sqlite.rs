@@ -11,6 +11,8 @@
 mod changes;
 mod drafts;
 mod expire;
+#[cfg(test)]
+mod plans;
 mod snapshots;
 mod switch;
 mod writer;

@@ -95,8 +95,8 @@ async fn publish_from_all(replicas: &[Arc<dyn Catalog>]) {
 
 #[tokio::test]
 async fn a_schema_of_a_newer_version_is_passed_over() {
-    let Subject { catalog, raw: Raw::Sqlite(path, _folder) } = Subject::sqlite().await else { panic!() };
-    drop(catalog);
+    let Subject { catalog, snapshots, raw: Raw::Sqlite(path, _folder) } = Subject::sqlite().await else { panic!() };
+    drop((catalog, snapshots));
     let mut db = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.expect("a file");
     db.execute("INSERT INTO _sqlx_migrations VALUES (9999, 'from the future', 0, 1, x'00', 0)").await.expect("a row");
     SqliteCatalog::open(&path).await.expect("migrations only add");
@@ -104,7 +104,7 @@ async fn a_schema_of_a_newer_version_is_passed_over() {
 
 #[tokio::test]
 async fn no_statement_of_sqlite_scans_a_table() {
-    let Subject { catalog: _open, raw: Raw::Sqlite(path, _folder) } = Subject::sqlite().await else { panic!() };
+    let Subject { catalog: _open, raw: Raw::Sqlite(path, _folder), .. } = Subject::sqlite().await else { panic!() };
     let mut db = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.expect("a file");
     for statement in [sql::LOOKUP, sql::LIST, sql::TOUCH, sql::TOTALS, sql::FORGET_RESTED] {
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
@@ -120,7 +120,7 @@ async fn no_statement_of_sqlite_scans_a_table() {
 
 #[tokio::test]
 async fn a_page_reads_no_row_beyond_it() {
-    let Subject { catalog: _open, raw: Raw::Postgres(service) } = Subject::postgres().await else { panic!() };
+    let Subject { catalog: _open, raw: Raw::Postgres(service), .. } = Subject::postgres().await else { panic!() };
     let mut db = PgConnection::connect(&url(&service)).await.expect("a database");
     db.execute("SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan").await.expect("settings");
     let prepare = format!("PREPARE page (TEXT, TEXT, TEXT, TEXT, TEXT, BIGINT) AS {}", sql::LIST);

@@ -40,7 +40,7 @@ pub(super) const CONTRADICTED: &str = concat!(
 
 /// Keeps records as past contents: (records, root, snapshot before, at). What one was checked against is what the index said
 /// of its path until now, if that was the SHA-256 it has.
-const KEEP_AS_PAST: &str = "
+pub(super) const KEEP_AS_PAST: &str = "
     INSERT INTO past_package (repository, path, query, query_key, revision, blob, size, sha256, content_type, etag,
         upstream_last_modified, last_modified, stored_at, checked_at, identity, superseded_at)
     SELECT a.repository, a.path, a.query, a.query_key, a.revision, a.blob, a.size, a.sha256, a.content_type, a.etag,
@@ -52,12 +52,12 @@ const KEEP_AS_PAST: &str = "
     FROM json_each($1) moved CROSS JOIN artifact a WHERE a.id = moved.value";
 
 /// Notes what a draft does not name: (draft, root, snapshot before).
-const END_PACKAGES: &str = "
+pub(super) const END_PACKAGES: &str = "
     UPDATE package SET last = $3
     WHERE id IN (SELECT package FROM package_gone WHERE draft = $1) AND +root = $2 AND first <= $3 AND last IS NULL";
 
 /// The drafts of a root that began before another.
-const EARLIER_DRAFTS: &str = "SELECT id FROM snapshot WHERE root = $1 AND published_at IS NULL AND id < $2";
+pub(super) const EARLIER_DRAFTS: &str = "SELECT id FROM snapshot WHERE root = $1 AND published_at IS NULL AND id < $2";
 
 /// Notes a file of a snapshot as its record is now: (snapshot, position, repository, path, query key).
 const KEEP_FILE: &str = concat!(

@@ -1,0 +1,58 @@
+//! As many packages as the largest repositories have.
+
+use std::time::{Duration, Instant};
+
+use super::generations::{package, root, snapshot};
+use super::{Subject, artifact};
+use crate::store::catalog::snapshots::SnapshotPublished;
+
+/// What an unoptimised build on a machine that is busy with other tests may take.
+const MANY: Duration = Duration::from_secs(12);
+const FEW: Duration = Duration::from_secs(2);
+
+pub(super) async fn sixty_thousand_packages(subject: Subject) {
+    let mut packages: Vec<_> = (0..60_000).map(|n| package(&format!("package-{n:05}"), "1.2.3-r0", "x")).collect();
+    let draft = subject.snapshots.begin(&root(), super::at(10)).await.expect("a draft");
+    let start = Instant::now();
+    for part in packages.chunks(1000) {
+        subject.snapshots.add_packages(draft.id, part).await.expect("added");
+    }
+    let added = start.elapsed();
+    let entry = |content: &[u8]| vec![artifact("main/APKINDEX.tar.gz", content)];
+    let start = Instant::now();
+    let next = snapshot(&root(), draft, entry(b"1"), 60_000, 10);
+    let won = subject.snapshots.publish_snapshot(&next, None).await.expect("an answer");
+    assert!(matches!(won, SnapshotPublished::Won { .. }));
+    let published = start.elapsed();
+
+    for package in &mut packages[..50] {
+        *package = super::generations::package(&package.name, "1.2.4-r0", "y");
+    }
+    let start = Instant::now();
+    let draft = subject.draft(&root(), &packages, 20).await;
+    let drafted = start.elapsed();
+    let start = Instant::now();
+    let next = snapshot(&root(), draft, entry(b"2"), 60_000, 20);
+    let won = subject.snapshots.publish_snapshot(&next, draft.follows).await.expect("an answer");
+    let SnapshotPublished::Won { snapshot, .. } = won else { panic!("{won:?}") };
+    let refreshed = start.elapsed();
+    assert_eq!(subject.number("SELECT COUNT(*) FROM package").await, 60_050);
+
+    let start = Instant::now();
+    assert_eq!(subject.snapshots.renewals(snapshot.id, None, 1000).await.expect("packages"), []);
+    let follows = draft.follows.expect("it follows one");
+    assert_eq!(subject.snapshots.diff(follows, draft.id, None, 1000).await.expect("changes").len(), 100);
+    let compared = start.elapsed();
+    let abandoned = subject.snapshots.begin(&root(), super::at(30)).await.expect("a draft");
+    let start = Instant::now();
+    for part in packages.chunks(1000) {
+        subject.snapshots.add_packages(abandoned.id, part).await.expect("added");
+    }
+    subject.snapshots.abandon(abandoned.id).await.expect("gone");
+    let given_up = start.elapsed();
+    println!(
+        "60,000 packages: added in {added:?}, published in {published:?}; 50 of them: marks and rows in {drafted:?}, \
+         published in {refreshed:?}; compared in {compared:?}; added again and given up in {given_up:?}"
+    );
+    assert!(added < MANY && published < FEW && drafted < FEW && refreshed < FEW && compared < FEW);
+}
