@@ -97,7 +97,7 @@ impl Transfer<'_> {
             query: &self.order.target.query,
             how: How::Range { first: got, last: None, if_range: Some(validator) },
         };
-        let answer = self.upstream.ask(&ask, source).await.ok()?;
+        let answer = self.upstream.ask(&ask, Some(source)).await.ok()?;
         let (first, last, total) = answer.range?;
         let is_the_rest = answer.status == StatusCode::PARTIAL_CONTENT
             && answer.source == source

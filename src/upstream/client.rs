@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use artifactapi_formats::RepoPath;
 use parking_lot::Mutex;
@@ -10,6 +10,7 @@ use url::Url;
 
 use super::address::PublicOnly;
 use super::attempt::{self, Clients, target_url};
+use super::ranking::Ranking;
 use super::{Answer, Ask, How, UpstreamError, UpstreamErrorKind};
 use crate::config::Remote;
 
@@ -24,6 +25,7 @@ const POOL_PER_HOST: usize = 32;
 pub struct Upstream {
     // The connect time-out belongs to a reqwest client, so there is a pair of clients for each time-out in use.
     clients: Arc<Mutex<HashMap<Duration, Clients>>>,
+    ranking: Arc<Ranking>,
 }
 
 /// The client library could not be set up.
@@ -62,11 +64,12 @@ impl Upstream {
         Ok(clients)
     }
 
-    /// Asks base and mirrors in turn, starting with number `first_source`, and returns the first definite answer.
+    /// Asks base and mirrors in turn, the best first or number `first_source` if that is given, and returns the first definite
+    /// answer.
     ///
     /// # Errors
     /// The answer of the first one asked if none had the content; [`UpstreamErrorKind::Absent`] only if all agree.
-    pub async fn ask(&self, ask: &Ask<'_>, first_source: usize) -> Result<Answer, UpstreamError> {
+    pub async fn ask(&self, ask: &Ask<'_>, first_source: Option<usize>) -> Result<Answer, UpstreamError> {
         self.in_turn(ask.remote, &ask.how, first_source, |base| target_url(base, ask)).await
     }
 
@@ -76,14 +79,14 @@ impl Upstream {
     /// # Errors
     /// As for [`Upstream::ask`].
     pub async fn list(&self, remote: &Remote, folder: Option<&RepoPath>) -> Result<Answer, UpstreamError> {
-        self.in_turn(remote, &How::Get, 0, |base| folder_url(base, folder)).await
+        self.in_turn(remote, &How::Get, None, |base| folder_url(base, folder)).await
     }
 
     async fn in_turn(
         &self,
         remote: &Remote,
         how: &How<'_>,
-        first_source: usize,
+        first_source: Option<usize>,
         start: impl Fn(&Url) -> Url + Send,
     ) -> Result<Answer, UpstreamError> {
         let clients = self.clients(remote.timeouts.connect).map_err(|error| UpstreamError {
@@ -92,21 +95,42 @@ impl Upstream {
         })?;
         let sources: Vec<&Url> = remote.origins().collect();
         let mut trouble: Option<UpstreamError> = None;
-        for offset in 0..sources.len() {
-            let number = (first_source + offset) % sources.len();
+        for number in self.ranking.order(&sources, first_source, Instant::now()) {
             let Some(base) = sources.get(number) else { continue };
             match attempt::attempt(&clients, remote, how, start(base)).await {
                 Ok(mut answer) => {
+                    self.ranking.answered(base);
                     answer.source = number;
                     return Ok(answer);
                 }
-                Err(error) => trouble = Some(worse(trouble, error)),
+                Err(error) => {
+                    if error.kind.is_the_sources_fault() {
+                        self.ranking.failed(base, Instant::now());
+                    }
+                    trouble = Some(worse(trouble, error));
+                }
             }
         }
         Err(trouble.unwrap_or_else(|| UpstreamError {
             host: host_of(&remote.base),
             kind: UpstreamErrorKind::Unreachable("no upstream is configured".into()),
         }))
+    }
+}
+
+impl Upstream {
+    /// A source sent something else than it should, or broke off for good.
+    pub fn blame(&self, remote: &Remote, source: usize) {
+        if let Some(base) = remote.origins().nth(source) {
+            self.ranking.failed(base, Instant::now());
+        }
+    }
+
+    /// A source sent a whole body.
+    pub fn credit(&self, remote: &Remote, source: usize, bytes: u64, took: Duration) {
+        if let Some(base) = remote.origins().nth(source) {
+            self.ranking.sent(base, bytes, took);
+        }
     }
 }
 

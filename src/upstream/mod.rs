@@ -4,7 +4,7 @@
 //! - **Nothing of the client goes upstream** but the path and, for formats that key on it, the query. We ask with
 //!   `Accept-Encoding: identity` so that bytes arrive as they are stored there (DESIGN 4.7).
 //! - **Mirrors are tried in turn** until one answers definitely: content, "not modified", or, if every one says so, "not
-//!   found".
+//!   found". Those that fail, corrupt or crawl go behind the others for a while (`ranking`).
 //! - **Redirects are followed here**, at most [`MAX_REDIRECTS`], never with credentials to another origin, and never to
 //!   a private address on a public host's word ([`address`]).
 //! - **A transfer may take for ever, silence may not**: connecting, waiting for the head and every pause in the body
@@ -15,6 +15,7 @@
 pub mod address;
 mod attempt;
 mod client;
+mod ranking;
 
 use std::time::Duration;
 
@@ -155,6 +156,21 @@ pub enum UpstreamErrorKind {
     /// The content is not what it claims to be.
     #[error("sent something else: {0}")]
     Unfit(String),
+}
+
+impl UpstreamErrorKind {
+    /// Whether it says something about the source, and not about the path that was asked for.
+    fn is_the_sources_fault(&self) -> bool {
+        match self {
+            Self::Absent(_) => false,
+            Self::Status(status) => status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS,
+            Self::Unreachable(_)
+            | Self::TimedOut { .. }
+            | Self::Redirect(_)
+            | Self::WrongLength { .. }
+            | Self::Unfit(_) => true,
+        }
+    }
 }
 
 /// One piece of an upstream body.

@@ -83,7 +83,7 @@ impl Fills {
         is_last: bool,
     ) -> Result<Outcome, Miss> {
         let sources = 1 + remote.mirrors.len();
-        let mut source = self.suspects.get(&order.target).unwrap_or(0) % sources;
+        let mut source = self.suspects.get(&order.target).map(|suspect| suspect % sources);
         let mut trouble = None;
         for _ in 0..sources {
             match self.fetch_from(order, remote, held, sender, source, is_last).await {
@@ -94,8 +94,12 @@ impl Fills {
                 Err(miss @ Miss::Everywhere(_)) => return Err(trouble.unwrap_or(miss)),
                 Err(miss @ (Miss::Source(culprit, _) | Miss::Contradiction(culprit, _))) => {
                     self.counts.unfit.inc();
-                    source = (culprit + 1) % sources;
-                    self.suspects.insert(order.target.clone(), source);
+                    if matches!(miss, Miss::Source(..)) {
+                        self.upstream.blame(remote, culprit);
+                    }
+                    let next = (culprit + 1) % sources;
+                    source = Some(next);
+                    self.suspects.insert(order.target.clone(), next);
                     trouble.get_or_insert(miss);
                     // Once readers have bytes of one source, no other can continue them.
                     if sender.is_streaming() {
@@ -114,7 +118,7 @@ impl Fills {
         remote: &Remote,
         held: Option<&Arc<Held>>,
         sender: &FillSender,
-        source: usize,
+        source: Option<usize>,
         is_last: bool,
     ) -> Result<Outcome, Miss> {
         let arrived = match self.get_from(order, remote, held, Some(sender), source).await? {
@@ -142,7 +146,12 @@ impl Fills {
     }
 
     /// The whole content, unconditionally, for nobody to follow.
-    pub(super) async fn arrive(&self, order: &Order, remote: &Remote, source: usize) -> Result<Arrived, FillError> {
+    pub(super) async fn arrive(
+        &self,
+        order: &Order,
+        remote: &Remote,
+        source: Option<usize>,
+    ) -> Result<Arrived, FillError> {
         match self.get_from(order, remote, None, None, source).await {
             Ok(Got::Arrived(arrived)) if arrived.worth_keeping => Ok(*arrived),
             Ok(Got::Arrived(arrived)) => {
@@ -159,7 +168,7 @@ impl Fills {
     /// # Errors
     /// [`FillError`] when no source has just that.
     pub async fn fetch_beside(&self, order: &Order, remote: &Remote) -> Result<Arc<Held>, FillError> {
-        let Arrived { draft, spooled, .. } = self.arrive(order, remote, 0).await?;
+        let Arrived { draft, spooled, .. } = self.arrive(order, remote, None).await?;
         let artifact = Artifact { size: spooled.size, sha256: spooled.sha256, ..draft };
         Ok(self.held(order, artifact, &spooled).await)
     }
@@ -171,7 +180,7 @@ impl Fills {
         remote: &Remote,
         held: Option<&Arc<Held>>,
         sender: Option<&FillSender>,
-        source: usize,
+        source: Option<usize>,
     ) -> Result<Got, Miss> {
         let Some(_turn) = self.turn(order, remote).await else {
             return Err(Miss::Everywhere(FillError::GivenUp));
@@ -246,12 +255,14 @@ impl Fills {
             FillError::Upstream(error) => Miss::Source(source, error.into()),
             other => Miss::Everywhere(other),
         };
+        let began = Instant::now();
         if let Err(error) = transfer.run(answer, &mut writer).await {
             writer.abandon(&error.to_string());
             return Err(blame(error));
         }
         let spooled = writer.complete().await.map_err(|error| blame(error.into()))?;
         self.counts.upstream_bytes.inc_by(spooled.size);
+        self.upstream.credit(remote, source, spooled.size, began.elapsed());
         if let Some(why) = second_opinion.and_then(|opinion| opinion.objection()) {
             self.counts.unfit.inc();
             tracing::warn!(target: "artifactapi::fill", path = %order.target, %why, "passed on although the index says otherwise");

@@ -309,7 +309,7 @@ impl Reader {
     async fn ask(&self, wish: &Wish, remote: &Remote, how: How<'_>) -> Result<Answer, ReadError> {
         let ask = Ask { remote, path: &wish.target.path, query: &wish.target.query, how };
         self.counts.upstream_requests.inc();
-        match self.fills.upstream().ask(&ask, 0).await {
+        match self.fills.upstream().ask(&ask, None).await {
             Ok(answer) => Ok(answer),
             Err(error) if matches!(error.kind, UpstreamErrorKind::Absent(_)) => Err(self.absent(wish, &error)),
             Err(error) => Err(FillError::Upstream(error).into()),

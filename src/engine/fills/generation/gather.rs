@@ -140,7 +140,7 @@ impl Fills {
                 Outcome::Failed(error) => Err(not_built(error)),
             };
         }
-        match self.arrive(&ask, remote, entry.source).await {
+        match self.arrive(&ask, remote, Some(entry.source)).await {
             Ok(Arrived { source, .. }) if wanted.role == Role::IndexCompanion && source != entry.source => {
                 Err(entry.contradicts(format!("no {} although another mirror has one", wanted.path)))
             }
@@ -164,7 +164,7 @@ impl Fills {
     /// Whether the entry's source still has the entry that its companions were fetched for.
     async fn still_the_same(&self, order: &Order, remote: &Remote, entry: &Entry) -> Result<(), NotBuilt> {
         let again = Order { expected: None, ..order.clone() };
-        let arrived = self.arrive(&again, remote, entry.source).await.map_err(not_built)?;
+        let arrived = self.arrive(&again, remote, Some(entry.source)).await.map_err(not_built)?;
         if arrived.source == entry.source && arrived.spooled.sha256 == entry.artifact.sha256 {
             return Ok(());
         }
