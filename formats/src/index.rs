@@ -79,6 +79,11 @@ pub trait IndexFormat: Send + Sync {
     /// The files of a root.
     fn layout(&self, root: &IndexRoot) -> IndexLayout;
 
+    /// Whether a companion signs the entry, so that another entry must have another one.
+    fn is_signature(&self, _companion: &RepoPath) -> bool {
+        false
+    }
+
     /// The files that the entry names with digests; empty for formats whose entry is the whole index (apk).
     ///
     /// # Errors

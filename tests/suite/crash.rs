@@ -8,6 +8,7 @@ use bytes::Bytes;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
+use crate::snapshots::snapshots;
 use crate::support::bodies::{assert_same, noise};
 use crate::support::http::{self, End, Request};
 use crate::support::services::Backend::{self, Laptop, Shared};
@@ -165,4 +166,42 @@ async fn killed_fifty_times_while_it_fills() {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_while_it_fills_shared_stores() {
     killed(Shared, 6, 20_260_102).await;
+}
+
+/// The metadata of a root whose files have the same names in every generation.
+const ROOT: &str = "rpm/plain-names/repodata";
+const ROOT_FILES: [&str; 4] = ["repomd.xml", "repomd.xml.asc", "primary.xml.gz", "filelists.xml.gz"];
+
+/// Killed in the middle of a switch, again and again: the root is always served wholly from one generation.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_fifty_times_while_it_switches() {
+    let setup = Setup::new(Laptop).await.set("cache.index_ttl", 0).set("allow_rollback", true);
+    let mut site = setup.start().await;
+    let path = |name: &str| format!("{ROOT}/{name}");
+    site.server.get(&path("repomd.xml")).await.is(&fixture(1, &path("repomd.xml")));
+    snapshots(&site.server, "rpm/plain-names", 1).await;
+    let mut random = SmallRng::seed_from_u64(20_260_103);
+    let mut switches = [0; 2];
+    for number in 0..50 {
+        site.switch_to(1 + (number + 1) % 2);
+        site.upstream.log().clear();
+        let (address, request) = (site.server.address(), Request::get(format!("/api/{}", path("repomd.xml"))));
+        let asking = tokio::spawn(async move { http::try_ask(address, &request).await });
+        site.upstream.log().begins().await;
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..60))).await;
+        site.server.kill_and_start_again().await;
+        let _ = asking.await;
+        site.upstream.stop().await;
+        let entry = site.server.get(&path("repomd.xml")).await;
+        let generation = (1..=2).find(|number| entry.body == fixture(*number, &path("repomd.xml")));
+        let generation = generation.unwrap_or_else(|| panic!("neither generation: {entry:?}"));
+        for name in ROOT_FILES {
+            site.server.get(&path(name)).await.is(&fixture(generation, &path(name)));
+        }
+        assert!(site.spooled().is_empty(), "{:?}", site.spooled());
+        switches[usize::from(generation == 1 + (number + 1) % 2)] += 1;
+        site.upstream.start().await;
+    }
+    // If every kill came before the switch, or after it, these moments prove nothing.
+    assert!(switches.iter().all(|count| *count > 0), "{switches:?}");
 }

@@ -39,11 +39,12 @@ def measure(bench: Bench, report: Report, label: str, size: int, count: int) -> 
     ours, nginx = later("artifactapi"), later("nginx")
     direct = statistics.median(seconds["upstream"]) * 1e3
     for what, of in (("median", statistics.median), ("p99", lambda values: percentile(values, 0.99))):
+        # The aim is for the median: the last of a hundred says more of the machine than of the server.
+        aim = {"target": f"{TARGET_MS:g} ms", "reached": of(ours) <= TARGET_MS} if what == "median" else {}
         report.add(Figure(
             what=f"first byte of a cold file of {label}, later than upstream's own, {what} of {count}",
             ours=f"{of(ours):.2f} ms",
             nginx=f"{of(nginx):.2f} ms",
-            target=f"{TARGET_MS:g} ms",
-            reached=of(ours) <= TARGET_MS,
+            **aim,
         ))
     report.detail(f"first byte {label}: upstream's own {direct:.2f} ms (median)")

@@ -71,6 +71,10 @@ impl IndexFormat for Rpm {
         names::layout(root)
     }
 
+    fn is_signature(&self, companion: &RepoPath) -> bool {
+        companion.file_name().ends_with(".asc")
+    }
+
     fn members(&self, root: &IndexRoot, entry: &[u8], limits: &Limits) -> Result<Vec<Member>, Invalid> {
         repomd::read(&names::layout(root), entry, limits).map(|repomd| repomd.members)
     }

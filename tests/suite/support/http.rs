@@ -3,7 +3,7 @@
 //! A client library would hide what these tests are about: a body that was cut, a header written twice, a connection
 //! that was kept.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -200,6 +200,13 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) async fn open(address: SocketAddr) -> Self {
         Self::from(within(format!("a connection to {address}"), TcpStream::connect(address)).await)
+    }
+
+    /// A connection from an address of the caller's choice.
+    pub(crate) async fn open_from(local: Ipv4Addr, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((local, 0).into()).expect("an address of the loopback interface");
+        Self::from(within(format!("a connection to {address}"), socket.connect(address)).await)
     }
 
     /// A connection whose system buffers hold little, so that not reading soon holds up who writes.

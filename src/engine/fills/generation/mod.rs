@@ -115,6 +115,28 @@ impl From<KeepError> for NotBuilt {
     }
 }
 
+/// A signature that was right for another entry cannot be right for this one: upstream has replaced one and not yet the other.
+fn refuse_old_signatures(
+    index: &dyn IndexFormat,
+    entry: &Entry,
+    current: Option<&Snapshot>,
+    files: &[Artifact],
+) -> Result<(), NotBuilt> {
+    let Some(current) =
+        current.filter(|current| current.files.first().is_some_and(|before| before.sha256 != entry.artifact.sha256))
+    else {
+        return Ok(());
+    };
+    for file in files.iter().filter(|file| index.is_signature(&file.target.path)) {
+        if current.file(&file.target.path).is_some_and(|before| before.sha256 == file.sha256) {
+            return Err(
+                entry.contradicts(format!("a new index with the signature of the one before, {}", file.target.path))
+            );
+        }
+    }
+    Ok(())
+}
+
 /// A file as it becomes current: what is new has been served by nobody before (FORMATS 1.6), and everything is right as long as
 /// its entry is.
 fn as_of(file: Artifact, published_at: SystemTime, aside: &[(Target, Spooled)]) -> Artifact {
@@ -185,6 +207,7 @@ impl Fills {
         let current = self.snapshots.current(&order.target).await?;
         self.refuse_older(remote, entry, current.as_ref(), made_at)?;
         let gathered = self.gather(order, remote, index, &root, entry, &bytes).await?;
+        refuse_old_signatures(index, entry, current.as_ref(), &gathered.files)?;
         let draft = self.snapshots.begin(&order.target, began).await?;
         let written = self.write_and_publish(order, index, &root, entry, made_at, draft, gathered).await;
         if written.is_err() {
