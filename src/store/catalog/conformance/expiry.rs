@@ -1,4 +1,5 @@
 //! What goes, what stays, and what becomes of the blobs.
+#![allow(clippy::cloned_ref_to_slice_refs, reason = "what is compared with are owned lists")]
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

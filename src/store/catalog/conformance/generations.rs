@@ -1,4 +1,5 @@
 //! Drafts and their publication.
+#![allow(clippy::cloned_ref_to_slice_refs, reason = "what is compared with are owned lists")]
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
 //! What the snapshots name.
+#![allow(clippy::cloned_ref_to_slice_refs, reason = "what is compared with are owned lists")]
 
 use artifactapi_formats::{Digest, Identity, PackageEntry, RepoPath, Sha256};
 

@@ -1,4 +1,5 @@
 //! As many packages as the largest repositories have.
+#![allow(clippy::print_stdout, reason = "how long it took is worth knowing")]
 
 use std::time::{Duration, Instant};
 
