@@ -137,6 +137,14 @@ impl Algorithm {
         }
     }
 
+    /// The digest of `bytes`.
+    #[must_use]
+    pub fn digest(self, bytes: &[u8]) -> Digest {
+        let mut hasher = self.hasher();
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
     /// A hasher of this algorithm.
     #[must_use]
     pub fn hasher(self) -> Hasher {

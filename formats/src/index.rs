@@ -2,12 +2,13 @@
 //!
 //! An index is what sets a package repository apart from a folder: it names the files, says what they must be, and
 //! changes while they do not. [`IndexFormat`] promises to find an index's files by name, and to read it in one pass with
-//! memory that does not grow with it. It never decides freshness, trust or what to keep: that is the engine's.
+//! memory that does not grow with it. It says who signed an index, and never decides freshness or what to keep, nor what
+//! to do about an index that nobody signed: that is the engine's.
 
 use std::io::Read;
 use std::ops::ControlFlow;
 
-use crate::{Expected, Identity, Invalid, Limits, RepoPath};
+use crate::{Expected, Identity, Invalid, KeyKind, Limits, ReadSeek, RepoPath, SignedBy, TrustedKeys, Untrusted};
 
 /// An index root, named by its entry file: `v3.22/main/x86_64/APKINDEX.tar.gz`, `el9/x86_64/repodata/repomd.xml`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -112,4 +113,27 @@ pub trait IndexFormat: Send + Sync {
         limits: &Limits,
         each: &mut dyn FnMut(PackageEntry) -> ControlFlow<()>,
     ) -> Result<(), Invalid>;
+
+    /// The kind of keys that indexes of this format are signed with; `None` when nobody signs them.
+    fn key_kind(&self) -> Option<KeyKind> {
+        None
+    }
+
+    /// Whether a trusted key signed the entry, as a client that knows the same keys would find. `companions` are those of
+    /// [`IndexLayout::companions`] that there are; `now` is in Unix seconds. The entry is read from its start, and held
+    /// whole only if a named limit keeps it small.
+    ///
+    /// # Errors
+    /// [`Untrusted`] says why not. An entry that clients cannot read is not trusted either.
+    fn verify(
+        &self,
+        _root: &IndexRoot,
+        _entry: &mut dyn ReadSeek,
+        _companions: &[(RepoPath, Vec<u8>)],
+        _keys: &TrustedKeys,
+        _now: u64,
+        _limits: &Limits,
+    ) -> Result<SignedBy, Untrusted> {
+        Err(Untrusted::Unsupported { what: "the index", why: "its format has no signatures".to_owned() })
+    }
 }

@@ -25,6 +25,7 @@ pub mod limits;
 pub mod path;
 mod registry;
 pub mod rpm;
+pub mod trust;
 
 #[cfg(test)]
 #[path = "../tests/samples/mod.rs"]
@@ -38,6 +39,7 @@ pub use invalid::Invalid;
 pub use limits::Limits;
 pub use path::{InvalidPath, RepoPath};
 pub use registry::Formats;
+pub use trust::{InvalidKey, KeyKind, SignedBy, TrustedKeys, Untrusted};
 
 /// Every format there is. Adding one is adding a row.
 pub static FORMATS: Formats = Formats::of(&[&generic::Generic, &alpine::Alpine, &rpm::Rpm]);

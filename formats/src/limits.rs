@@ -33,6 +33,14 @@ pub struct Limits {
     pub header_bytes: u64,
     /// The window a compressed stream may ask memory for. Bytes.
     pub decompressor_bytes: u64,
+    /// One file with signatures, or one signature within an index. Bytes.
+    pub signature_bytes: u64,
+    /// Signatures of one index.
+    pub signatures: u64,
+    /// One file with keys. Bytes.
+    pub key_bytes: u64,
+    /// Keys that one repository trusts, subkeys included.
+    pub keys: u64,
 }
 
 impl Default for Limits {
@@ -52,6 +60,10 @@ impl Default for Limits {
             adb_bytes: 64 * MIB,
             header_bytes: 256 * MIB,
             decompressor_bytes: 128 * MIB,
+            signature_bytes: MIB / 16,
+            signatures: 16,
+            key_bytes: MIB,
+            keys: 256,
         }
     }
 }

@@ -2,16 +2,18 @@
 //!
 //! [`IndexReader`] takes the file in pieces of any size, in one pass: gzip members to one tar stream to stanzas. It
 //! promises to refuse whatever apk refuses, because a client that was served such a file could install nothing: an index
-//! split over two members, anything after the last member, a file that breaks off. It does not check the signature.
+//! split over two members, anything after the last member, a file that breaks off. Asked to, it collects the signatures and
+//! the digests they are over in the same pass, so that what is verified is what was read.
 
 use std::io::Read;
 use std::ops::ControlFlow;
 
 use super::gzip::Members;
+use super::signature::Seals;
 use super::stanza::Stanzas;
 use super::tar::{Event, Tar};
 use crate::decompress::{Expansion, pieces};
-use crate::{Checker, IndexRoot, Invalid, Limits, PackageEntry, ReadSeek};
+use crate::{Checker, IndexRoot, Invalid, Limits, PackageEntry, ReadSeek, SignedBy, TrustedKeys, Untrusted};
 
 const WHAT: &str = "APKINDEX.tar.gz";
 /// Signature members before the index. One is usual; signing tools that put theirs in front make a few.
@@ -48,6 +50,8 @@ pub(super) struct IndexReader {
     within: Within,
     /// Of the entry with the text; writers that want equal files from equal packages leave it 0.
     time: u64,
+    /// `None` when nobody asks about signatures.
+    seals: Option<Seals>,
 }
 
 /// Why reading stops early.
@@ -74,6 +78,7 @@ impl IndexReader {
             signatures: 0,
             within: Within::Elsewhere,
             time: 0,
+            seals: None,
         }
     }
 
@@ -90,11 +95,22 @@ impl IndexReader {
             if bytes.is_empty() && self.members.is_between() {
                 return Ok(ControlFlow::Continue(()));
             }
-            let Self { members, tar, stanzas, part, within, time, .. } = self;
+            let Self { members, tar, stanzas, part, within, time, seals, .. } = self;
+            if let Some(seals) = seals.as_mut().filter(|_| members.is_between()) {
+                seals.member_begins();
+            }
             let step = members.step(bytes)?;
             self.taken += step.taken as u64;
             self.expansion.add(step.open.len(), self.taken)?;
-            let read = tar.push(step.open, |event| entry(&event, part, within, time, stanzas, each));
+            if let Some(seals) = seals {
+                seals.stored(bytes.get(..step.taken).unwrap_or_default());
+            }
+            let read = tar.push(step.open, |event| {
+                if let Some(seals) = seals.as_mut().filter(|_| *part == Part::Signatures) {
+                    seals.entry(&event)?;
+                }
+                entry(&event, part, within, time, stanzas, each)
+            });
             let (taken, ended, more) = (step.taken, step.ended, step.more);
             match read {
                 Ok(()) => {}
@@ -127,7 +143,7 @@ impl IndexReader {
     }
 
     /// The file is over.
-    pub(super) fn finish(self) -> Result<(), Invalid> {
+    pub(super) fn finish(&self) -> Result<(), Invalid> {
         if !self.members.is_between() {
             return Err(Invalid::Truncated { what: WHAT });
         }
@@ -186,6 +202,21 @@ pub(super) fn packages(
         Ok(flow)
     })?;
     if stopped { Ok(()) } else { reader.finish() }
+}
+
+/// Whether a trusted key signed an index.
+pub(super) fn verify(
+    root: &IndexRoot,
+    from: &mut dyn ReadSeek,
+    keys: &TrustedKeys,
+    limits: &Limits,
+) -> Result<SignedBy, Untrusted> {
+    let mut reader = IndexReader::new(root, limits);
+    reader.seals = Some(Seals::new(limits));
+    from.rewind().map_err(Invalid::Read)?;
+    pieces(from, |bytes| reader.push(bytes, &mut |_| ControlFlow::Continue(())))?;
+    reader.finish()?;
+    reader.seals.map_or(Err(Untrusted::Unsigned { what: WHAT }), |seals| seals.verdict(WHAT, keys))
 }
 
 /// When an index was made; `None` when it does not say.

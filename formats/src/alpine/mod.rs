@@ -13,6 +13,7 @@ mod package;
 mod package_v2;
 mod pkginfo;
 mod place;
+mod signature;
 mod stanza;
 mod tar;
 #[cfg(test)]
@@ -23,8 +24,8 @@ use std::ops::ControlFlow;
 
 use crate::check::{Opening, WholeFile};
 use crate::{
-    Checker, Expected, Format, Identity, IndexFormat, IndexLayout, IndexRoot, Invalid, Limits, Member, Mutability,
-    PackageEntry, RepoPath, Role,
+    Checker, Expected, Format, Identity, IndexFormat, IndexLayout, IndexRoot, Invalid, KeyKind, Limits, Member,
+    Mutability, PackageEntry, ReadSeek, RepoPath, Role, SignedBy, TrustedKeys, Untrusted,
 };
 
 /// The format of `package: "alpine"`.
@@ -100,6 +101,27 @@ impl IndexFormat for Alpine {
             index::packages(root, from, limits, each)
         } else {
             adb::packages(root, from, limits, each)
+        }
+    }
+
+    fn key_kind(&self) -> Option<KeyKind> {
+        Some(KeyKind::PublicKey)
+    }
+
+    fn verify(
+        &self,
+        root: &IndexRoot,
+        entry: &mut dyn ReadSeek,
+        _companions: &[(RepoPath, Vec<u8>)],
+        keys: &TrustedKeys,
+        _now: u64,
+        limits: &Limits,
+    ) -> Result<SignedBy, Untrusted> {
+        // Plain keys know no time.
+        if names::is_v2_entry(root.entry.file_name()) {
+            index::verify(root, entry, keys, limits)
+        } else {
+            adb::verify(entry, keys, limits)
         }
     }
 }

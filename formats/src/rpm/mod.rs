@@ -11,6 +11,7 @@ mod package;
 mod place;
 mod primary;
 mod repomd;
+mod signature;
 #[cfg(test)]
 mod tests;
 mod xml;
@@ -20,8 +21,8 @@ use std::io::Read;
 use std::ops::ControlFlow;
 
 use crate::{
-    Checker, Expected, Format, IndexFormat, IndexLayout, IndexRoot, Invalid, Limits, Member, Mutability, PackageEntry,
-    RepoPath, Role,
+    Checker, Expected, Format, IndexFormat, IndexLayout, IndexRoot, Invalid, KeyKind, Limits, Member, Mutability,
+    PackageEntry, ReadSeek, RepoPath, Role, SignedBy, TrustedKeys, Untrusted,
 };
 
 /// The format of `package: "rpm"`.
@@ -95,5 +96,21 @@ impl IndexFormat for Rpm {
         each: &mut dyn FnMut(PackageEntry) -> ControlFlow<()>,
     ) -> Result<(), Invalid> {
         primary::packages(&names::layout(root).folder, from, limits, each)
+    }
+
+    fn key_kind(&self) -> Option<KeyKind> {
+        Some(KeyKind::Certificate)
+    }
+
+    fn verify(
+        &self,
+        root: &IndexRoot,
+        entry: &mut dyn ReadSeek,
+        companions: &[(RepoPath, Vec<u8>)],
+        keys: &TrustedKeys,
+        now: u64,
+        limits: &Limits,
+    ) -> Result<SignedBy, Untrusted> {
+        signature::verify(root, entry, companions, keys, now, limits)
     }
 }

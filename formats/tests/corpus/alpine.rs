@@ -1,8 +1,10 @@
 //! Alpine: real indexes of two releases, melange's, and v3 files made by apk-tools.
 
-use artifactapi_formats::{Invalid, RepoPath};
+use std::io::Cursor;
 
-use super::{check, files, format, index, packages, root};
+use artifactapi_formats::{Invalid, KeyKind, Limits, RepoPath, TrustedKeys, Untrusted};
+
+use super::{check, files, format, index, packages, read, root};
 
 #[test]
 fn every_index_is_read_to_its_last_package() {
@@ -30,7 +32,7 @@ fn every_index_is_read_to_its_last_package() {
 fn real_indexes_say_when_they_were_made() {
     let made_at = |entry: &str| {
         let root = root(entry);
-        index("alpine").made_at(&root, &super::read(&root.entry), &artifactapi_formats::Limits::default())
+        index("alpine").made_at(&root, &read(&root.entry), &artifactapi_formats::Limits::default())
     };
     let (older, newer) = (
         made_at("alpine/real-main/alpine-316/APKINDEX.tar.gz"),
@@ -101,4 +103,38 @@ fn keys_are_keys() {
     for path in files("keys/alpine", |name| name.ends_with(".rsa.pub")) {
         check(format("alpine"), &path, None).unwrap_or_else(|invalid| panic!("{path}: {invalid}"));
     }
+}
+
+/// Alpine's own signatures, melange's and apko's, by the keys that they publish.
+#[test]
+fn real_signatures() {
+    let verify = |entry: &str, key: &str| {
+        let (root, limits) = (root(entry), Limits::default());
+        let mut keys = TrustedKeys::default();
+        let key = RepoPath::new(key).expect("a path");
+        keys.add(KeyKind::PublicKey, Some(key.file_name()), &read(&key), &limits).expect("a good key");
+        let mut file = Cursor::new(read(&root.entry));
+        index("alpine").verify(&root, &mut file, &[], &keys, 0, &limits).map(|signed| signed.algorithm)
+    };
+    let alpine = |id: &str| format!("keys/alpine/alpine-devel@lists.alpinelinux.org-{id}.rsa.pub");
+    let table = [
+        ("alpine/real-main/alpine-316/APKINDEX.tar.gz", alpine("6165ee59"), "RSA 4096, sha1"),
+        ("alpine/real-main/alpine-317/APKINDEX.tar.gz", alpine("616ae350"), "RSA 4096, sha1"),
+        (
+            "alpine/apko-packages/packages/x86_64/APKINDEX.tar.gz",
+            "alpine/apko-packages/melange.rsa.pub".into(),
+            "RSA 4096, sha256",
+        ),
+        (
+            "alpine/apko-private/packages/x86_64/APKINDEX.tar.gz",
+            "alpine/apko-private/private_pkg_key.rsa.pub".into(),
+            "RSA 4096, sha1",
+        ),
+    ];
+    for (entry, key, algorithm) in table {
+        assert_eq!(verify(entry, &key).unwrap_or_else(|why| panic!("{entry}: {why}")), algorithm, "{entry}");
+        assert!(matches!(verify(entry, &alpine("66ba20fe")), Err(Untrusted::UnknownKey { .. })), "{entry}");
+    }
+    let unsigned = verify("alpine/v3-generated/alpine-317-main-aarch64.deflate.adb", &alpine("616ae350"));
+    assert!(matches!(unsigned, Err(Untrusted::Unsigned { .. })), "{unsigned:?}");
 }

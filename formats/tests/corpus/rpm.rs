@@ -1,9 +1,11 @@
 //! RPM: repositories in many metadata styles, packages of every package version, mirror lists.
 
 use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use artifactapi_formats::rpm::mirrors;
-use artifactapi_formats::{Invalid, Limits, Member, Mutability, RepoPath};
+use artifactapi_formats::{Invalid, KeyKind, Limits, Member, Mutability, RepoPath, TrustedKeys, Untrusted};
 
 use super::{check, exists, files, format, index, packages, read, root};
 
@@ -215,4 +217,59 @@ fn files_in_anothers_place_are_refused() {
     for (name, from) in table {
         assert!(verdict(name, from).is_err(), "{from} as {name}");
     }
+}
+
+/// The keys of distributions, and signatures of repositories by the keys beside them.
+#[test]
+fn real_keys_and_signatures() {
+    let limits = Limits::default();
+    let keys = |path: &str| {
+        let mut keys = TrustedKeys::default();
+        let bytes = read(&RepoPath::new(path).expect("a path"));
+        keys.add(KeyKind::Certificate, None, &bytes, &limits).map(|()| keys)
+    };
+    let signing = "rpm/packages/rpm-rs/signing_keys";
+    let good = [
+        ("keys/rpm/RPM-GPG-KEY-fedora-42-primary", 1),
+        (&format!("{signing}/v4/rpm-testkey-v4-ed25519.asc"), 1),
+        (&format!("{signing}/v4/rpm-testkey-v4-ecdsa-nistp256.asc"), 1),
+        (&format!("{signing}/v4/rpm-testkey-v4-rsa4096.asc"), 1),
+        (&format!("{signing}/v6/rpm-testkey-v6-rsa4k.asc"), 1),
+        (&format!("{signing}/v6/rpm-testkey-v6-ed25519.asc"), 1),
+    ];
+    for (path, count) in good {
+        let keys = keys(path).unwrap_or_else(|why| panic!("{path} {why}"));
+        assert_eq!(keys.shown().count(), count, "{path}");
+    }
+    // DSA of 2008.
+    assert!(keys("rpm/repos/zypp-11.0-update/repodata/repomd.xml.key").is_err());
+
+    let verify = |folder: &str, key: &str| {
+        let entry = format!("{folder}/repodata/repomd.xml");
+        let root = root(&entry);
+        let asc = RepoPath::new(&format!("{entry}.asc")).expect("a path");
+        let companions = [(asc.clone(), read(&asc))];
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+        let mut file = Cursor::new(read(&root.entry));
+        index("rpm").verify(&root, &mut file, &companions, &keys(key).expect("good keys"), now, &limits)
+    };
+    for folder in ["rpm/variants/full", "rpm/variants/genA", "rpm/variants/genB"] {
+        let signed = verify(folder, &format!("{folder}/repodata/repomd.xml.key"));
+        let signed = signed.unwrap_or_else(|why| panic!("{folder}: {why}"));
+        assert_eq!(signed.algorithm, "RSA 3072, sha512", "{folder}");
+        let other = verify(folder, "keys/rpm/RPM-GPG-KEY-fedora-42-primary");
+        assert!(matches!(other, Err(Untrusted::UnknownKey { .. })), "{folder}");
+    }
+    let mock = "rpm/repos/librepo-mock/01";
+    assert_eq!(verify(mock, &format!("{mock}/repodata/repomd.xml.key")).expect("signed").algorithm, "RSA 2048, sha512");
+    let other = verify("rpm/repos/zypp-11.0-update", "keys/rpm/RPM-GPG-KEY-fedora-42-primary");
+    assert!(matches!(other, Err(Untrusted::UnknownKey { .. })));
+    // The entry of one generation with the signature of another.
+    let root = root("rpm/variants/genA/repodata/repomd.xml");
+    let other = RepoPath::new("rpm/variants/genB/repodata/repomd.xml.asc").expect("a path");
+    let beside = RepoPath::new(&format!("{}.asc", root.entry)).expect("a path");
+    let keys = keys("rpm/variants/genB/repodata/repomd.xml.key").expect("good keys");
+    let mut file = Cursor::new(read(&root.entry));
+    let mixed = index("rpm").verify(&root, &mut file, &[(beside, read(&other))], &keys, 0, &limits);
+    assert!(matches!(mixed, Err(Untrusted::BadSignature { .. })), "{mixed:?}");
 }

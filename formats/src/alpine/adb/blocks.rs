@@ -1,7 +1,7 @@
 //! The blocks of a plain ADB file: first one with the values, then signatures, then the files of a package.
 //!
 //! [`Blocks`] promises the order, that every block is as long as it says, and that the file ends where a block does. What
-//! the contents mean is for others; signatures are passed over.
+//! the contents mean is for others.
 
 use crate::Invalid;
 
@@ -26,6 +26,10 @@ const EXTENDED: u32 = 3;
 pub(in crate::alpine) enum Piece<'b> {
     /// Some of the values.
     Values(&'b [u8]),
+    /// Some of a signature.
+    Signature(&'b [u8]),
+    /// It is complete.
+    SignatureEnds,
     /// A block with a file begins.
     FileBegins,
     /// Some of its content.
@@ -76,11 +80,14 @@ impl Blocks {
                 self.content -= now.len() as u64;
                 match self.kind {
                     Some(VALUES) => each(Piece::Values(now))?,
+                    Some(SIGNATURE) => each(Piece::Signature(now))?,
                     Some(DATA) => each(Piece::File(now))?,
                     _ => {}
                 }
-                if self.content == 0 && self.kind == Some(DATA) {
-                    each(Piece::FileEnds)?;
+                match self.kind {
+                    Some(SIGNATURE) if self.content == 0 => each(Piece::SignatureEnds)?,
+                    Some(DATA) if self.content == 0 => each(Piece::FileEnds)?,
+                    _ => {}
                 }
                 bytes = rest;
             } else if self.padding > 0 {

@@ -48,7 +48,7 @@ impl Opening {
         container.push(bytes, &mut |open| {
             blocks.push(open, &mut |piece| match piece {
                 Piece::Values(bytes) => hold(WHAT, values, bytes, *adb_bytes),
-                Piece::FileBegins | Piece::File(_) | Piece::FileEnds => Ok(()),
+                _ => Ok(()),
             })
         })
     }

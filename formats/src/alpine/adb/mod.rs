@@ -1,17 +1,19 @@
 //! ADB, the container of apk-tools 3: v3 packages and v3 indexes (FORMATS 2.3).
 //!
 //! Three layers, each its own file: [`container`] undoes the compression, [`blocks`] walks the blocks, [`value`] reads the
-//! typed values inside the first block. [`index`] reads a package list with them; [`package`] and [`files`] check a
-//! package. All of it goes by offsets and lengths from the wire, so every one is checked where it is used, and nothing is recursive.
+//! typed values inside the first block. [`index`] reads a package list with them, [`signature`] says who signed it;
+//! [`package`] and [`files`] check a package. All of it goes by offsets and lengths from the wire, so every one is checked where it is used, and nothing is recursive.
 
 mod blocks;
 mod container;
 mod files;
 mod index;
 mod package;
+mod signature;
 #[cfg(test)]
 mod tests;
 mod value;
 
 pub(super) use index::{IndexCheck, packages};
 pub(super) use package::PackageV3;
+pub(super) use signature::verify;

@@ -53,6 +53,7 @@ impl PackageV3 {
                     Ok(())
                 }
                 Piece::FileEnds => files.ended(values, std::mem::take(open)).map_err(malformed),
+                Piece::Signature(_) | Piece::SignatureEnds => Ok(()),
             })
         })
     }

@@ -1,0 +1,21 @@
+//! Who signed an index, and whether that is somebody the operator trusts.
+//!
+//! A format says where its signatures are and which bytes they cover ([`crate::IndexFormat::verify`]); this module holds
+//! the keys and does the sums. It promises that [`SignedBy`] exists only for bytes that a trusted key signed, that the key
+//! was good at the time passed in, and that everything else is an [`Untrusted`] that says why in one sentence.
+//!
+//! Two kinds of keys are in use (FORMATS 1.2, 2.3, 3.5): plain public keys in PEM, found by file name or key id, which
+//! know neither time nor revocation; and OpenPGP certificates, which know both. Digests are computed by this crate as the
+//! index streams by, so a signature is always checked over a digest: `ring`, which the TLS stack brings, wants the whole
+//! message in memory and so cannot do this for an index of many megabytes. The `rsa` crate can; its known weakness (time
+//! tells about the private key, RUSTSEC-2023-0071) is of no matter where there is no private key.
+
+mod armor;
+mod keys;
+mod openpgp;
+mod public_key;
+mod verdict;
+
+pub(crate) use keys::Named;
+pub use keys::{InvalidKey, KeyKind, TrustedKeys};
+pub use verdict::{SignedBy, Untrusted};

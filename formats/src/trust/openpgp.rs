@@ -1,0 +1,198 @@
+//! OpenPGP: detached signatures, and the certificates of those who make them.
+//!
+//! Packets and mathematics are rPGP's (the crate `pgp`). What it leaves to its users is here and in the two files below:
+//! which keys of a certificate may sign ([`certificate`]), when ([`standing`]), and which signatures count at all. A
+//! signature counts if it is over binary content (one over text leaves line ends open), over a digest that cannot be
+//! forged, not expired, not from the future, and made by a key that stands good now. Of several signatures one that counts
+//! is enough.
+//!
+//! What comes from a mirror is bounded before it gets to rPGP, and a panic in there would be a malformed signature here and
+//! nothing worse.
+
+mod certificate;
+mod standing;
+
+use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pgp::crypto::hash::HashAlgorithm;
+use pgp::packet::{Packet, PacketParser, Signature, SignatureType, SignatureVersion, SubpacketData};
+
+pub(super) use self::certificate::{Signer, merge, read};
+use self::standing::SKEW;
+use super::armor;
+use super::verdict::{SignedBy, Untrusted};
+use crate::{Invalid, Limits};
+
+/// Whether bytes are OpenPGP packets rather than armor: the first bit of a packet is set.
+pub(super) fn is_binary(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|first| first & 0x80 != 0)
+}
+
+/// The kind of the first packet; `None` if there is none.
+pub(super) fn tag(packets: &[u8]) -> Option<u8> {
+    let first = packets.first().filter(|first| **first & 0x80 != 0)?;
+    Some(if first & 0x40 == 0 { first >> 2 & 0x0f } else { first & 0x3f })
+}
+
+/// Checks a detached signature over `content`.
+pub(super) fn verify(
+    signers: &[Signer],
+    what: &'static str,
+    content: &[u8],
+    signature: &[u8],
+    now: u64,
+    limits: &Limits,
+) -> Result<SignedBy, Untrusted> {
+    let malformed = |why: String| Untrusted::Malformed { what, why };
+    if signature.len() as u64 > limits.signature_bytes {
+        return Err(Invalid::OverLimit { what, limit: "signature_bytes", value: limits.signature_bytes }.into());
+    }
+    if signature.trim_ascii().is_empty() {
+        return Err(Untrusted::Unsigned { what });
+    }
+    let packets = if is_binary(signature) {
+        signature.to_vec()
+    } else {
+        let blocks = armor::blocks(signature).map_err(|why| malformed(why.to_owned()))?;
+        let mut signatures = blocks.into_iter().filter(|block| block.label == "PGP SIGNATURE").peekable();
+        if signatures.peek().is_none() {
+            return Err(malformed("it is not an OpenPGP signature".to_owned()));
+        }
+        signatures.flat_map(|block| block.content).collect()
+    };
+    let judged = guarded(|| judge_all(signers, what, content, &packets, now, limits));
+    judged.unwrap_or_else(|| Err(malformed("it cannot be read".to_owned())))
+}
+
+/// Runs what calls rPGP on bytes from elsewhere.
+fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
+/// What rPGP says of an error, as much as fits in a line.
+fn brief(error: &pgp::errors::Error) -> String {
+    const MOST: usize = 120;
+    let text = error.to_string();
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MOST).collect()
+}
+
+fn judge_all(
+    signers: &[Signer],
+    what: &'static str,
+    content: &[u8],
+    packets: &[u8],
+    now: u64,
+    limits: &Limits,
+) -> Result<SignedBy, Untrusted> {
+    let mut refused = Untrusted::Unsigned { what };
+    for (number, packet) in (1_u64..).zip(PacketParser::new(packets)) {
+        if number > limits.signatures {
+            return Err(Invalid::OverLimit { what, limit: "signatures", value: limits.signatures }.into());
+        }
+        let judged = match packet {
+            Ok(Packet::Signature(signature)) => judge(&signature, signers, what, content, now),
+            Ok(Packet::Marker(_) | Packet::Padding(_)) => continue,
+            Ok(_) => Err(Untrusted::Malformed { what, why: "it holds other things than signatures".to_owned() }),
+            Err(error) => Err(Untrusted::Malformed { what, why: brief(&error) }),
+        };
+        match judged {
+            Ok(signed) => return Ok(signed),
+            Err(why) if why.weight() > refused.weight() => refused = why,
+            Err(_) => {}
+        }
+    }
+    Err(refused)
+}
+
+/// Judges one signature.
+fn judge(
+    signature: &Signature,
+    signers: &[Signer],
+    what: &'static str,
+    content: &[u8],
+    now: u64,
+) -> Result<SignedBy, Untrusted> {
+    let unsupported = |why: &str| Untrusted::Unsupported { what, why: why.to_owned() };
+    let version = signature.version();
+    let (SignatureVersion::V3 | SignatureVersion::V4 | SignatureVersion::V6, Some(config)) =
+        (version, signature.config())
+    else {
+        return Err(unsupported("it is of a version that is not known"));
+    };
+    if config.typ != SignatureType::Binary {
+        return Err(unsupported("it is not one over binary content"));
+    }
+    // rPGP refuses what else is critical and not known to it.
+    if config.hashed_subpackets().any(|part| part.is_critical && matches!(part.data, SubpacketData::Notation(_))) {
+        return Err(unsupported("it says that a notation must be understood, and it is not"));
+    }
+    let mut refused = Untrusted::UnknownKey { what, keys: issuers(signature) };
+    for signer in signers.iter().filter(|signer| signer.may_have_made(signature)) {
+        match by(signature, config.hash_alg, signer, what, content, now) {
+            Ok(signed) => return Ok(signed),
+            Err(why) if why.weight() > refused.weight() => refused = why,
+            Err(_) => {}
+        }
+    }
+    Err(refused)
+}
+
+/// Judges one signature as one by `signer`.
+fn by(
+    signature: &Signature,
+    digest: HashAlgorithm,
+    signer: &Signer,
+    what: &'static str,
+    content: &[u8],
+    now: u64,
+) -> Result<SignedBy, Untrusted> {
+    let key = || signer.name.clone();
+    if !is_strong(digest) {
+        return Err(Untrusted::WeakDigest { key: key(), digest: digest.to_string() });
+    }
+    if !signer.verifies(signature, content) {
+        return Err(Untrusted::BadSignature { what, key: key() });
+    }
+    // From here on it is the owner's own word, and only its time can be wrong.
+    let made = signature.created().map(|time| u64::from(time.as_secs()));
+    let made = made.ok_or_else(|| Untrusted::Malformed { what, why: "it does not say when it was made".to_owned() })?;
+    if made > now.saturating_add(SKEW) {
+        return Err(Untrusted::NotYet { key: key(), at: made });
+    }
+    let lasts = signature.signature_expiration_time().map_or(0, |time| u64::from(time.as_secs()));
+    if lasts > 0 && made + lasts <= now {
+        return Err(Untrusted::SignatureExpired { key: key(), at: made + lasts });
+    }
+    signer.stands(made, now)?;
+    Ok(SignedBy { key: key(), algorithm: format!("{}, {}", signer.algorithm, digest.to_string().to_lowercase()) })
+}
+
+/// Whether two contents with one value are out of reach.
+const fn is_strong(digest: HashAlgorithm) -> bool {
+    matches!(
+        digest,
+        HashAlgorithm::Sha256
+            | HashAlgorithm::Sha384
+            | HashAlgorithm::Sha512
+            | HashAlgorithm::Sha3_256
+            | HashAlgorithm::Sha3_512
+    )
+}
+
+/// Who a signature says made it, for people.
+fn issuers(signature: &Signature) -> String {
+    let mut names = String::new();
+    let mut add = |name: &dyn std::fmt::Display| {
+        if !names.is_empty() {
+            names.push_str(", ");
+        }
+        // Writing to a string cannot fail.
+        let _ = write!(names, "{name}");
+    };
+    signature.issuer_fingerprint().iter().take(2).for_each(|fingerprint| add(&format_args!("{fingerprint:X}")));
+    if signature.issuer_fingerprint().is_empty() {
+        signature.issuer_key_id().iter().take(2).for_each(|id| add(&id.to_string().to_uppercase()));
+    }
+    if names.is_empty() { "somebody it does not name".to_owned() } else { names }
+}
