@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use artifactapi_formats::{Format, Sha256};
+use artifactapi_formats::{Format, Sha256, TrustedKeys};
 use url::Url;
 
 use super::patterns::Patterns;
@@ -145,6 +145,8 @@ pub struct Remote {
     pub allow_private: bool,
     /// The most transfers at once; `None` sets no bound.
     pub max_parallel: Option<NonZeroUsize>,
+    /// Of which one must have signed each index; empty when nobody asks who did.
+    pub trusted_keys: TrustedKeys,
 }
 
 impl Remote {

@@ -1,7 +1,7 @@
 //! The configuration in force as `GET /config` shows it: under the names it is written with, and without a secret.
 //!
 //! `remotes` reads like the file with every default filled in, `environment` like the environment. What is or may hold a
-//! secret is three stars; that there is one is no secret.
+//! secret is three stars; that there is one is no secret. Trusted keys are shown by name and fingerprint.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -83,6 +83,8 @@ struct RemoteView<'a> {
     allow_private_redirects: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_parallel: Option<usize>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    trusted_keys: Vec<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -144,6 +146,7 @@ fn remote_view(remote: &Remote) -> RemoteView<'_> {
         idle_timeout: Time(idle),
         allow_private_redirects: remote.allow_private,
         max_parallel: remote.max_parallel.map(std::num::NonZeroUsize::get),
+        trusted_keys: remote.trusted_keys.shown().collect(),
     }
 }
 

@@ -12,6 +12,7 @@ pub(super) fn remote(format: &str, base: &str, mirrors: &[&str], include: Option
         timeouts: Timeouts::default(),
         allow_private: false,
         max_parallel: None,
+        trusted_keys: Default::default(),
     });
     repository(format, kind, include)
 }
