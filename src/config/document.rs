@@ -37,6 +37,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("allow_rollback", &["remote"]),
     ("verify", &["remote"]),
     ("hold", &["remote"]),
+    ("trusted_keys", &["remote"]),
     ("members", &["virtual"]),
 ];
 
@@ -107,7 +108,7 @@ fn draft(name: &str, field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<D
         table.read(reader, "cache", Field::table).map_or_else(CachePolicy::default, |table| cache(&table, reader));
     let mut members = Vec::new();
     let kind = match word {
-        Some("remote") => upstream::read(&table, reader).map(Kind::Remote),
+        Some("remote") => upstream::read(&table, format, reader).map(Kind::Remote),
         Some("local") => Some(Kind::Local),
         Some("virtual") => {
             members = member_names(&table, reader);

@@ -24,6 +24,7 @@ pub mod settings;
 pub mod size;
 pub mod source;
 mod suggest;
+mod trust;
 mod upstream;
 pub mod view;
 pub mod watch;

@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use artifactapi_formats::{Format, Sha256};
+use artifactapi_formats::{Format, Sha256, TrustedKeys};
 use url::Url;
 
 use super::patterns::Patterns;
@@ -151,6 +151,8 @@ pub struct Remote {
     pub verify: Verify,
     /// Indexes are served as they were this long ago; `None` serves the newest.
     pub hold: Option<Duration>,
+    /// Of which one must have signed each index; empty when nobody asks who did.
+    pub trusted_keys: TrustedKeys,
 }
 
 /// What happens to a package that is not what the held index says of it.

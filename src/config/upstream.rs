@@ -1,15 +1,16 @@
-//! The keys of a repository that has an upstream: where it is, who we are to it, how long to wait.
+//! The keys of a repository that has an upstream: where it is, who we are to it, how long to wait, whom to believe.
 
 use std::time::Duration;
 
+use artifactapi_formats::Format;
 use url::Url;
 
-use super::credentials;
 use super::reader::{Field, Reader, Table};
 use super::repositories::{Remote, Timeouts, Verify};
+use super::{credentials, trust};
 
 /// Reads the keys of `type: remote`. `None` when there is no usable `base_url`.
-pub(super) fn read(table: &Table<'_>, reader: &mut Reader<'_, '_>) -> Option<Remote> {
+pub(super) fn read(table: &Table<'_>, format: Option<&dyn Format>, reader: &mut Reader<'_, '_>) -> Option<Remote> {
     let base = match table.get("base_url") {
         Some(field) => url(field, reader),
         None => {
@@ -29,7 +30,10 @@ pub(super) fn read(table: &Table<'_>, reader: &mut Reader<'_, '_>) -> Option<Rem
     let max_parallel = table.read(reader, "max_parallel", Field::count);
     let allow_rollback = table.read(reader, "allow_rollback", Field::flag).unwrap_or(false);
     let verify = table.read(reader, "verify", verify).unwrap_or_default();
-    let mirrors = mirrors.unwrap_or_default();
+    // Which kind of keys it takes is known with the format only; without one there is a problem anyway.
+    let trusted_keys = format
+        .and_then(|format| table.read(reader, "trusted_keys", |field, reader| trust::read(field, format, reader)));
+    let (mirrors, trusted_keys) = (mirrors.unwrap_or_default(), trusted_keys.unwrap_or_default());
     Some(Remote {
         base: base?,
         mirrors,
@@ -39,6 +43,7 @@ pub(super) fn read(table: &Table<'_>, reader: &mut Reader<'_, '_>) -> Option<Rem
         max_parallel,
         allow_rollback,
         verify,
+        trusted_keys,
         hold: table.read(reader, "hold", Field::duration).filter(|hold| !hold.is_zero()),
     })
 }

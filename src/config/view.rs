@@ -1,7 +1,7 @@
 //! The configuration in force as `GET /config` shows it: under the names it is written with, and without a secret.
 //!
 //! `remotes` reads like the file with every default filled in, `environment` like the environment. What is or may hold a
-//! secret is three stars; that there is one is no secret.
+//! secret is three stars; that there is one is no secret. Trusted keys are shown by name and fingerprint.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -87,6 +87,8 @@ struct RemoteView<'a> {
     verify: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     hold: Option<Time>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    trusted_keys: Vec<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -151,6 +153,7 @@ fn remote_view(remote: &Remote) -> RemoteView<'_> {
         allow_rollback: remote.allow_rollback,
         verify: remote.verify.name(),
         hold: remote.hold.map(Time),
+        trusted_keys: remote.trusted_keys.shown().collect(),
     }
 }
 

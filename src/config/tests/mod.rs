@@ -6,6 +6,7 @@ mod examples;
 mod files;
 mod patterns;
 mod reload;
+mod trust;
 mod upstreams;
 mod view;
 

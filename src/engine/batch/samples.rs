@@ -15,6 +15,7 @@ pub(super) fn remote(format: &str, base: &str, mirrors: &[&str], include: Option
         allow_rollback: false,
         verify: Verify::default(),
         hold: None,
+        trusted_keys: Default::default(),
     });
     repository(format, kind, include)
 }
