@@ -4,9 +4,7 @@ use artifactapi_formats::{Algorithm, Identity, PackageEntry, RepoPath, Sha256};
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use super::row::{ArtifactRow, from_millis, query_key, to_i64, to_millis};
-use super::snapshots::{
-    Coldest, NamedPackage, PackageChange, PackageMark, PackageRowId, Snapshot, SnapshotId, Tag,
-};
+use super::snapshots::{Coldest, NamedPackage, PackageChange, PackageMark, PackageRowId, Snapshot, SnapshotId, Tag};
 use super::{Artifact, CatalogError, CatalogErrorKind};
 use crate::store::key::{RepositoryName, Target};
 
@@ -176,6 +174,11 @@ impl ColdestRow {
     pub(super) fn read(self, during: &'static str) -> Result<Coldest, CatalogError> {
         Ok(Coldest { artifact: self.record.read(during)?, last_used: from_millis(self.used_at) })
     }
+}
+
+/// Where a page of the coldest begins: after this use and revision.
+pub(super) fn colder_than(after: Option<&Coldest>) -> (i64, i64) {
+    after.map_or((i64::MIN, i64::MIN), |after| (to_millis(after.last_used), after.artifact.revision.0))
 }
 
 /// Marks with the rows they are of.
