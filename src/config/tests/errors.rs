@@ -154,7 +154,10 @@ fn values_of_the_wrong_kind() {
             "5:23: remotes.r.cache.file_ttl: 99999999999 is longer than a hundred years; 0 is what means for ever, where \
              that is possible",
         ),
-        ("cache: {max_bytes: 0}", "5:24: remotes.r.cache.max_bytes: 0 would keep nothing; leave it out to set no bound"),
+        (
+            "cache: {max_bytes: 0}",
+            "5:24: remotes.r.cache.max_bytes: 0 would keep nothing; leave it out to set no bound",
+        ),
         (
             "cache: {max_bytes: 10G}",
             "5:24: remotes.r.cache.max_bytes: \"10G\" is not a number of bytes; write it as 1048576, \"64MiB\" or \"10GiB\"",
