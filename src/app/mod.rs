@@ -27,6 +27,7 @@ use crate::engine::generations::Generations;
 use crate::engine::keep::Keeper;
 use crate::engine::pins::Pins;
 use crate::engine::read::{Reader, ReaderParts};
+use crate::engine::retention::{Retention, RetentionParts, task};
 use crate::engine::roots::Roots;
 use crate::engine::shelf::{Shelf, ShelfBudget};
 use crate::engine::tend;
@@ -48,7 +49,7 @@ use crate::spool::SpoolFolder;
 use crate::store::catalog::Catalog;
 use crate::upstream::Upstream;
 
-pub use self::stores::{DurableStores, Stores, open_snapshots};
+pub use self::stores::{DurableStores, Stores, StoresBeside, open_snapshots};
 
 /// Why the server cannot start: one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -127,8 +128,15 @@ impl App {
             generations: generations.clone(),
             pins: Arc::clone(&pins),
             blobs: Arc::clone(&blobs),
-            counts,
+            counts: Arc::clone(&counts),
         }));
+        let retention = Retention::new(RetentionParts {
+            catalog: Arc::clone(&catalog),
+            snapshots: Arc::clone(&snapshots),
+            coordinator: Arc::clone(&coordinator),
+            counts,
+            overall: settings.max_bytes,
+        });
         let fast = Arc::new(Fast::new(Arc::clone(&repositories), Arc::clone(&pins)));
 
         let artifacts = Artifacts {
@@ -185,6 +193,7 @@ impl App {
         background.spawn(tend::hear(coordinator, Arc::clone(&shelf), Arc::clone(&pins)));
         background.spawn(tend::report_uses(Arc::clone(&catalog), Arc::clone(&shelf)));
         background.spawn(tend::sweep(Arc::clone(&catalog), blobs));
+        background.spawn(task::keep_in_bounds(retention, Arc::clone(&repositories), Arc::clone(&shelf)));
         background.spawn(follow_generations(repositories, Arc::clone(&fast)));
 
         let listener = serve::listen(settings.listen).map_err(|error| {
@@ -235,14 +244,21 @@ async fn follow_generations(repositories: Arc<LiveRepositories>, fast: Arc<Fast>
 
 /// Two processes over one data folder would delete each other's spools.
 fn lock(data: &Path) -> Result<File, StartError> {
+    lock_if_free(data)?.ok_or_else(|| {
+        StartError(format!(
+            "another artifactapi uses the data folder {}; give each its own ARTIFACTAPI_DATA_DIR",
+            data.display()
+        ))
+    })
+}
+
+/// The lock of the data folder, unless another process has it.
+fn lock_if_free(data: &Path) -> Result<Option<File>, StartError> {
     let path = data.join("lock");
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(|error| StartError::new(&format!("{} cannot be opened", path.display()), &error))?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(_) => Err(StartError(format!(
-            "another artifactapi uses the data folder {}; give each its own ARTIFACTAPI_DATA_DIR",
-            data.display()
-        ))),
+        Ok(()) => Ok(Some(file)),
+        Err(_) => Ok(None),
     }
 }

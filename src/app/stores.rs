@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{StartError, lock};
+use super::{StartError, lock, lock_if_free};
 use crate::config::{PostgresSettings, S3Settings, Secret, Settings};
 use crate::spool::SpoolFolder;
 use crate::store::blobs::files::FileBlobs;
@@ -85,6 +85,39 @@ impl DurableStores {
         };
         let (catalog, snapshots) = open_catalog(settings).await?;
         Ok(Self { blobs, catalog, snapshots, _data_lock: data_lock })
+    }
+}
+
+/// The stores as they are used beside a running server, or without one: records always, bytes if nobody else has them.
+pub struct StoresBeside {
+    /// Records.
+    pub catalog: Arc<dyn Catalog>,
+    /// Snapshots, in the same database.
+    pub snapshots: Arc<dyn Snapshots>,
+    /// Nobody is told: servers compare what they remember with the catalog by themselves, long before a blob is deleted.
+    pub coordinator: Arc<dyn Coordinator>,
+    /// Bytes; `None` if they are not wanted, or while a server uses the data folder that they are in.
+    pub blobs: Option<Arc<dyn BlobStore>>,
+    _data_lock: Option<File>,
+}
+
+impl StoresBeside {
+    /// Those that the settings choose.
+    ///
+    /// # Errors
+    /// [`StartError`] when one of them needs an operator.
+    pub async fn open(settings: &Settings, with_blobs: bool) -> Result<Self, StartError> {
+        let (catalog, snapshots) = open_catalog(settings).await?;
+        let (blobs, data_lock): (Option<Arc<dyn BlobStore>>, _) = match &settings.s3 {
+            _ if !with_blobs => (None, None),
+            Some(s3) => (Some(Arc::new(reach_s3(s3).await?)), None),
+            None => match lock_if_free(&settings.data_dir)? {
+                Some(lock) => (Some(Arc::new(open_files(&settings.data_dir)?)), Some(lock)),
+                None => (None, None),
+            },
+        };
+        let coordinator = Arc::new(InProcessCoordinator::new());
+        Ok(Self { catalog, snapshots, coordinator, blobs, _data_lock: data_lock })
     }
 }
 

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 something outside the configuration failed, 2 the configuration or the command line is wrong.
 
 mod check;
+mod gc;
 mod health;
 mod rebuild;
 mod serve;
@@ -38,6 +39,13 @@ enum Command {
     },
     /// Ask the server on this machine whether it is alive; for container health checks.
     Health,
+    /// Remove superseded snapshots whose time is over, and evict files until budgets are kept, as the server does by itself.
+    /// May run beside it.
+    Gc {
+        /// Only say what would go.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Make the catalog anew from what the store holds. With files, while no server runs; with S3, at any time.
     RebuildCatalog,
     /// List, compare and tag the snapshots of index roots.
@@ -60,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Serve => serve::run(&settings),
         Command::Check { file } => check::run(&settings, file),
         Command::Health => health::run(&settings),
+        Command::Gc { dry_run } => gc::run(&settings, dry_run),
         Command::RebuildCatalog => rebuild::run(&settings),
         Command::Snapshot(what) => snapshot::run(&settings, what),
     }

@@ -42,7 +42,8 @@ const KEYS: &[(&str, &[&str])] = &[
 ];
 
 /// The keys below `cache:`.
-const CACHE_KEYS: &[&str] = &["file_ttl", "index_ttl", "negative_ttl", "refresh_wait", "pin", "snapshot_keep"];
+const CACHE_KEYS: &[&str] =
+    &["file_ttl", "index_ttl", "negative_ttl", "refresh_wait", "pin", "snapshot_keep", "max_bytes"];
 
 fn repository_keys() -> impl Iterator<Item = &'static str> {
     KEYS.iter().map(|(key, _)| *key).chain(credentials::KEYS.iter().copied())
@@ -104,8 +105,9 @@ fn draft(name: &str, field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<D
     let description = table.read(reader, "description", Field::text).map(str::to_owned);
     let include = table.read(reader, "include_patterns", patterns);
     let exclude = table.read(reader, "exclude_patterns", patterns);
-    let cache =
-        table.read(reader, "cache", Field::table).map_or_else(CachePolicy::default, |table| cache(&table, reader));
+    let cache = table
+        .read(reader, "cache", Field::table)
+        .map_or_else(CachePolicy::default, |table| cache(&table, word, reader));
     let mut members = Vec::new();
     let kind = match word {
         Some("remote") => upstream::read(&table, format, reader).map(Kind::Remote),
@@ -191,8 +193,12 @@ fn patterns(field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<PatternSet
     }
 }
 
-fn cache(table: &Table<'_>, reader: &mut Reader<'_, '_>) -> CachePolicy {
+fn cache(table: &Table<'_>, word: Option<&str>, reader: &mut Reader<'_, '_>) -> CachePolicy {
     table.only(reader, CACHE_KEYS);
+    if let (Some("local"), Some(field)) = (word, table.get("max_bytes")) {
+        let text = "is for type: remote; what was uploaded is never evicted, so drop the key";
+        reader.report(field.place, &field.key, text);
+    }
     let usual = CachePolicy::default();
     let file_ttl = |field: &Field<'_>, reader: &mut Reader<'_, '_>| {
         let ttl = field.duration(reader)?;
@@ -205,6 +211,7 @@ fn cache(table: &Table<'_>, reader: &mut Reader<'_, '_>) -> CachePolicy {
         refresh_wait: table.read(reader, "refresh_wait", Field::duration).unwrap_or(usual.refresh_wait),
         pin: table.read(reader, "pin", Field::duration).unwrap_or(usual.pin),
         snapshot_keep: table.read(reader, "snapshot_keep", Field::duration).unwrap_or(usual.snapshot_keep),
+        max_bytes: table.read(reader, "max_bytes", Field::budget),
     }
 }
 

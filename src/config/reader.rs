@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use artifactapi_formats::Formats;
 
-use super::duration;
 use super::problem::{Place, Problem};
 use super::suggest::closest;
 use super::yaml::{Node, Value};
+use super::{duration, size};
 
 /// What the file may name that lies outside of it: where secrets come from.
 pub(super) struct Outside<'a> {
@@ -132,6 +132,16 @@ impl<'n> Field<'n> {
             _ => {
                 return self.wants(reader, r#"a length of time: seconds (300) or a text such as "2h""#);
             }
+        };
+        parsed.map_err(|why| self.refuse(reader, format!("{written} {why}"))).ok()
+    }
+
+    /// A number of bytes, or a text with a unit; one byte at least.
+    pub(super) fn budget(&self, reader: &mut Reader<'_, '_>) -> Option<u64> {
+        let (written, parsed) = match &self.node.value {
+            Value::Number(bytes) => (bytes.to_string(), size::budget(*bytes)),
+            Value::Text(text) => (format!("{text:?}"), size::parse_budget(text)),
+            _ => return self.wants(reader, r#"a number of bytes: 1048576 or a text such as "10GiB""#),
         };
         parsed.map_err(|why| self.refuse(reader, format!("{written} {why}"))).ok()
     }

@@ -82,7 +82,7 @@ pub struct Repository {
     pub kind: Kind,
     /// Which paths may be fetched.
     pub patterns: Patterns,
-    /// How long things are kept.
+    /// How long things are kept, and how much of them.
     pub cache: CachePolicy,
 }
 
@@ -218,7 +218,7 @@ pub struct Timeouts {
     pub idle: Duration,
 }
 
-/// How long things are kept.
+/// How long things are kept, and how much of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CachePolicy {
     /// Packages and files.
@@ -233,6 +233,8 @@ pub struct CachePolicy {
     pub pin: Duration,
     /// How long the files of an earlier snapshot stay servable.
     pub snapshot_keep: Duration,
+    /// The most bytes held; `None` sets no bound.
+    pub max_bytes: Option<u64>,
 }
 
 /// How long a package or file is taken as it is before the upstream is asked whether it changed.
@@ -259,6 +261,7 @@ impl Default for CachePolicy {
             refresh_wait: Duration::from_secs(2),
             pin: Duration::from_secs(60),
             snapshot_keep: Duration::from_secs(7 * 86_400),
+            max_bytes: None,
         }
     }
 }

@@ -29,6 +29,8 @@ pub struct Settings {
     pub admin_token: Option<Secret>,
     /// `ARTIFACTAPI_TRUSTED_PROXIES`: whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// `ARTIFACTAPI_MAX_BYTES`: the most bytes that all repositories together hold; `None` sets no bound.
+    pub max_bytes: Option<u64>,
     /// `ARTIFACTAPI_HOT_TIER_BYTES`: the most bytes kept on local disk in front of S3.
     pub hot_tier_bytes: u64,
     /// `ARTIFACTAPI_MEMORY_CACHE_BYTES`: the most bytes of small files kept in memory.
@@ -162,6 +164,7 @@ impl Settings {
             data_dir: from.text("ARTIFACTAPI_DATA_DIR").unwrap_or_else(|| Self::DATA_DIR.to_owned()).into(),
             admin_token: admin_token(&mut from, &mut remarks),
             trusted_proxies: from.parsed("ARTIFACTAPI_TRUSTED_PROXIES", networks).unwrap_or_default(),
+            max_bytes: from.parsed("ARTIFACTAPI_MAX_BYTES", size::parse_budget),
             hot_tier_bytes: from.parsed("ARTIFACTAPI_HOT_TIER_BYTES", size::parse).unwrap_or(Self::HOT_TIER_BYTES),
             memory_cache_bytes: from
                 .parsed("ARTIFACTAPI_MEMORY_CACHE_BYTES", size::parse)

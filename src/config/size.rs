@@ -31,6 +31,9 @@ pub enum InvalidSize {
     /// More bytes than 64 bits count.
     #[error("is more bytes than there can be")]
     TooBig,
+    /// A budget of nothing.
+    #[error("would keep nothing; leave it out to set no bound")]
+    Nothing,
 }
 
 /// Reads `1048576`, `64MiB` or `10 GB`.
@@ -49,9 +52,58 @@ pub fn parse(text: &str) -> Result<u64, InvalidSize> {
     number.checked_mul(*factor).ok_or(InvalidSize::TooBig)
 }
 
+/// Takes a number of bytes for a budget.
+///
+/// # Errors
+/// [`InvalidSize::Nothing`] if it is zero, which some would write for "none" and others for "no bound".
+pub fn budget(bytes: u64) -> Result<u64, InvalidSize> {
+    if bytes == 0 { Err(InvalidSize::Nothing) } else { Ok(bytes) }
+}
+
+/// Reads a budget: as [`parse`], but not zero.
+///
+/// # Errors
+/// [`InvalidSize`].
+pub fn parse_budget(text: &str) -> Result<u64, InvalidSize> {
+    parse(text).and_then(budget)
+}
+
+/// A number of bytes for people: `950 B`, `1.5 MiB`.
+#[must_use]
+pub fn written(bytes: u64) -> String {
+    const LARGE: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match LARGE.iter().find(|(_, unit)| bytes >= *unit) {
+        None => format!("{bytes} B"),
+        // A tenth is cut, not rounded: 1023.99 KiB are no MiB.
+        Some((name, unit)) => format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn for_people() {
+        let table = [
+            (0, "0 B"),
+            (1_023, "1023 B"),
+            (1_536, "1.5 KiB"),
+            ((1 << 20) - 1, "1023.9 KiB"),
+            (10 << 30, "10.0 GiB"),
+            (u64::MAX, "16777215.9 TiB"),
+        ];
+        for (bytes, expected) in table {
+            assert_eq!(written(bytes), expected);
+        }
+    }
+
+    #[test]
+    fn a_budget_is_not_nothing() {
+        assert_eq!(parse_budget("0"), Err(InvalidSize::Nothing));
+        assert_eq!(parse_budget("0MB"), Err(InvalidSize::Nothing));
+        assert_eq!(parse_budget("100MB"), Ok(100_000_000));
+    }
 
     #[test]
     fn sizes() {

@@ -99,6 +99,8 @@ struct CacheView {
     refresh_wait: Time,
     pin: Time,
     snapshot_keep: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_bytes: Option<u64>,
 }
 
 /// Whole seconds as a number, anything finer as a text with its unit: both are what the file takes.
@@ -158,7 +160,7 @@ fn remote_view(remote: &Remote) -> RemoteView<'_> {
 }
 
 fn cache_view(cache: &CachePolicy) -> CacheView {
-    let CachePolicy { file_ttl, index_ttl, negative_ttl, refresh_wait, pin, snapshot_keep } = *cache;
+    let CachePolicy { file_ttl, index_ttl, negative_ttl, refresh_wait, pin, snapshot_keep, max_bytes } = *cache;
     CacheView {
         file_ttl: Time(match file_ttl {
             FileTtl::Forever => Duration::ZERO,
@@ -169,6 +171,7 @@ fn cache_view(cache: &CachePolicy) -> CacheView {
         refresh_wait: Time(refresh_wait),
         pin: Time(pin),
         snapshot_keep: Time(snapshot_keep),
+        max_bytes,
     }
 }
 
@@ -180,6 +183,7 @@ fn environment(settings: &Settings) -> BTreeMap<&'static str, Value> {
         data_dir,
         admin_token,
         trusted_proxies,
+        max_bytes,
         hot_tier_bytes,
         memory_cache_bytes,
         shutdown_grace,
@@ -200,6 +204,7 @@ fn environment(settings: &Settings) -> BTreeMap<&'static str, Value> {
         ("ARTIFACTAPI_DATA_DIR", json!(data_dir)),
         ("ARTIFACTAPI_ADMIN_TOKEN", stars(admin_token.is_some())),
         ("ARTIFACTAPI_TRUSTED_PROXIES", json!(trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>())),
+        ("ARTIFACTAPI_MAX_BYTES", json!(max_bytes)),
         ("ARTIFACTAPI_HOT_TIER_BYTES", json!(hot_tier_bytes)),
         ("ARTIFACTAPI_MEMORY_CACHE_BYTES", json!(memory_cache_bytes)),
         ("ARTIFACTAPI_SHUTDOWN_GRACE", json!(Time(*shutdown_grace))),

@@ -57,6 +57,12 @@ pub struct Counts {
     pub older_refused: Counter,
     /// Bodies that were passed on but could not be kept.
     pub unkept: Counter<u64, AtomicU64>,
+    /// Files whose records were removed to keep a budget.
+    pub evicted_files: Counter,
+    /// Their bytes.
+    pub evicted_bytes: Counter,
+    /// Superseded snapshots that were removed when their time was over.
+    pub snapshots_expired: Counter,
 }
 
 impl Counts {
@@ -72,6 +78,10 @@ impl Counts {
         let older = counts.older_refused.clone();
         registry.register("indexes_older_refused", "Indexes refused as older than the one that is served", older);
         registry.register("fills_unkept", "Bodies passed on that could not be kept", counts.unkept.clone());
+        registry.register("evicted_files", "Files removed to keep a budget", counts.evicted_files.clone());
+        registry.register("evicted_bytes", "Bytes of files removed to keep a budget", counts.evicted_bytes.clone());
+        let expired = counts.snapshots_expired.clone();
+        registry.register("snapshots_expired", "Superseded snapshots removed when their time was over", expired);
         counts
     }
 

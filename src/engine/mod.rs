@@ -17,6 +17,7 @@ pub mod pattern;
 pub mod pins;
 pub mod read;
 pub mod rebuild;
+pub mod retention;
 pub mod roots;
 pub mod shelf;
 pub mod tend;

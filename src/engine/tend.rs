@@ -11,8 +11,8 @@ use tokio::sync::broadcast::error::RecvError;
 use super::held::now;
 use super::pins::Pins;
 use super::shelf::Shelf;
-use crate::store::blobs::BlobStore;
-use crate::store::catalog::Catalog;
+use crate::store::blobs::{BlobError, BlobStore};
+use crate::store::catalog::{Catalog, CatalogError};
 use crate::store::coordinator::{Coordinator, Event};
 
 /// How often uses are written to the catalog.
@@ -45,6 +45,12 @@ pub async fn hear(coordinator: Arc<dyn Coordinator>, shelf: Arc<Shelf>, pins: Ar
                 shelf.forget(&target);
                 pins.change(target, CHANGED_FOR);
             }
+            Ok(Event::Evicted(target, revision)) => {
+                // It may have been fetched again since. Whoever asks is given the same content, so nobody is pinned.
+                if shelf.peek(&target).is_some_and(|held| held.artifact.revision <= revision) {
+                    shelf.forget(&target);
+                }
+            }
             Ok(Event::Purged(repository)) => shelf.forget_all(Some(&repository)),
             Ok(Event::Missed) | Err(RecvError::Lagged(_)) => shelf.doubt_all(),
             Err(RecvError::Closed) => return,
@@ -75,25 +81,41 @@ pub async fn report_uses_now(catalog: &dyn Catalog, shelf: &Shelf) {
 pub async fn sweep(catalog: Arc<dyn Catalog>, blobs: Arc<dyn BlobStore>) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
-        loop {
-            let before = now() - GARBAGE_GRACE;
-            let taken = match catalog.take_garbage(before, SWEEP_BATCH).await {
-                Ok(taken) if taken.is_empty() => break,
-                Ok(taken) => taken,
-                Err(error) => {
-                    tracing::debug!(%error, "garbage not looked for");
-                    break;
-                }
-            };
-            if let Err(error) = blobs.delete(&taken).await {
-                tracing::warn!(%error, blobs = taken.len(), "garbage could not be deleted; it is tried again later");
-                break;
+        match sweep_now(&*catalog, &*blobs).await {
+            Ok(0) => {}
+            Ok(deleted) => tracing::debug!(blobs = deleted, "deleted blobs that nothing named"),
+            Err(SweepError::Blobs(error)) => {
+                tracing::warn!(%error, "garbage could not be deleted; it is tried again later");
             }
-            if let Err(error) = catalog.garbage_deleted(&taken).await {
-                tracing::debug!(%error, "deleted garbage is still listed; it is taken again later");
-                break;
-            }
-            tracing::debug!(blobs = taken.len(), "deleted blobs that nothing named");
+            Err(SweepError::Catalog(error)) => tracing::debug!(%error, "garbage not looked for, or still listed"),
         }
+    }
+}
+
+/// Why garbage is not swept.
+#[derive(Debug, thiserror::Error)]
+pub enum SweepError {
+    /// The catalog does not say what is garbage, or cannot note that it is gone; then it is taken again later.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The store did not delete it.
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+}
+
+/// Deletes what has been garbage for long enough; how many blobs.
+///
+/// # Errors
+/// [`SweepError`]; what is left is taken by whoever sweeps later.
+pub async fn sweep_now(catalog: &dyn Catalog, blobs: &dyn BlobStore) -> Result<usize, SweepError> {
+    let mut deleted = 0;
+    loop {
+        let taken = catalog.take_garbage(now() - GARBAGE_GRACE, SWEEP_BATCH).await?;
+        if taken.is_empty() {
+            return Ok(deleted);
+        }
+        blobs.delete(&taken).await?;
+        catalog.garbage_deleted(&taken).await?;
+        deleted += taken.len();
     }
 }

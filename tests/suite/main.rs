@@ -13,6 +13,7 @@
 //! | `stopping` | what is under way finishes, the rest is cut |
 //! | `secrets` | no secret leaves the server |
 //! | `snapshots` | an index and what it names switch together; the past is served; what contradicts an index is not |
+//! | `retention` | budgets hold while files are read; what is superseded stays for its time |
 //! | `crash` | killed again and again while it fills, nothing corrupt is ever served |
 //! | `replicas` | two servers over the same stores |
 //! | `away` | each thing it stands on is taken away under load, and comes back |
@@ -29,6 +30,7 @@ mod faults;
 mod fills;
 mod flip;
 mod replicas;
+mod retention;
 mod secrets;
 mod snapshots;
 mod startup;

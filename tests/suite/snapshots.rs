@@ -236,7 +236,7 @@ fn publish(upstream: &Upstream, made_at: u32, package: &[u8]) {
     publish_at(upstream, "/rpm/made", made_at, package);
 }
 
-fn publish_at(upstream: &Upstream, folder: &str, made_at: u32, package: &[u8]) {
+pub(crate) fn publish_at(upstream: &Upstream, folder: &str, made_at: u32, package: &[u8]) {
     let primary = format!(
         r#"<?xml version="1.0"?><metadata xmlns="http://linux.duke.edu/metadata/common" packages="1"><package type="rpm">
         <name>made</name><arch>x86_64</arch><version epoch="0" ver="1" rel="1"/>

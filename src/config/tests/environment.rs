@@ -22,6 +22,7 @@ fn nothing_set() {
     assert_eq!(settings.data_dir, Path::new("./data"));
     assert_eq!(settings.admin_token, None);
     assert!(settings.trusted_proxies.is_empty());
+    assert_eq!(settings.max_bytes, None);
     assert_eq!(settings.hot_tier_bytes, 10 << 30);
     assert_eq!(settings.memory_cache_bytes, 64 << 20);
     assert_eq!(settings.shutdown_grace, Duration::from_secs(30));
@@ -38,6 +39,7 @@ fn everything_set() {
         ("ARTIFACTAPI_DATA_DIR", "/var/lib/artifactapi"),
         ("ARTIFACTAPI_ADMIN_TOKEN", "0123456789abcdef"),
         ("ARTIFACTAPI_TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.1 fd00::/8,::1"),
+        ("ARTIFACTAPI_MAX_BYTES", "2TB"),
         ("ARTIFACTAPI_HOT_TIER_BYTES", "0"),
         ("ARTIFACTAPI_MEMORY_CACHE_BYTES", "1GiB"),
         ("ARTIFACTAPI_SHUTDOWN_GRACE", "1m"),
@@ -62,6 +64,7 @@ fn everything_set() {
     assert_eq!(settings.admin_token, Some(secret("0123456789abcdef")));
     let proxies: Vec<_> = settings.trusted_proxies.iter().map(ToString::to_string).collect();
     assert_eq!(proxies, ["10.0.0.0/8", "192.0.2.1/32", "fd00::/8", "::1/128"]);
+    assert_eq!(settings.max_bytes, Some(2_000_000_000_000));
     assert_eq!((settings.hot_tier_bytes, settings.memory_cache_bytes), (0, 1 << 30));
     assert_eq!(settings.shutdown_grace, Duration::from_secs(60));
     assert_eq!((settings.log.filter.as_deref(), settings.log.format), (Some("artifactapi=debug"), LogFormat::Json));
@@ -111,6 +114,7 @@ fn one_variable_at_a_time() {
             "10G",
             "\"10G\" is not a number of bytes; write it as 1048576, \"64MiB\" or \"10GiB\"",
         ),
+        ("ARTIFACTAPI_MAX_BYTES", "0", "\"0\" would keep nothing; leave it out to set no bound"),
         (
             "ARTIFACTAPI_SHUTDOWN_GRACE",
             "soon",
@@ -256,7 +260,7 @@ fn the_reference_names_every_variable() {
         matches!(name, "DBHOST" | "MINIO_ENDPOINT").then(|| "host".to_owned())
     };
     assert!(Settings::from_env(&lookup).is_err());
-    assert_eq!(asked.borrow().len(), 22, "{asked:?}");
+    assert_eq!(asked.borrow().len(), 23, "{asked:?}");
     let missing: Vec<_> = asked.take().into_iter().filter(|name| !reference.contains(&format!("`{name}`"))).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }

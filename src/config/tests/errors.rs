@@ -61,6 +61,10 @@ fn names_types_and_packages() {
             "remotes:\n  r: {type: local, package: alpin}\n",
             r#"2:29: remotes.r.package: "alpin" is not a package; did you mean alpine?"#,
         ),
+        (
+            "remotes:\n  r: {type: local, package: rpm, cache: {max_bytes: 5}}\n",
+            "2:42: remotes.r.cache.max_bytes: is for type: remote; what was uploaded is never evicted, so drop the key",
+        ),
         ("remotes:\n  r:\n    type: local\n", "2:3: remotes.r.package: missing; write one of generic, alpine, rpm"),
         (
             "remotes:\n  r: {package: rpm}\n",
@@ -151,6 +155,18 @@ fn values_of_the_wrong_kind() {
              that is possible",
         ),
         (
+            "cache: {max_bytes: 0}",
+            "5:24: remotes.r.cache.max_bytes: 0 would keep nothing; leave it out to set no bound",
+        ),
+        (
+            "cache: {max_bytes: 10G}",
+            "5:24: remotes.r.cache.max_bytes: \"10G\" is not a number of bytes; write it as 1048576, \"64MiB\" or \"10GiB\"",
+        ),
+        (
+            "cache: {max_bytes: [1]}",
+            "5:24: remotes.r.cache.max_bytes: wants a number of bytes: 1048576 or a text such as \"10GiB\", and this is a list",
+        ),
+        (
             "idle_timeout: 30m1h",
             "5:19: remotes.r.idle_timeout: \"30m1h\" has its units out of order; write each unit once, from large to \
              small, as in \"1h30m\"",
@@ -182,7 +198,7 @@ fn all_at_once_and_in_the_order_of_the_file() {
         "10:18: remotes.b.cache.index_ttl: \"soon\" is not a length of time; write seconds (300) or a text such as \
          \"90s\", \"2h\", \"1h30m\", \"7d\"",
         "11:7: remotes.b.cache.colour: unknown key; the keys here are file_ttl, index_ttl, negative_ttl, refresh_wait, pin, \
-         snapshot_keep",
+         snapshot_keep, max_bytes",
     ];
     let expected: Vec<_> = expected.iter().map(|line| format!("{}:{line}", file.display())).collect();
     assert_eq!(error, expected.join("\n"));

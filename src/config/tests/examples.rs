@@ -114,6 +114,7 @@ fn defaults() {
         refresh_wait: Duration::from_secs(2),
         pin: Duration::from_secs(60),
         snapshot_keep: Duration::from_secs(604_800),
+        max_bytes: None,
     };
     assert_eq!(repository.cache, expected);
     assert_eq!(repository.patterns.admits("anything", Role::Package), Admission::Admitted);
@@ -157,6 +158,7 @@ remotes:
     cache:
       <<: *cache
       index_ttl: 0
+      max_bytes: 20GiB
   ours:
     type: local
     package: rpm
@@ -193,10 +195,12 @@ remotes:
         refresh_wait: Duration::from_millis(500),
         pin: Duration::from_secs(90),
         snapshot_keep: Duration::from_secs(777_600),
+        max_bytes: None,
     };
     assert_eq!(full.cache, cache);
     assert_eq!(get(&repositories, "ours").cache, cache);
-    assert_eq!(get(&repositories, "tokened").cache, CachePolicy { index_ttl: Duration::ZERO, ..cache });
+    let tokened = CachePolicy { index_ttl: Duration::ZERO, max_bytes: Some(20 << 30), ..cache };
+    assert_eq!(get(&repositories, "tokened").cache, tokened);
     let token = Some(Credentials::Bearer(secret("planted-secret-token")));
     assert_eq!(remote(get(&repositories, "tokened")).credentials, token);
     let Kind::Virtual { members } = &get(&repositories, "more").kind else { panic!("virtual") };

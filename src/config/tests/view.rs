@@ -15,7 +15,7 @@ remotes:
     password: planted-secret-word
     max_parallel: 2
     mirrors: ['https://two.example/x']
-    cache: {refresh_wait: 1500ms, file_ttl: 1h}
+    cache: {refresh_wait: 1500ms, file_ttl: 1h, max_bytes: 100MB}
   bearer: {base_url: 'https://three.example', package: alpine, token_env: UPSTREAM_PASSWORD, exclude_patterns: [a]}
   ours: {type: local, package: rpm, description: Ours}
   all: {type: virtual, package: rpm, members: [ours, basic]}
@@ -25,6 +25,7 @@ fn environment(name: &str) -> Option<String> {
     let value = match name {
         "ARTIFACTAPI_ADMIN_TOKEN" => "planted-secret-admin",
         "ARTIFACTAPI_TRUSTED_PROXIES" => "10.0.0.0/8",
+        "ARTIFACTAPI_MAX_BYTES" => "1TB",
         "DBHOST" => "db",
         "DBUSER" => "artifacts",
         "DBPASS" => "planted-secret-db",
@@ -59,7 +60,7 @@ fn shows_everything_but_the_secrets() {
             "include_patterns": [".*"],
             "cache": {
                 "file_ttl": 3600, "index_ttl": 300, "negative_ttl": 30, "refresh_wait": "1500ms", "pin": 60,
-                "snapshot_keep": 604_800,
+                "snapshot_keep": 604_800, "max_bytes": 100_000_000,
             },
         })
     );
@@ -71,7 +72,8 @@ fn shows_everything_but_the_secrets() {
         view["environment"],
         json!({
             "ARTIFACTAPI_LISTEN": "0.0.0.0:8000", "ARTIFACTAPI_DATA_DIR": "./data", "ARTIFACTAPI_ADMIN_TOKEN": "***",
-            "ARTIFACTAPI_TRUSTED_PROXIES": ["10.0.0.0/8"], "ARTIFACTAPI_HOT_TIER_BYTES": 10_737_418_240_u64,
+            "ARTIFACTAPI_TRUSTED_PROXIES": ["10.0.0.0/8"],
+            "ARTIFACTAPI_MAX_BYTES": 1_000_000_000_000_u64, "ARTIFACTAPI_HOT_TIER_BYTES": 10_737_418_240_u64,
             "ARTIFACTAPI_MEMORY_CACHE_BYTES": 67_108_864, "ARTIFACTAPI_SHUTDOWN_GRACE": 30,
             "ARTIFACTAPI_LOG_FORMAT": "text", "DBHOST": "db", "DBPORT": 5432, "DBUSER": "artifacts", "DBPASS": "***",
             "DBNAME": "things", "REDIS_URL": "redis://redis:6379/1", "MINIO_ENDPOINT": "http://minio:9000/",

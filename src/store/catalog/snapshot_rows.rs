@@ -176,6 +176,11 @@ impl ColdestRow {
     }
 }
 
+/// Where a page of the coldest begins: after this use and revision.
+pub(super) fn colder_than(after: Option<&Coldest>) -> (i64, i64) {
+    after.map_or((i64::MIN, i64::MIN), |after| (to_millis(after.last_used), after.artifact.revision.0))
+}
+
 /// Marks with the rows they are of.
 pub(super) fn read_marks(
     rows: Vec<(Vec<u8>, i64)>,

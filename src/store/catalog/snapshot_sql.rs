@@ -184,29 +184,38 @@ pub(super) const CONTENT: &str = concat!(
     WHERE identity = $4 OR sha256 = $5 OR sha256 = $6 ORDER BY superseded_at DESC, revision DESC LIMIT 1"
 );
 
+macro_rules! used_at {
+    () => {
+        "CASE WHEN u.last_used > a.stored_at THEN u.last_used ELSE a.stored_at END"
+    };
+}
+
 macro_rules! coldest {
     ($which:literal) => {
         concat!(
             "SELECT a.repository, a.path, a.query, a.revision, a.blob, a.size, a.sha256, a.content_type, a.etag,
-                a.upstream_last_modified, a.last_modified, a.stored_at, a.checked_at, a.identity,
-                CASE WHEN u.last_used > a.stored_at THEN u.last_used ELSE a.stored_at END AS used_at
+                a.upstream_last_modified, a.last_modified, a.stored_at, a.checked_at, a.identity, ",
+            used_at!(),
+            " AS used_at
             FROM artifact a LEFT JOIN artifact_use u ON u.artifact = a.id
             WHERE ",
             $which,
-            "NOT EXISTS (
+            "(",
+            used_at!(),
+            ", a.revision) > ($2, $3) AND NOT EXISTS (
                 SELECT 1 FROM snapshot_file f JOIN snapshot s ON s.id = f.snapshot JOIN index_root r ON r.id = s.root
                 WHERE f.blob = a.blob
                     AND (r.current = s.id OR EXISTS (SELECT 1 FROM snapshot_tag t WHERE t.snapshot = s.id)))
-            ORDER BY used_at, a.id LIMIT $1"
+            ORDER BY used_at, a.revision LIMIT $1"
         )
     };
 }
 
-/// Held files, least recently used first: (limit).
+/// Held files, least recently used first: (limit, use and revision after).
 pub(super) const COLDEST: &str = coldest!("");
 
-/// The same of one repository: (limit, repository).
-pub(super) const COLDEST_OF: &str = coldest!("a.repository = $2 AND ");
+/// The same of one repository: (limit, use and revision after, repository).
+pub(super) const COLDEST_OF: &str = coldest!("a.repository = $4 AND ");
 
 /// Begins to delete a draft: from here on it takes no packages and cannot be published.
 pub(super) const GIVE_UP: &str =

@@ -359,8 +359,13 @@ pub trait Snapshots: Send + Sync {
     ) -> Result<Expired, CatalogError>;
 
     /// Held files of a repository (of all, if `None`) in the order in which they should go: least recently used first, and
-    /// never a file of a current or tagged snapshot.
-    async fn coldest(&self, repository: Option<&RepositoryName>, limit: u32) -> Result<Vec<Coldest>, CatalogError>;
+    /// never a file of a current or tagged snapshot; only those after `after`.
+    async fn coldest(
+        &self,
+        repository: Option<&RepositoryName>,
+        after: Option<&Coldest>,
+        limit: u32,
+    ) -> Result<Vec<Coldest>, CatalogError>;
 }
 
 #[cfg(test)]

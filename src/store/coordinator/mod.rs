@@ -94,8 +94,10 @@ impl Drop for Lease {
 pub enum Event {
     /// A target has a new current record, with this revision.
     Published(Target, Revision),
-    /// A target has no record any more.
+    /// A target has no record any more, because it stands for other content.
     Removed(Target),
+    /// The record of this revision was removed to make room. The content is as right as before.
+    Evicted(Target, Revision),
     /// Everything of a repository changed.
     Purged(RepositoryName),
     /// Events were lost: whatever is remembered may be out of date.

@@ -174,7 +174,7 @@ pub(super) async fn the_coldest_go_first(subject: Subject) {
     assert!(matches!(won, Ok(SnapshotPublished::Won { .. })));
 
     let coldest = async |limit| {
-        let coldest = subject.snapshots.coldest(Some(&root().repository), limit).await.expect("files");
+        let coldest = subject.snapshots.coldest(Some(&root().repository), None, limit).await.expect("files");
         let read =
             |cold: &crate::store::catalog::snapshots::Coldest| (cold.artifact.target.path.to_string(), cold.last_used);
         coldest.iter().map(read).collect::<Vec<_>>()
@@ -183,8 +183,16 @@ pub(super) async fn the_coldest_go_first(subject: Subject) {
         .map(|(path, second)| (path.to_owned(), at(second)));
     assert_eq!(coldest(9).await, expected, "no file of the current snapshot");
     assert_eq!(coldest(2).await, expected[..2]);
-    assert_eq!(subject.snapshots.coldest(None, 9).await.expect("files").len(), 4);
-    let elsewhere = subject.snapshots.coldest(Some(&"other".parse().expect("a name")), 9).await;
+    let all = subject.snapshots.coldest(None, None, 9).await.expect("files");
+    assert_eq!(all.len(), 4);
+    for repository in [None, Some(&root().repository)] {
+        let mut pages = Vec::new();
+        while let Some(one) = subject.snapshots.coldest(repository, pages.last(), 1).await.expect("files").pop() {
+            pages.push(one);
+        }
+        assert_eq!(pages, all, "one at a time");
+    }
+    let elsewhere = subject.snapshots.coldest(Some(&"other".parse().expect("a name")), None, 9).await;
     assert_eq!(elsewhere.expect("files"), []);
 
     // A member of the snapshot before may go, unless that is tagged.

@@ -12,8 +12,8 @@ use super::expire::Expire;
 use super::switch::PublishSnapshot;
 use crate::store::catalog::row::{ArtifactRow, query_key, to_millis};
 use crate::store::catalog::snapshot_rows::{
-    ColdestRow, PackageRow, SnapshotRow, read_changes, read_marks, read_packages, read_root, read_snapshot,
-    read_snapshots, whole_sha256,
+    ColdestRow, PackageRow, SnapshotRow, colder_than, read_changes, read_marks, read_packages, read_root,
+    read_snapshot, read_snapshots, whole_sha256,
 };
 use crate::store::catalog::snapshot_sql::{self as sql, Bound};
 use crate::store::catalog::snapshots::{
@@ -294,12 +294,22 @@ impl Snapshots for SqliteCatalog {
         self.writer.change(Expire { repository: repository.clone(), before, now }).await
     }
 
-    async fn coldest(&self, repository: Option<&RepositoryName>, limit: u32) -> Result<Vec<Coldest>, CatalogError> {
+    async fn coldest(
+        &self,
+        repository: Option<&RepositoryName>,
+        after: Option<&Coldest>,
+        limit: u32,
+    ) -> Result<Vec<Coldest>, CatalogError> {
         let during = "looking for what was not used for long";
+        let (used, revision) = colder_than(after);
         let rows: Vec<ColdestRow> = self
-            .read(during, async |db| match repository {
-                None => query_as(sql::COLDEST).bind(limited(limit)).fetch_all(db).await,
-                Some(one) => query_as(sql::COLDEST_OF).bind(limited(limit)).bind(one.as_str()).fetch_all(db).await,
+            .read(during, async |db| {
+                let coldest = query_as(if repository.is_some() { sql::COLDEST_OF } else { sql::COLDEST });
+                let coldest = coldest.bind(limited(limit)).bind(used).bind(revision);
+                match repository {
+                    None => coldest.fetch_all(db).await,
+                    Some(one) => coldest.bind(one.as_str()).fetch_all(db).await,
+                }
             })
             .await?;
         rows.into_iter().map(|row| row.read(during)).collect()

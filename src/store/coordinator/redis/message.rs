@@ -29,6 +29,11 @@ enum What {
         revision: i64,
     },
     Removed(Named),
+    Evicted {
+        #[serde(flatten)]
+        named: Named,
+        revision: i64,
+    },
     Purged {
         repository: String,
     },
@@ -47,6 +52,7 @@ pub(super) fn write(from: &str, event: &Event) -> Result<String, serde_json::Err
     let what = match event {
         Event::Published(target, revision) => What::Published { named: named(target), revision: revision.0 },
         Event::Removed(target) => What::Removed(named(target)),
+        Event::Evicted(target, revision) => What::Evicted { named: named(target), revision: revision.0 },
         Event::Purged(repository) => What::Purged { repository: repository.to_string() },
         Event::Missed => What::Missed,
     };
@@ -66,6 +72,7 @@ fn understand(what: What) -> Option<Event> {
     Some(match what {
         What::Published { named, revision } => Event::Published(target(&named)?, Revision(revision)),
         What::Removed(named) => Event::Removed(target(&named)?),
+        What::Evicted { named, revision } => Event::Evicted(target(&named)?, Revision(revision)),
         What::Purged { repository } => Event::Purged(repository.parse().ok()?),
         What::Missed => Event::Missed,
     })
@@ -95,6 +102,7 @@ mod tests {
         for event in [
             Event::Published(target.clone(), Revision(7)),
             Event::Removed(target.clone()),
+            Event::Evicted(target.clone(), Revision(8)),
             Event::Purged(target.repository),
             Event::Missed,
         ] {

@@ -1,0 +1,102 @@
+//! `artifactapi gc [--dry-run]`: what servers do in the background, at once and by hand, beside them or without one.
+//!
+//! Records go first, and blobs that lost their last name follow after the grace that readers have. With files, a running
+//! server has the data folder to itself and deletes them; otherwise those whose grace is over are deleted here.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::EXIT_CONFIGURATION;
+use crate::app::StoresBeside;
+use crate::config::size::written;
+use crate::config::{Repositories, Settings};
+use crate::engine::held::now;
+use crate::engine::retention::{Gone, Mode, Report, Retention, RetentionParts};
+use crate::engine::tend::{GARBAGE_GRACE, sweep_now};
+
+pub(super) fn run(settings: &Settings, dry_run: bool) -> ExitCode {
+    let repositories = match super::source(settings, None).and_then(|source| source.load()) {
+        Ok(repositories) => repositories,
+        Err(error) => {
+            eprintln!("artifactapi: {error}");
+            return ExitCode::from(EXIT_CONFIGURATION);
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("artifactapi: the runtime cannot be set up: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mode = if dry_run { Mode::Show } else { Mode::Remove };
+    match runtime.block_on(collect(settings, &repositories, now(), mode)) {
+        Ok(text) => {
+            // A closed pipe has nobody left to tell.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("artifactapi: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn collect(
+    settings: &Settings,
+    repositories: &Repositories,
+    now: SystemTime,
+    mode: Mode,
+) -> Result<String, Box<dyn std::error::Error>> {
+    let stores = StoresBeside::open(settings, mode == Mode::Remove).await?;
+    let retention = Retention::new(RetentionParts {
+        catalog: Arc::clone(&stores.catalog),
+        snapshots: stores.snapshots,
+        coordinator: stores.coordinator,
+        counts: Arc::default(),
+        overall: settings.max_bytes,
+    });
+    let mut text = said(&retention.run(repositories, now, mode).await?, mode);
+    match (mode, &stores.blobs) {
+        (Mode::Show, _) => {}
+        (Mode::Remove, Some(blobs)) => {
+            let deleted = sweep_now(&*stores.catalog, &**blobs).await?;
+            let hours = GARBAGE_GRACE.as_secs() / 3_600;
+            writeln!(text, "{deleted} blobs deleted that nothing has named for {hours} h")?;
+        }
+        (Mode::Remove, None) => {
+            text.push_str(
+                "a server uses the data folder; it deletes the blobs of what went when readers had their time\n",
+            );
+        }
+    }
+    Ok(text)
+}
+
+fn said(report: &Report, mode: Mode) -> String {
+    let mut lines: Vec<String> =
+        report.repositories.iter().map(|(repository, gone)| format!("{repository}: {}", went(gone, mode))).collect();
+    lines.push(format!("in all: {}", went(&report.sum(), mode)));
+    if report.over > 0 {
+        let over = written(report.over);
+        lines.push(format!("budgets are exceeded by {over} of uploads and of files of current and tagged snapshots"));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn went(gone: &Gone, mode: Mode) -> String {
+    let Gone { expired, files, bytes } = gone;
+    let size = written(*bytes);
+    match mode {
+        // What goes with a snapshot is known only when it goes.
+        Mode::Show => format!("would expire {} snapshots, would evict {files} files ({size})", expired.snapshots),
+        Mode::Remove => format!(
+            "expired {} snapshots with {} package records and {} past packages, evicted {files} files ({size})",
+            expired.snapshots, expired.packages, expired.past
+        ),
+    }
+}

@@ -1,0 +1,253 @@
+//! What is kept, and for how long: superseded snapshots for `snapshot_keep`, everything else within budgets.
+//!
+//! A [`Retention`] removes records, never bytes. A blob that loses its last name becomes garbage of the catalog and is deleted
+//! by [`tend::sweep`](super::tend::sweep) after [`GARBAGE_GRACE`](super::tend::GARBAGE_GRACE), so a reader that has begun
+//! never loses its file, and one that asks again has it fetched again.
+//!
+//! - **Time before space.** Snapshots expire first; budgets then see what is left.
+//! - **Least recently used first** ([`rule`]), a batch at a time, with what is held read again in between.
+//! - **What a current or tagged snapshot needs never goes**, and neither does anything that was uploaded: if budgets are
+//!   exceeded by these alone, that is said and lived with.
+//! - **By compare-and-set.** A record that became another meanwhile stays, so two who evict at once do each other no harm;
+//!   they would only evict a batch more than they must.
+//!
+//! A budget counts what `GET /artifacts` and the totals count: current records. What earlier snapshots keep comes on top, for
+//! `snapshot_keep`, and so does what is garbage, for its grace.
+
+mod cold;
+mod expiry;
+pub mod rule;
+pub mod task;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use futures_util::future::try_join_all;
+
+use self::cold::Cold;
+use self::rule::{Holding, Ledger};
+use super::counts::Counts;
+use crate::config::{Kind, Repositories, Repository};
+use crate::store::catalog::snapshots::{Coldest, Expired, Snapshots};
+use crate::store::catalog::{Catalog, CatalogError};
+use crate::store::coordinator::{Coordinator, Event};
+use crate::store::key::RepositoryName;
+
+/// Files evicted before what is held is read again.
+const BATCH: usize = 256;
+
+/// Records removed at once: the catalog puts them into one transaction where it can.
+const AT_ONCE: usize = 32;
+
+/// Whether it is done or only said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Remove.
+    Remove,
+    /// Say what would be removed, and change nothing.
+    Show,
+}
+
+/// What went, or would go.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Of each repository of which anything did.
+    pub repositories: BTreeMap<RepositoryName, Gone>,
+    /// By how many bytes budgets are still exceeded, because nothing is left that may go.
+    pub over: u64,
+}
+
+/// What went of one repository.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Gone {
+    /// Superseded snapshots.
+    pub expired: Expired,
+    /// Evicted files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Report {
+    /// All repositories together.
+    #[must_use]
+    pub fn sum(&self) -> Gone {
+        self.repositories.values().fold(Gone::default(), |sum, gone| Gone {
+            expired: Expired {
+                snapshots: sum.expired.snapshots + gone.expired.snapshots,
+                packages: sum.expired.packages + gone.expired.packages,
+                past: sum.expired.past + gone.expired.past,
+            },
+            files: sum.files + gone.files,
+            bytes: sum.bytes + gone.bytes,
+        })
+    }
+
+    fn of(&mut self, repository: &RepositoryName) -> &mut Gone {
+        self.repositories.entry(repository.clone()).or_default()
+    }
+}
+
+/// Removes what need not be kept.
+pub struct Retention {
+    catalog: Arc<dyn Catalog>,
+    snapshots: Arc<dyn Snapshots>,
+    coordinator: Arc<dyn Coordinator>,
+    counts: Arc<Counts>,
+    overall: Option<u64>,
+}
+
+/// What [`Retention::new`] is handed.
+#[allow(missing_docs, reason = "the types say it")]
+pub struct RetentionParts {
+    pub catalog: Arc<dyn Catalog>,
+    pub snapshots: Arc<dyn Snapshots>,
+    pub coordinator: Arc<dyn Coordinator>,
+    pub counts: Arc<Counts>,
+    /// The most bytes that all repositories together may hold.
+    pub overall: Option<u64>,
+}
+
+impl Retention {
+    /// Over the parts it uses.
+    #[must_use]
+    pub fn new(parts: RetentionParts) -> Self {
+        let RetentionParts { catalog, snapshots, coordinator, counts, overall } = parts;
+        Self { catalog, snapshots, coordinator, counts, overall }
+    }
+
+    /// Removes everything whose time is over, then evicts by budgets.
+    ///
+    /// # Errors
+    /// [`CatalogError`] when the catalog does not answer; what went until then is gone, and the rest goes the next time.
+    pub async fn run(&self, repositories: &Repositories, now: SystemTime, mode: Mode) -> Result<Report, CatalogError> {
+        let mut report = Report::default();
+        self.expire(repositories, now, mode, &mut report).await?;
+        self.evict(repositories, now, mode, &mut report).await?;
+        Ok(report)
+    }
+
+    /// Removes snapshots whose time is over.
+    ///
+    /// # Errors
+    /// As for [`Retention::run`].
+    pub async fn expire(
+        &self,
+        repositories: &Repositories,
+        now: SystemTime,
+        mode: Mode,
+        report: &mut Report,
+    ) -> Result<(), CatalogError> {
+        for repository in stored(repositories) {
+            let before = now.checked_sub(repository.cache.snapshot_keep).unwrap_or(SystemTime::UNIX_EPOCH);
+            let expired = expiry::expire(&*self.snapshots, &repository.name, before, now, mode).await?;
+            if expired != Expired::default() {
+                report.of(&repository.name).expired = expired;
+            }
+            if mode == Mode::Remove {
+                self.counts.snapshots_expired.inc_by(expired.snapshots);
+            }
+        }
+        Ok(())
+    }
+
+    /// Evicts until budgets are kept, or nothing is left that may go.
+    ///
+    /// # Errors
+    /// As for [`Retention::run`].
+    pub async fn evict(
+        &self,
+        repositories: &Repositories,
+        now: SystemTime,
+        mode: Mode,
+        report: &mut Report,
+    ) -> Result<(), CatalogError> {
+        let mut ledger = self.ledger(repositories).await?;
+        let names = stored(repositories).filter(|repository| is_evictable(repository));
+        let mut cold = Cold::new(&*self.snapshots, names.map(|repository| repository.name.clone()));
+        while ledger.is_owed() {
+            let mut batch = Vec::new();
+            while batch.len() < BATCH
+                && let Some(coldest) = cold.next(&ledger).await?
+            {
+                if ledger.lets_go(&coldest.artifact.target.repository, coldest.artifact.size) {
+                    batch.push(coldest);
+                }
+            }
+            if batch.is_empty() {
+                break;
+            }
+            for some in batch.chunks(AT_ONCE) {
+                let removed = match mode {
+                    Mode::Remove => try_join_all(some.iter().map(|coldest| self.remove(coldest, now))).await?,
+                    Mode::Show => vec![true; some.len()],
+                };
+                for (coldest, _) in some.iter().zip(removed).filter(|(_, removed)| *removed) {
+                    let gone = report.of(&coldest.artifact.target.repository);
+                    gone.files += 1;
+                    gone.bytes += coldest.artifact.size;
+                }
+            }
+            if mode == Mode::Remove {
+                ledger.read_again(&self.held(repositories).await?);
+            }
+        }
+        report.over = ledger.over();
+        Ok(())
+    }
+
+    /// Whether a budget is exceeded: a few look-ups.
+    ///
+    /// # Errors
+    /// As for [`Retention::run`].
+    pub async fn is_over(&self, repositories: &Repositories) -> Result<bool, CatalogError> {
+        let has_budget = self.overall.is_some() || repositories.iter().any(|one| one.cache.max_bytes.is_some());
+        Ok(has_budget && self.ledger(repositories).await?.is_owed())
+    }
+
+    async fn ledger(&self, repositories: &Repositories) -> Result<Ledger, CatalogError> {
+        let held = self.held(repositories).await?;
+        let holding = |repository: &Repository| Holding {
+            repository: repository.name.clone(),
+            bytes: held.get(&repository.name).copied().unwrap_or(0),
+            budget: repository.cache.max_bytes,
+            is_evictable: is_evictable(repository),
+        };
+        Ok(Ledger::new(stored(repositories).map(holding).collect(), self.overall))
+    }
+
+    async fn held(&self, repositories: &Repositories) -> Result<BTreeMap<RepositoryName, u64>, CatalogError> {
+        let mut held = BTreeMap::new();
+        for repository in stored(repositories) {
+            held.insert(repository.name.clone(), self.catalog.totals(&repository.name).await?.bytes);
+        }
+        Ok(held)
+    }
+
+    /// Removes one record, if it is still the one that was found cold.
+    async fn remove(&self, coldest: &Coldest, now: SystemTime) -> Result<bool, CatalogError> {
+        let artifact = &coldest.artifact;
+        if !self.catalog.remove(&artifact.target, artifact.revision, now).await? {
+            return Ok(false);
+        }
+        self.coordinator.announce(Event::Evicted(artifact.target.clone(), artifact.revision)).await;
+        self.counts.evicted_files.inc();
+        self.counts.evicted_bytes.inc_by(artifact.size);
+        tracing::debug!(path = %artifact.target, size = artifact.size, "evicted");
+        Ok(true)
+    }
+}
+
+/// Repositories that keep anything of their own.
+fn stored(repositories: &Repositories) -> impl Iterator<Item = &Repository> {
+    let all = repositories.iter().map(|repository| &**repository);
+    all.filter(|repository| !matches!(repository.kind, Kind::Virtual { .. }))
+}
+
+/// Whether what is evicted can be had again.
+fn is_evictable(repository: &Repository) -> bool {
+    matches!(repository.kind, Kind::Remote(_))
+}
