@@ -55,6 +55,8 @@ pub struct Counts {
     pub unfit: Counter,
     /// Indexes refused because they are older than the one that is served.
     pub older_refused: Counter,
+    /// Indexes refused because no trusted key signed them.
+    pub untrusted: Counter,
     /// Bodies that were passed on but could not be kept.
     pub unkept: Counter<u64, AtomicU64>,
     /// Files whose records were removed to keep a budget.
@@ -77,6 +79,8 @@ impl Counts {
         registry.register("upstream_unfit", "Upstream bodies refused as damaged or wrong", counts.unfit.clone());
         let older = counts.older_refused.clone();
         registry.register("indexes_older_refused", "Indexes refused as older than the one that is served", older);
+        let untrusted = counts.untrusted.clone();
+        registry.register("indexes_untrusted", "Indexes refused because no trusted key signed them", untrusted);
         registry.register("fills_unkept", "Bodies passed on that could not be kept", counts.unkept.clone());
         registry.register("evicted_files", "Files removed to keep a budget", counts.evicted_files.clone());
         registry.register("evicted_bytes", "Bytes of files removed to keep a budget", counts.evicted_bytes.clone());

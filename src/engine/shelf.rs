@@ -117,6 +117,14 @@ impl Shelf {
         }
     }
 
+    /// The catalog's record of a target, whatever is on the shelf.
+    ///
+    /// # Errors
+    /// [`ShelfError`] when the catalog does not answer.
+    pub async fn record(&self, target: &Target) -> Result<Option<Artifact>, ShelfError> {
+        Ok(self.catalog.lookup(target).await?)
+    }
+
     /// What is on the shelf right now, without looking anywhere else.
     #[must_use]
     pub fn peek(&self, target: &Target) -> Option<Arc<Held>> {

@@ -201,6 +201,8 @@ async fn killed_fifty_times_while_it_switches() {
         assert!(site.spooled().is_empty(), "{:?}", site.spooled());
         switches[usize::from(generation == 1 + (number + 1) % 2)] += 1;
         site.upstream.start().await;
+        // A fresh process asks upstream at once; this one rests after it could not.
+        site.server.kill_and_start_again().await;
     }
     // If every kill came before the switch, or after it, these moments prove nothing.
     assert!(switches.iter().all(|count| *count > 0), "{switches:?}");

@@ -14,6 +14,7 @@
 //! | `secrets` | no secret leaves the server |
 //! | `snapshots` | an index and what it names switch together; the past is served; what contradicts an index is not |
 //! | `retention` | budgets hold while files are read; what is superseded stays for its time |
+//! | `trust` | with keys configured, what none of them signed is not shown |
 //! | `crash` | killed again and again while it fills, nothing corrupt is ever served |
 //! | `replicas` | two servers over the same stores |
 //! | `away` | each thing it stands on is taken away under load, and comes back |
@@ -36,4 +37,5 @@ mod snapshots;
 mod startup;
 mod stopping;
 mod support;
+mod trust;
 mod urls;

@@ -126,7 +126,7 @@ impl Fills {
             Got::Settled(outcome) => return Ok(outcome),
         };
         let begins_a_generation = entry_of(order).is_some() && arrived.worth_keeping;
-        if begins_a_generation && held.is_some() {
+        if begins_a_generation && (held.is_some() || must_be_signed(order, remote)) {
             let Arrived { draft, spooled, host, source, .. } = arrived;
             let content = Content::File(Arc::clone(spooled.file()));
             let artifact = Artifact { size: spooled.size, sha256: spooled.sha256, ..draft };
@@ -212,7 +212,9 @@ impl Fills {
             Appearance::Doubtful => false,
             Appearance::Unfit(why) => return Err(unfit(&answer, why)),
         };
-        let readers = sender.filter(|_| held.is_none() || !order.role.is_metadata());
+        // What replaces metadata is shown when it is whole, and an index that must be signed when its signature has been seen.
+        let is_shown_at_the_end = (held.is_some() && order.role.is_metadata()) || must_be_signed(order, remote);
+        let readers = sender.filter(|_| !is_shown_at_the_end);
         self.receive(order, remote, readers, answer, worth_keeping).await
     }
 
@@ -357,6 +359,11 @@ impl Miss {
             error => Outcome::Failed(error),
         }
     }
+}
+
+/// Whether nothing of this index may be shown before a trusted key is known to have signed it.
+fn must_be_signed(order: &Order, remote: &Remote) -> bool {
+    !remote.trusted_keys.is_empty() && entry_of(order).is_some()
 }
 
 fn unfit(answer: &Answer, why: impl Into<String>) -> Miss {

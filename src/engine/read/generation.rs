@@ -77,6 +77,47 @@ impl Reader {
         Ok(None)
     }
 
+    /// A package that is about to be fetched, as the index says that the client was given, if the catalog knows a newer one.
+    /// Another replica may have published that a moment ago, before we were told.
+    pub(super) async fn of_the_clients_generation(
+        &self,
+        wish: &Wish,
+        remote: &Remote,
+    ) -> Result<Option<Reading>, ReadError> {
+        let (Some(client), Role::Package, None) = (wish.client, wish.role, &wish.when) else {
+            return Ok(None);
+        };
+        for root in self.pins.roots_of(client, &wish.repository.name) {
+            let Some(given) = self.pins.entry_of(client, &root) else { continue };
+            // Without the catalog nothing newer can be known either.
+            let Ok(Some(current)) = self.generations.snapshots().current(&root).await else { continue };
+            let is_current = current.files.first().is_none_or(|entry| entry.sha256 == given);
+            if is_current || !is_pinned(current.published_at, wish.repository.cache.pin, now()) {
+                continue;
+            }
+            let Some(id) =
+                self.generations.with_entry(&root, &given, LOOKED_THROUGH).await.map_err(ShelfError::from)?
+            else {
+                continue;
+            };
+            return match self.past.then(wish, &When::Number(id)).await {
+                Ok(Then::Held(held)) => Ok(Some(past::reading(held))),
+                Ok(Then::Named(named)) => {
+                    let now = self.roots.of_package(&wish.repository, &wish.target).await;
+                    let expected = now.and_then(|bond| bond.expected);
+                    if expected.is_some_and(|expected| expected.identity == named.package.identity) {
+                        return Ok(None);
+                    }
+                    self.fetch_named(wish, remote, &named).await.map(Some)
+                }
+                // That generation does not name it: it is another root's.
+                Ok(Then::Timeless) | Err(ReadError::Absent(_)) => continue,
+                Err(error) => Err(error),
+            };
+        }
+        Ok(None)
+    }
+
     /// A package of another generation that is not held with the identity it had: upstream may still have it.
     async fn fetch_named(&self, wish: &Wish, remote: &Remote, named: &NamedPackage) -> Result<Reading, ReadError> {
         let bond = self.roots.of_package(&wish.repository, &wish.target).await;

@@ -27,7 +27,7 @@ use super::shelf::{Found, Shelf, ShelfError};
 use crate::config::{FileTtl, Kind, Remote, Verify};
 use crate::spool::SpoolReader;
 use crate::store::blobs::BlobStore;
-use crate::store::catalog::{Artifact, Validators};
+use crate::store::catalog::{Artifact, Revision, Validators};
 use crate::store::key::Target;
 use crate::upstream::{Answer, Ask, How, UpstreamError, UpstreamErrorKind};
 
@@ -36,6 +36,9 @@ pub const FAR_AHEAD: u64 = 8 << 20;
 
 /// How many negative answers are remembered.
 const NEGATIVES: usize = 65_536;
+
+/// How many pairs of an entry and a younger file are remembered.
+const CONTEMPORARIES: usize = 4_096;
 
 /// Answers requests.
 pub struct Reader {
@@ -47,6 +50,8 @@ pub struct Reader {
     pins: Arc<Pins>,
     blobs: Arc<dyn BlobStore>,
     negatives: quick_cache::sync::Cache<Target, (Instant, String)>,
+    /// Entries and younger files of which the catalog said that they are current together.
+    contemporaries: quick_cache::sync::Cache<(Revision, Revision), ()>,
     counts: Arc<Counts>,
 }
 
@@ -77,6 +82,7 @@ impl Reader {
             pins,
             blobs,
             negatives: quick_cache::sync::Cache::new(NEGATIVES),
+            contemporaries: quick_cache::sync::Cache::new(CONTEMPORARIES),
             counts,
         }
     }
@@ -127,6 +133,17 @@ impl Reader {
 
     async fn read_held(&self, wish: &Wish, remote: &Remote, held: Arc<Held>) -> Result<Reading, ReadError> {
         let bond = self.roots.of(&wish.repository, &wish.target, wish.role).await;
+        if let Some(bond) = bond.as_ref().filter(|bond| held.artifact.stored_at > bond.since) {
+            // Newer than the index we know: either it came a little later, or another replica has published a generation
+            // of which we have not been told.
+            if self.is_outdated(&bond.entry, &held).await {
+                self.shelf.forget(&bond.entry.artifact.target);
+                if let Some(earlier) = self.read_generation(wish, remote).await? {
+                    return Ok(earlier);
+                }
+                return Box::pin(self.read_current(wish, remote)).await;
+            }
+        }
         match bond.as_ref().and_then(|bond| bond.expects(&held)) {
             // What the index says of the bytes is worth more than what upstream says of them.
             Some(true) => return Ok(hit(held, Some(Duration::ZERO))),
@@ -142,6 +159,22 @@ impl Reader {
             Decision::Serve { fresh_for } => Ok(hit(held, fresh_for)),
             _ if held.is_resting(at) && is_right_stale(bond.as_ref(), &held) => Ok(stale(held)),
             _ => self.revalidate(wish, remote, held, bond).await,
+        }
+    }
+
+    /// Whether the catalog has another record than this one.
+    async fn is_outdated(&self, entry: &Held, file: &Held) -> bool {
+        let pair = (entry.artifact.revision, file.artifact.revision);
+        if self.contemporaries.get(&pair).is_some() {
+            return false;
+        }
+        match self.shelf.record(&entry.artifact.target).await {
+            Ok(Some(record)) if record.revision != entry.artifact.revision => true,
+            Ok(_) => {
+                self.contemporaries.insert(pair, ());
+                false
+            }
+            Err(_) => false,
         }
     }
 
@@ -202,6 +235,9 @@ impl Reader {
             && Instant::now() < until
         {
             return Err(ReadError::Absent(why));
+        }
+        if let Some(earlier) = self.of_the_clients_generation(wish, remote).await? {
+            return Ok(earlier);
         }
         let running = self.fills.running(&wish.target);
         if wish.head_only && !wish.role.is_metadata() {

@@ -20,7 +20,7 @@ use std::io::{Cursor, Read as _};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use artifactapi_formats::{IndexFormat, IndexRoot, ReadSeek, Role};
+use artifactapi_formats::{IndexFormat, IndexRoot, ReadSeek, RepoPath, Role};
 use bytes::Bytes;
 
 use self::gather::Gathered;
@@ -208,6 +208,7 @@ impl Fills {
         self.refuse_older(remote, entry, current.as_ref(), made_at)?;
         let gathered = self.gather(order, remote, index, &root, entry, &bytes).await?;
         refuse_old_signatures(index, entry, current.as_ref(), &gathered.files)?;
+        self.verify(order, remote, index, &root, entry, &gathered).await?;
         let draft = self.snapshots.begin(&order.target, began).await?;
         let written = self.write_and_publish(order, index, &root, entry, made_at, draft, gathered).await;
         if written.is_err() {
@@ -271,6 +272,52 @@ impl Fills {
         Err(NotBuilt::Lost)
     }
 
+    /// With keys configured, an index that none of them signed is never published.
+    async fn verify(
+        &self,
+        order: &Order,
+        remote: &Remote,
+        index: &'static dyn IndexFormat,
+        root: &IndexRoot,
+        entry: &Entry,
+        gathered: &Gathered,
+    ) -> Result<(), NotBuilt> {
+        if remote.trusted_keys.is_empty() {
+            return Ok(());
+        }
+        let companions: Vec<(RepoPath, Spooled)> = gathered
+            .aside
+            .iter()
+            .filter(|(target, _)| order.repository.format.classify(&target.path) == Role::IndexCompanion)
+            .map(|(target, spooled)| (target.path.clone(), spooled.clone()))
+            .collect();
+        let (mut reader, root, keys, limits) =
+            (entry.content.reader(), root.clone(), remote.trusted_keys.clone(), self.limits.clone());
+        let seconds = now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let verifying = tokio::task::spawn_blocking(move || {
+            let mut read = Vec::with_capacity(companions.len());
+            for (path, spooled) in companions {
+                let mut bytes = Vec::new();
+                let reading = spooled.reader().take(limits.entry_bytes).read_to_end(&mut bytes);
+                reading.map_err(|error| format!("{path} cannot be read: {error}"))?;
+                read.push((path, bytes));
+            }
+            let verdict = index.verify(&root, &mut *reader, &read, &keys, seconds, &limits);
+            verdict.map_err(|why| why.to_string())
+        });
+        match verifying.await.unwrap_or_else(|_| Err("the thread that verified it failed".to_owned())) {
+            Ok(signed_by) => {
+                tracing::debug!(target: "artifactapi::snapshot", root = %order.target, %signed_by, "signature verified");
+                Ok(())
+            }
+            Err(why) => {
+                self.counts.untrusted.inc();
+                tracing::warn!(target: "artifactapi::snapshot", root = %order.target, source = %entry.host, %why, "index not trusted");
+                Err(entry.contradicts(format!("an index that is not trusted: {why}")))
+            }
+        }
+    }
+
     /// A rotating mirror that lags behind must not take everybody back (DESIGN 6).
     fn refuse_older(
         &self,
@@ -313,13 +360,15 @@ impl Fills {
         if let Some(before) = follows {
             self.note_changes(order, before, snapshot).await;
         }
-        for file in &snapshot.files {
-            self.shelf.forget(&file.target);
-            self.coordinator.announce(Event::Published(file.target.clone(), file.revision)).await;
-        }
+        // Packages first: who is given the new index a moment later finds no old one under its names. Then the entry, with which
+        // everybody compares what is left of the others.
         for target in replaced {
             self.shelf.forget(&target);
             self.coordinator.announce(Event::Removed(target)).await;
+        }
+        for file in &snapshot.files {
+            self.shelf.forget(&file.target);
+            self.coordinator.announce(Event::Published(file.target.clone(), file.revision)).await;
         }
     }
 

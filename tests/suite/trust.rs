@@ -1,0 +1,72 @@
+//! With keys configured, an index that none of them signed is never shown.
+
+use serde_json::json;
+
+use crate::support::http::Request;
+use crate::support::remotes::Remote;
+use crate::support::services::Backend::Laptop;
+use crate::support::site::Setup;
+use crate::support::testbed::{fixture, keys};
+use crate::support::until;
+use crate::support::upstream::fault::Fault;
+
+const RPM: &str = "rpm/plain-names/repodata/repomd.xml";
+const APK: &str = "alpine/v3.22/main/x86_64/APKINDEX.tar.gz";
+
+/// The public key of that label: the only file whose name holds it and ends so.
+fn key(label: &str, end: &str) -> String {
+    let files = std::fs::read_dir(keys()).expect("keys").map(|entry| entry.expect("an entry").path());
+    let mut found = files.filter(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.contains(label) && name.ends_with(end)
+    });
+    let path = found.next().unwrap_or_else(|| panic!("no key {label} {end}"));
+    path.display().to_string()
+}
+
+fn remote(setup: &Setup, name: &str, format: &str, key: String) -> Remote {
+    Remote::new(name, format, setup.upstream.url(&format!("/@{name}/{format}")))
+        .set("trusted_keys", json!([key]))
+        .set("cache.index_ttl", 0)
+        .set("cache.negative_ttl", 0)
+}
+
+async fn only_what_is_signed(format: &str, index: &str, signature: &str, [trusted, other]: [String; 2]) {
+    let setup = Setup::new(Laptop).await;
+    let (good, bad) = (remote(&setup, "good", format, trusted), remote(&setup, "bad", format, other));
+    let site = setup.remote(good).remote(bad).start().await;
+    let of = |name: &str| index.replacen(format, name, 1);
+
+    // Nobody that is trusted signed it: not even the first time, when there is nothing else to serve.
+    let problem = site.server.get(&of("bad")).await.problem(502);
+    assert!(problem.detail.contains("not trusted"), "{problem:?}");
+    site.server.get(&of("good")).await.is(&fixture(1, index));
+    site.server.get(&signature.replacen(format, "good", 1)).await.is(&fixture(1, signature));
+
+    // The next one is signed, but its signature does not come through whole: the one before stays.
+    site.switch_to(2);
+    let spoiled = format!("/@good/{signature}");
+    site.upstream.spoil(&spoiled, Fault::Corrupt(if format == "rpm" { 200 } else { 60 }));
+    for _ in 0..2 {
+        site.server.get(&of("good")).await.is(&fixture(1, index));
+    }
+    let metrics = String::from_utf8(site.server.ask(&Request::get("/metrics")).await.body).expect("text");
+    let untrusted = metrics.lines().find(|line| line.starts_with("artifactapi_indexes_untrusted")).expect("a counter");
+    assert!(!untrusted.ends_with(" 0"), "{untrusted}");
+    site.upstream.heal();
+    until("the next index", || async { (site.server.get(&of("good")).await.body == fixture(2, index)).then_some(()) })
+        .await;
+    site.server.get(&signature.replacen(format, "good", 1)).await.is(&fixture(2, signature));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_rpm_index_that_no_trusted_key_signed_is_not_shown() {
+    let keys = [key("KEY-fixtures", "fixtures"), key("KEY-untrusted", "untrusted")];
+    only_what_is_signed("rpm", RPM, &format!("{RPM}.asc"), keys).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_apk_index_that_no_trusted_key_signed_is_not_shown() {
+    let keys = [key("fixtures", ".rsa.pub"), key("untrusted", ".rsa.pub")];
+    only_what_is_signed("alpine", APK, APK, keys).await;
+}
