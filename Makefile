@@ -4,7 +4,7 @@ SHELL := /bin/bash
 TESTBED ?= $(CURDIR)/target/testbed
 export ARTIFACTAPI_TESTBED := $(TESTBED)
 
-.PHONY: help run test unit testbed corpus lint deps deploy bench fuzz
+.PHONY: help run test unit testbed corpus lint deps deploy bench flip fuzz
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ deploy: ## The Kubernetes manifests and the compose file against their schemas
 
 bench: testbed ## Side by side with nginx; writes bench/RESULTS.md
 	bench/run
+
+flip: testbed ## Clients that check everything, over an upstream that never rests: this server and nginx, three minutes each
+	ARTIFACTAPI_FLIP_SECONDS=180 cargo test --test suite flip:: -- --nocapture --test-threads 1
 
 fuzz: ## Every parser, ten minutes each
 	formats/fuzz/run 10

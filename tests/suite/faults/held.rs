@@ -3,6 +3,7 @@
 use futures_util::future::join_all;
 
 use super::*;
+use crate::snapshots::snapshots;
 use crate::support::services::Backend::Laptop;
 use crate::support::until;
 use crate::support::upstream::Validators;
@@ -92,6 +93,7 @@ async fn a_stale_index_recovers() {
     let path = "rpm/el9/x86_64/repodata/repomd.xml";
     site.server.get(path).await.is(&fixture(1, path));
     site.server.holds(path).await;
+    snapshots(&site.server, "rpm/el9/x86_64", 1).await;
     site.upstream.spoil("*", Fault::Status(503));
     site.upstream.log().clear();
     for _ in 0..20 {
