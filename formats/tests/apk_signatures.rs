@@ -262,7 +262,7 @@ fn version_3() {
         ("RSA", vec![by_rsa.clone()], rsa_signed),
         ("a curve", vec![by_curve.clone()], curve_signed),
         ("an unknown one before", vec![by_other.clone(), by_curve.clone()], curve_signed),
-        ("a bad one before", vec![flipped.clone(), by_rsa.clone()], rsa_signed),
+        ("a bad one before", vec![flipped.clone(), by_rsa], rsa_signed),
         ("none", vec![], "apk index (v3) is not signed"),
         ("an unknown one", vec![by_other], &unknown),
         ("flipped", vec![flipped], bad),

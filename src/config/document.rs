@@ -110,7 +110,7 @@ fn draft(name: &str, field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<D
         .map_or_else(CachePolicy::default, |table| cache(&table, word, reader));
     let mut members = Vec::new();
     let kind = match word {
-        Some("remote") => upstream::read(&table, format, reader).map(Kind::Remote),
+        Some("remote") => upstream::read(&table, format, reader).map(|remote| Kind::Remote(Box::new(remote))),
         Some("local") => Some(Kind::Local),
         Some("virtual") => {
             members = member_names(&table, reader);

@@ -108,7 +108,7 @@ impl Repository {
 #[derive(Debug, Clone)]
 pub enum Kind {
     /// From an upstream server; what has been fetched is kept.
-    Remote(Remote),
+    Remote(Box<Remote>),
     /// From uploads.
     Local,
     /// From other repositories of the same format, asked in turn.

@@ -151,7 +151,7 @@ fn is_ordinary(header: &httparse::Header<'_>) -> bool {
         "if-unmodified-since",
     ];
     let is = |name: &&str| header.name.len() == name.len() && header.name.eq_ignore_ascii_case(name);
-    !OUT_OF_THE_ORDINARY.iter().any(|name| is(&name))
+    !OUT_OF_THE_ORDINARY.iter().any(is)
         || (header.name.eq_ignore_ascii_case("connection") && header.value.eq_ignore_ascii_case(b"keep-alive"))
 }
 

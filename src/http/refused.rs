@@ -149,7 +149,7 @@ mod tests {
         let status = |bytes: &[u8]| problem(bytes).map(|problem| problem.status());
         assert_eq!(
             status(b"HTTP/1.1 431 Request Header Fields Too Large\r\n"),
-            Some(StatusCode::from_u16(431).unwrap())
+            Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
         );
         assert_eq!(status(b"HTTP/1.0 400 Bad Request\r\n"), Some(StatusCode::BAD_REQUEST));
         assert_eq!(status(b"HTTP/1.1"), None);

@@ -7,6 +7,8 @@
 //!
 //! `make flip` runs it for longer and runs the same clients through nginx with `proxy_cache`, for comparison.
 
+#![allow(clippy::print_stdout, reason = "the counts are what `make flip` is for")]
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

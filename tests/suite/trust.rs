@@ -24,7 +24,7 @@ fn key(label: &str, end: &str) -> String {
     path.display().to_string()
 }
 
-fn remote(setup: &Setup, name: &str, format: &str, key: String) -> Remote {
+fn remote(setup: &Setup, name: &str, format: &str, key: &str) -> Remote {
     Remote::new(name, format, setup.upstream.url(&format!("/@{name}/{format}")))
         .set("trusted_keys", json!([key]))
         .set("cache.index_ttl", 0)
@@ -33,7 +33,7 @@ fn remote(setup: &Setup, name: &str, format: &str, key: String) -> Remote {
 
 async fn only_what_is_signed(format: &str, index: &str, signature: &str, [trusted, other]: [String; 2]) {
     let setup = Setup::new(Laptop).await;
-    let (good, bad) = (remote(&setup, "good", format, trusted), remote(&setup, "bad", format, other));
+    let (good, bad) = (remote(&setup, "good", format, &trusted), remote(&setup, "bad", format, &other));
     let site = setup.remote(good).remote(bad).start().await;
     let of = |name: &str| index.replacen(format, name, 1);
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::config::{CachePolicy, Kind, PatternSet, Patterns, Remote, Repository, Timeouts, Verify};
 
 pub(super) fn remote(format: &str, base: &str, mirrors: &[&str], include: Option<&[&str]>) -> Arc<Repository> {
-    let kind = Kind::Remote(Remote {
+    let kind = Kind::Remote(Box::new(Remote {
         base: base.parse().expect(base),
         mirrors: mirrors.iter().map(|mirror| mirror.parse().expect("a URL")).collect(),
         credentials: None,
@@ -16,7 +16,7 @@ pub(super) fn remote(format: &str, base: &str, mirrors: &[&str], include: Option
         verify: Verify::default(),
         hold: None,
         trusted_keys: Default::default(),
-    });
+    }));
     repository(format, kind, include)
 }
 

@@ -10,7 +10,7 @@
 //! recorded ([`Fills::complete_later`]).
 //!
 //! Upstreams are caught in the middle of an update now and then: the entry is new and a member is not there yet, or is
-//! another already. That is a [`Contradiction`], not damage: the next mirror is asked, then the same ones again after a while.
+//! another already. That is a contradiction, not damage: the next mirror is asked, then the same ones again after a while.
 
 mod gather;
 mod packages;
