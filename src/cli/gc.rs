@@ -4,12 +4,10 @@
 //! server has the data folder to itself and deletes them; otherwise those whose grace is over are deleted here.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::EXIT_CONFIGURATION;
 use crate::app::StoresBeside;
 use crate::config::size::written;
 use crate::config::{Repositories, Settings};
@@ -18,32 +16,8 @@ use crate::engine::retention::{Gone, Mode, Report, Retention, RetentionParts};
 use crate::engine::tend::{GARBAGE_GRACE, sweep_now};
 
 pub(super) fn run(settings: &Settings, dry_run: bool) -> ExitCode {
-    let repositories = match super::source(settings, None).and_then(|source| source.load()) {
-        Ok(repositories) => repositories,
-        Err(error) => {
-            eprintln!("artifactapi: {error}");
-            return ExitCode::from(EXIT_CONFIGURATION);
-        }
-    };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("artifactapi: the runtime cannot be set up: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
     let mode = if dry_run { Mode::Show } else { Mode::Remove };
-    match runtime.block_on(collect(settings, &repositories, now(), mode)) {
-        Ok(text) => {
-            // A closed pipe has nobody left to tell.
-            let _ = std::io::stdout().write_all(text.as_bytes());
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("artifactapi: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    super::answer(settings, async |repositories| collect(settings, repositories, now(), mode).await)
 }
 
 async fn collect(

@@ -9,13 +9,14 @@ mod rebuild;
 mod serve;
 mod snapshot;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{ConfigError, Settings, Source, process_environment};
+use crate::config::{ConfigError, Repositories, Settings, Source, process_environment};
 
 /// The configuration or the command line is wrong.
 const EXIT_CONFIGURATION: u8 = 2;
@@ -71,6 +72,38 @@ pub fn main() -> ExitCode {
         Command::Gc { dry_run } => gc::run(&settings, dry_run),
         Command::RebuildCatalog => rebuild::run(&settings),
         Command::Snapshot(what) => snapshot::run(&settings, what),
+    }
+}
+
+/// Reads the configuration, does `work`, and prints what it answers.
+fn answer(
+    settings: &Settings,
+    work: impl AsyncFnOnce(&Repositories) -> Result<String, Box<dyn std::error::Error>>,
+) -> ExitCode {
+    let repositories = match source(settings, None).and_then(|source| source.load()) {
+        Ok(repositories) => repositories,
+        Err(error) => {
+            eprintln!("artifactapi: {error}");
+            return ExitCode::from(EXIT_CONFIGURATION);
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("artifactapi: the runtime cannot be set up: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(work(&repositories)) {
+        Ok(text) => {
+            // A closed pipe has nobody left to tell.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("artifactapi: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -2,12 +2,10 @@
 //! running server or without one.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::EXIT_CONFIGURATION;
 use crate::app::open_snapshots;
 use crate::calendar::rfc3339;
 use crate::config::{Repositories, Repository, Settings};
@@ -64,34 +62,10 @@ pub(super) enum Snapshots {
 }
 
 pub(super) fn run(settings: &Settings, what: Snapshots) -> ExitCode {
-    let repositories = match super::source(settings, None).and_then(|source| source.load()) {
-        Ok(repositories) => repositories,
-        Err(error) => {
-            eprintln!("artifactapi: {error}");
-            return ExitCode::from(EXIT_CONFIGURATION);
-        }
-    };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("artifactapi: the runtime cannot be set up: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    match runtime.block_on(answer(settings, &repositories, what)) {
-        Ok(text) => {
-            // A closed pipe has nobody left to tell.
-            let _ = std::io::stdout().write_all(text.as_bytes());
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("artifactapi: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    super::answer(settings, async |repositories| text(settings, repositories, what).await)
 }
 
-async fn answer(
+async fn text(
     settings: &Settings,
     repositories: &Repositories,
     what: Snapshots,
