@@ -85,6 +85,12 @@ pub trait IndexFormat: Send + Sync {
         false
     }
 
+    /// Whether a companion's content is certainly not about this entry: upstream has replaced one of the two and not yet the
+    /// other. Needs no key; `false` says nothing.
+    fn is_about_another(&self, _companion: &RepoPath, _content: &[u8], _entry: &[u8], _limits: &Limits) -> bool {
+        false
+    }
+
     /// The files that the entry names with digests; empty for formats whose entry is the whole index (apk).
     ///
     /// # Errors

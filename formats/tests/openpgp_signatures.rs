@@ -243,3 +243,23 @@ fn the_real_tools() {
     assert_eq!(say("RPM-GPG-KEY-fixtures"), "signed: RSA 2048, sha512");
     assert!(say("RPM-GPG-KEY-untrusted").ends_with("no such key is trusted"));
 }
+
+/// Without any key: whether a signature can be one over this content at all.
+#[test]
+fn a_signature_over_something_else_is_told_without_a_key() {
+    let index = find("rpm").and_then(Format::index).expect("it has indexes");
+    let (content, asc) = (fixture("repomd.xml"), RepoPath::new(ASC).expect("valid"));
+    let other = [content.as_slice(), b" "].concat();
+    let is_about_another = |content: &[u8], signature: &[u8], entry: &RepoPath| {
+        index.is_about_another(entry, signature, content, &Limits::default())
+    };
+    for name in ["rsa-sha256.asc", "rsa-sha512.asc", "rsa-binary.sig", "ed25519.asc", "p384.asc", "v6.asc", "two.asc"] {
+        assert!(!is_about_another(&content, &fixture(name), &asc), "{name} over what it signs");
+        assert!(is_about_another(&other, &fixture(name), &asc), "{name} over something else");
+    }
+    let key = RepoPath::new("9/os/repodata/repomd.xml.key").expect("valid");
+    assert!(!is_about_another(&other, &fixture("ed25519.asc"), &key), "a key signs nothing");
+    for nothing in [&b""[..], b"-----BEGIN PGP SIGNATURE-----", b"\x88\x04\x04\x00", &fixture("ed25519.asc")[..90]] {
+        assert!(!is_about_another(&other, nothing, &asc), "what cannot be read says nothing");
+    }
+}

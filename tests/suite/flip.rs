@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::json;
@@ -86,10 +87,7 @@ impl Generation {
             data("primary", "primary.xml", &primary),
             data("group", "comps.xml", &group)
         );
-        let signature = format!(
-            "-----BEGIN PGP SIGNATURE-----\nComment: {}\n\n-----END PGP SIGNATURE-----\n",
-            sha256(entry.as_bytes())
-        );
+        let signature = signature(entry.as_bytes());
         let mut files = vec![
             ("repodata/repomd.xml".to_owned(), entry.into_bytes()),
             ("repodata/repomd.xml.asc".to_owned(), signature.into_bytes()),
@@ -100,6 +98,25 @@ impl Generation {
         files.extend(self.builds.iter().enumerate().map(package));
         files
     }
+}
+
+/// A signature as nobody's key makes it: everything in it is right but the sum at its end (RFC 9580, 5.2.3). Which index it
+/// belongs to can be seen, by us as by everybody, from the beginning of the digest that it carries.
+fn signature(entry: &[u8]) -> String {
+    const MADE: [u8; 6] = [5, 2, 0x67, 0x74, 0x85, 0x80];
+    let mut signed = vec![4, 0, 1, 8, 0, MADE.len() as u8];
+    signed.extend(MADE);
+    let hashed = signed.len() as u32;
+    let trailer = [&[4, 0xff][..], &hashed.to_be_bytes()].concat();
+    let digest = sha256(&[entry, &signed, &trailer].concat());
+    let begin = u16::from_str_radix(&digest[..4], 16).expect("hexadecimal").to_be_bytes();
+    let body = [&signed[..], &[0, 0], &begin, &[0, 9, 1, 0x55]].concat();
+    let packet = [&[0xc2, body.len() as u8][..], &body].concat();
+    format!(
+        "-----BEGIN PGP SIGNATURE-----\nComment: {}\n\n{}\n-----END PGP SIGNATURE-----\n",
+        sha256(entry),
+        base64::engine::general_purpose::STANDARD.encode(packet)
+    )
 }
 
 /// Contents that packages may have: real packages, or the server would not keep them.

@@ -99,6 +99,37 @@ async fn an_upstream_in_the_middle_of_an_update_is_waited_out() {
     }
 }
 
+/// Upstreams replace the signature before the index, too, and then it is new but signs what is not there yet. That shows without
+/// any key.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_that_came_before_its_index_is_not_shown_with_the_old_one() {
+    let signature = format!("{PLAIN}/repomd.xml.asc");
+    // Nothing is held but the entry.
+    let setup = Setup::new(Laptop).await.set("cache.negative_ttl", 0);
+    setup.upstream.put(&format!("/{signature}"), fixture(2, &signature));
+    let site = setup.start().await;
+    site.server.get(&format!("{PLAIN}/repomd.xml")).await.is(&fixture(1, &format!("{PLAIN}/repomd.xml")));
+    let problem = site.server.get(&signature).await.problem(502);
+    assert!(problem.detail.contains("a signature of another index"), "{problem:?}");
+    site.switch_to(2);
+    shows(&site.server, &format!("{PLAIN}/repomd.xml"), 2).await;
+    site.server.get(&signature).await.is(&fixture(2, &signature));
+
+    // A generation is held, and the next one is there but for its signature.
+    let site = complete(Laptop).await;
+    site.switch_to(2);
+    let another = fixture(2, "rpm/el9/x86_64/repodata/repomd.xml.asc");
+    site.upstream.put(&format!("/{signature}"), another);
+    for file in PLAIN_FILES {
+        site.server.get(&format!("{PLAIN}/{file}")).await.is(&fixture(1, &format!("{PLAIN}/{file}")));
+    }
+    site.upstream.put(&format!("/{signature}"), fixture(2, &signature));
+    shows(&site.server, &format!("{PLAIN}/repomd.xml"), 2).await;
+    for file in PLAIN_FILES {
+        site.server.get(&format!("{PLAIN}/{file}")).await.is(&fixture(2, &format!("{PLAIN}/{file}")));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_index_is_refused_unless_it_is_allowed() {
     let setup = Setup::new(Laptop).await.set("cache.index_ttl", 0);

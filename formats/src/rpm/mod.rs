@@ -76,6 +76,10 @@ impl IndexFormat for Rpm {
         companion.file_name().ends_with(".asc")
     }
 
+    fn is_about_another(&self, companion: &RepoPath, content: &[u8], entry: &[u8], limits: &Limits) -> bool {
+        self.is_signature(companion) && crate::trust::is_over_something_else(entry, content, limits)
+    }
+
     fn members(&self, root: &IndexRoot, entry: &[u8], limits: &Limits) -> Result<Vec<Member>, Invalid> {
         repomd::read(&names::layout(root), entry, limits).map(|repomd| repomd.members)
     }

@@ -18,4 +18,5 @@ mod verdict;
 
 pub(crate) use keys::Named;
 pub use keys::{InvalidKey, KeyKind, TrustedKeys};
+pub(crate) use openpgp::is_over_something_else;
 pub use verdict::{SignedBy, Untrusted};

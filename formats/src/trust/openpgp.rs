@@ -16,7 +16,9 @@ use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pgp::crypto::hash::HashAlgorithm;
-use pgp::packet::{Packet, PacketParser, Signature, SignatureType, SignatureVersion, SubpacketData};
+use pgp::packet::{
+    Packet, PacketParser, Signature, SignatureType, SignatureVersion, SignatureVersionSpecific, SubpacketData,
+};
 
 pub(super) use self::certificate::{Signer, merge, read};
 use self::standing::SKEW;
@@ -35,6 +37,57 @@ pub(super) fn tag(packets: &[u8]) -> Option<u8> {
     Some(if first & 0x40 == 0 { first >> 2 & 0x0f } else { first & 0x3f })
 }
 
+/// Whether a detached signature is certainly one over something else than `content`: every signature in it says how the
+/// digest it signs begins (RFC 9580, 5.2.4), and none of them says what `content` gives. Needs no key, and proves nothing by a
+/// `false`; what cannot be read or is not known to us gets one, too.
+pub(crate) fn is_over_something_else(content: &[u8], signature: &[u8], limits: &Limits) -> bool {
+    if signature.len() as u64 > limits.signature_bytes {
+        return false;
+    }
+    let Ok(packets) = packets(signature) else { return false };
+    let judged = guarded(|| {
+        let mut others = 0;
+        for packet in PacketParser::new(&packets[..]).take(usize::try_from(limits.signatures).unwrap_or(usize::MAX)) {
+            match packet {
+                Ok(Packet::Signature(signature)) if begins_otherwise(&signature, content) == Some(true) => others += 1,
+                Ok(Packet::Marker(_) | Packet::Padding(_)) => {}
+                _ => return false,
+            }
+        }
+        others > 0
+    });
+    judged.unwrap_or(false)
+}
+
+/// Whether the digest of `content` begins otherwise than a signature says; `None` if the signature is of a kind we do not know.
+fn begins_otherwise(signature: &Signature, content: &[u8]) -> Option<bool> {
+    let (config, said) = (signature.config()?, signature.signed_hash_value()?);
+    if config.typ != SignatureType::Binary {
+        return None;
+    }
+    let mut hasher = config.hash_alg.new_hasher().ok()?;
+    if let SignatureVersionSpecific::V6 { salt } = &config.version_specific {
+        hasher.update(salt);
+    }
+    config.hash_data_to_sign(&mut hasher, content).ok()?;
+    let length = config.hash_signature_data(&mut hasher).ok()?;
+    hasher.update(&config.trailer(length).ok()?);
+    Some(!hasher.finalize().starts_with(&said))
+}
+
+/// The packets of a signature file, armored or not.
+fn packets(signature: &[u8]) -> Result<Vec<u8>, &'static str> {
+    if is_binary(signature) {
+        return Ok(signature.to_vec());
+    }
+    let blocks = armor::blocks(signature)?;
+    let mut signatures = blocks.into_iter().filter(|block| block.label == "PGP SIGNATURE").peekable();
+    if signatures.peek().is_none() {
+        return Err("it is not an OpenPGP signature");
+    }
+    Ok(signatures.flat_map(|block| block.content).collect())
+}
+
 /// Checks a detached signature over `content`.
 pub(super) fn verify(
     signers: &[Signer],
@@ -51,16 +104,7 @@ pub(super) fn verify(
     if signature.trim_ascii().is_empty() {
         return Err(Untrusted::Unsigned { what });
     }
-    let packets = if is_binary(signature) {
-        signature.to_vec()
-    } else {
-        let blocks = armor::blocks(signature).map_err(|why| malformed(why.to_owned()))?;
-        let mut signatures = blocks.into_iter().filter(|block| block.label == "PGP SIGNATURE").peekable();
-        if signatures.peek().is_none() {
-            return Err(malformed("it is not an OpenPGP signature".to_owned()));
-        }
-        signatures.flat_map(|block| block.content).collect()
-    };
+    let packets = packets(signature).map_err(|why| malformed(why.to_owned()))?;
     let judged = guarded(|| judge_all(signers, what, content, &packets, now, limits));
     judged.unwrap_or_else(|| Err(malformed("it cannot be read".to_owned())))
 }

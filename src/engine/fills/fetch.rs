@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use artifactapi_formats::Sha256;
+use artifactapi_formats::{Role, Sha256};
 use reqwest::StatusCode;
 
 use super::super::fill::{FillError, FillSender, Head, Order, Outcome, Unread, Via};
@@ -62,7 +62,7 @@ impl Fills {
                 Err(trouble) => trouble,
             };
             match (trouble, pause) {
-                (Miss::Contradiction(_, error), Some(pause)) => {
+                (Miss::Contradiction(_, error), Some(pause)) if entry_of(order).is_some() => {
                     tracing::info!(
                         target: "artifactapi::snapshot",
                         root = %order.target, %error, wait_seconds = pause.as_secs(), "upstream is in the middle of an update"
@@ -125,6 +125,11 @@ impl Fills {
             Got::Arrived(arrived) => *arrived,
             Got::Settled(outcome) => return Ok(outcome),
         };
+        if order.role == Role::IndexCompanion && self.is_about_another(order, &arrived).await {
+            let kind = UpstreamErrorKind::Unfit("a signature of another index than the one that is held".to_owned());
+            let error = UpstreamError { host: arrived.host, kind };
+            return Err(Miss::Contradiction(arrived.source, error.into()));
+        }
         let begins_a_generation = entry_of(order).is_some() && arrived.worth_keeping;
         if begins_a_generation && (held.is_some() || must_be_signed(order, remote)) {
             let Arrived { draft, spooled, host, source, .. } = arrived;
@@ -213,7 +218,10 @@ impl Fills {
             Appearance::Unfit(why) => return Err(unfit(&answer, why)),
         };
         // What replaces metadata is shown when it is whole, and an index that must be signed when its signature has been seen.
-        let is_shown_at_the_end = (held.is_some() && order.role.is_metadata()) || must_be_signed(order, remote);
+        // So is a signature, once it is known what it signs: it is small, and no digest tells one from another.
+        let is_shown_at_the_end = (held.is_some() && order.role.is_metadata())
+            || order.role == Role::IndexCompanion
+            || must_be_signed(order, remote);
         let readers = sender.filter(|_| !is_shown_at_the_end);
         self.receive(order, remote, readers, answer, worth_keeping).await
     }

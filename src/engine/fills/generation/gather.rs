@@ -29,6 +29,8 @@ pub(super) struct Gathered {
     pub(super) files: Vec<Artifact>,
     /// The package list, if the entry names one.
     pub(super) list: Option<Content>,
+    /// The companions that there are.
+    pub(super) companions: Vec<(RepoPath, Content)>,
     /// What was written beside the current records, for writing it again elsewhere.
     pub(super) aside: Vec<(Target, Spooled)>,
 }
@@ -88,6 +90,13 @@ impl Fills {
             Some(path) => Some(self.content_of(&pieces, &path, entry).await?),
             None => None,
         };
+        let mut companions = Vec::with_capacity(companion_count);
+        for path in index.layout(root).companions {
+            if pieces.iter().any(|piece| piece.record.target.path == path) {
+                let content = self.content_of(&pieces, &path, entry).await?;
+                companions.push((path, content));
+            }
+        }
         let (mut files, mut aside) = (Vec::with_capacity(pieces.len()), Vec::new());
         for piece in pieces {
             if let Some(spooled) = piece.spooled {
@@ -95,7 +104,7 @@ impl Fills {
             }
             files.push(piece.record);
         }
-        Ok(Gathered { files, list, aside })
+        Ok(Gathered { files, list, companions, aside })
     }
 
     async fn entry_piece(&self, entry: &Entry) -> Result<Piece, NotBuilt> {

@@ -30,6 +30,7 @@ use super::super::keep::KeepError;
 use super::super::pins::CHANGED;
 use super::super::shelf::Found;
 use super::Fills;
+use super::fetch::Arrived;
 use crate::config::Remote;
 use crate::spool::{FileReader, Spooled};
 use crate::store::catalog::snapshots::{Draft, ROWS, Snapshot, SnapshotId, SnapshotPublished};
@@ -208,7 +209,13 @@ impl Fills {
         self.refuse_older(remote, entry, current.as_ref(), made_at)?;
         let gathered = self.gather(order, remote, index, &root, entry, &bytes).await?;
         refuse_old_signatures(index, entry, current.as_ref(), &gathered.files)?;
-        self.verify(order, remote, index, &root, entry, &gathered).await?;
+        let companions = self.bytes_of(gathered.companions.clone()).await?;
+        if let Some((path, _)) =
+            companions.iter().find(|(path, content)| index.is_about_another(path, content, &bytes, &self.limits))
+        {
+            return Err(entry.contradicts(format!("a {path} that signs something else than its index")));
+        }
+        self.verify(order, remote, index, &root, entry, companions).await?;
         let draft = self.snapshots.begin(&order.target, began).await?;
         let written = self.write_and_publish(order, index, &root, entry, made_at, draft, gathered).await;
         if written.is_err() {
@@ -272,6 +279,44 @@ impl Fills {
         Err(NotBuilt::Lost)
     }
 
+    /// The companions' bytes. They are small: what is cut off here is no signature.
+    async fn bytes_of(&self, companions: Vec<(RepoPath, Content)>) -> Result<Vec<(RepoPath, Vec<u8>)>, NotBuilt> {
+        let limit = self.limits.entry_bytes;
+        let reading = tokio::task::spawn_blocking(move || {
+            let read = companions.into_iter().map(|(path, content)| {
+                let mut bytes = Vec::new();
+                let read = content.reader().take(limit).read_to_end(&mut bytes);
+                read.map_err(|error| NotBuilt::Ours(format!("{path} cannot be read: {error}")))?;
+                Ok((path, bytes))
+            });
+            read.collect()
+        });
+        reading.await.unwrap_or_else(|_| Err(NotBuilt::Ours("the thread that read the companions failed".to_owned())))
+    }
+
+    /// Whether a companion that just came is certainly not about the entry that is held: upstream has the next generation
+    /// already, and the entry is to be asked for again.
+    pub(super) async fn is_about_another(&self, order: &Order, arrived: &Arrived) -> bool {
+        let path = &order.target.path;
+        let Some((index, root)) = order.repository.format.index().and_then(|index| Some((index, index.root_of(path)?)))
+        else {
+            return false;
+        };
+        let held = self.shelf.peek(&Target::new(order.target.repository.clone(), root.entry.clone()));
+        let Some((held, content)) = held.and_then(|held| Content::of(&held).map(|content| (held, content))) else {
+            return false;
+        };
+        let companion = Content::File(Arc::clone(arrived.spooled.file()));
+        let Ok(read) = self.bytes_of(vec![(root.entry, content), (path.clone(), companion)]).await else {
+            return false;
+        };
+        let is_another = index.is_about_another(path, &read[1].1, &read[0].1, &self.limits);
+        if is_another {
+            held.doubt();
+        }
+        is_another
+    }
+
     /// With keys configured, an index that none of them signed is never published.
     async fn verify(
         &self,
@@ -280,29 +325,16 @@ impl Fills {
         index: &'static dyn IndexFormat,
         root: &IndexRoot,
         entry: &Entry,
-        gathered: &Gathered,
+        companions: Vec<(RepoPath, Vec<u8>)>,
     ) -> Result<(), NotBuilt> {
         if remote.trusted_keys.is_empty() {
             return Ok(());
         }
-        let companions: Vec<(RepoPath, Spooled)> = gathered
-            .aside
-            .iter()
-            .filter(|(target, _)| order.repository.format.classify(&target.path) == Role::IndexCompanion)
-            .map(|(target, spooled)| (target.path.clone(), spooled.clone()))
-            .collect();
         let (mut reader, root, keys, limits) =
             (entry.content.reader(), root.clone(), remote.trusted_keys.clone(), self.limits.clone());
         let seconds = now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let verifying = tokio::task::spawn_blocking(move || {
-            let mut read = Vec::with_capacity(companions.len());
-            for (path, spooled) in companions {
-                let mut bytes = Vec::new();
-                let reading = spooled.reader().take(limits.entry_bytes).read_to_end(&mut bytes);
-                reading.map_err(|error| format!("{path} cannot be read: {error}"))?;
-                read.push((path, bytes));
-            }
-            let verdict = index.verify(&root, &mut *reader, &read, &keys, seconds, &limits);
+            let verdict = index.verify(&root, &mut *reader, &companions, &keys, seconds, &limits);
             verdict.map_err(|why| why.to_string())
         });
         match verifying.await.unwrap_or_else(|_| Err("the thread that verified it failed".to_owned())) {
