@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io::{Read, Seek};
 
-use crate::{Digest, Expected, IndexFormat, Invalid, Limits, RepoPath, generic};
+use crate::{Digest, Expected, IndexFormat, Invalid, Limits, PublishFormat, RepoPath, generic};
 
 /// What a path is, by its name alone (DESIGN 5, FORMATS 4). Decides which time to live applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -97,6 +97,11 @@ pub trait Format: Send + Sync {
 
     /// The index side of the format; `None` for formats without indexes.
     fn index(&self) -> Option<&dyn IndexFormat>;
+
+    /// The publishing side of the format; `None` for formats whose indexes we do not write, or that have none.
+    fn publish(&self) -> Option<&dyn PublishFormat> {
+        None
+    }
 }
 
 /// Looks at a file's bytes while they stream, and says at the end whether they are what they claim to be.

@@ -23,6 +23,7 @@ mod index;
 mod invalid;
 pub mod limits;
 pub mod path;
+pub mod publish;
 mod registry;
 pub mod rpm;
 pub mod trust;
@@ -38,8 +39,9 @@ pub use index::{IndexFormat, IndexLayout, IndexRoot, Member, PackageEntry};
 pub use invalid::Invalid;
 pub use limits::Limits;
 pub use path::{InvalidPath, RepoPath};
+pub use publish::PublishFormat;
 pub use registry::Formats;
-pub use trust::{InvalidKey, KeyKind, SignedBy, TrustedKeys, Untrusted};
+pub use trust::{InvalidKey, KeyKind, SignedBy, SigningKey, SigningKeys, TrustedKeys, Untrusted};
 
 /// Every format there is. Adding one is adding a row.
 pub static FORMATS: Formats = Formats::of(&[&generic::Generic, &alpine::Alpine, &rpm::Rpm]);

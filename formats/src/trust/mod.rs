@@ -14,9 +14,11 @@ mod armor;
 mod keys;
 mod openpgp;
 mod public_key;
+mod signing;
 mod verdict;
 
 pub(crate) use keys::Named;
 pub use keys::{InvalidKey, KeyKind, TrustedKeys};
 pub(crate) use openpgp::is_over_something_else;
+pub use signing::{SigningKey, SigningKeys};
 pub use verdict::{SignedBy, Untrusted};

@@ -1,0 +1,171 @@
+//! The seam between the server and the writing of a format's indexes.
+//!
+//! An index that we write ourselves is made of *fragments*: what each package contributes to each of the format's
+//! *lists* (rpm: an element of primary, of filelists and of other; apk: a stanza of APKINDEX). [`PublishFormat::describe`]
+//! makes a package's fragments once, when it is uploaded; [`PublishFormat::open`] and [`PublishFormat::close`] say what goes
+//! before and after all fragments of a list; [`PublishFormat::finish`] names the written lists and writes the entry that
+//! binds them together, with its signatures. Nothing here reads a package twice, and the work after an upload is that of
+//! joining compressed pieces.
+//!
+//! Nothing here does I/O either: the server keeps fragments, compresses and joins them, and puts the files where clients
+//! look. It never decides who may publish, nor when.
+
+use crate::{IndexRoot, Invalid, Limits, PackageEntry, ReadSeek, RepoPath, Sha256, SigningKeys};
+
+/// A package that was uploaded, as far as the bytes around it tell.
+#[derive(Debug, Clone)]
+pub struct Upload<'u> {
+    /// The root that is to list it.
+    pub root: &'u IndexRoot,
+    /// Where it lies.
+    pub path: &'u RepoPath,
+    /// Length in bytes.
+    pub size: u64,
+    /// Its digest.
+    pub sha256: Sha256,
+    /// When it was uploaded, in Unix seconds.
+    pub uploaded_at: u64,
+}
+
+/// What a package says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// As a reader of the finished index will find it.
+    pub entry: PackageEntry,
+    /// What it contributes to each of [`PublishFormat::lists`], in their order.
+    pub fragments: Vec<Vec<u8>>,
+}
+
+/// What is known of a list before its bytes are joined.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// How many packages it lists.
+    pub packages: u64,
+    /// The length of all its fragments together, in bytes.
+    pub bytes: u64,
+    /// When it is written, in Unix seconds.
+    pub written_at: u64,
+}
+
+/// How a list is compressed. Pieces are compressed each for itself and joined: several members (gzip) or frames (zstd) one
+/// after another are one stream by their standards (RFC 1952, 2.2; RFC 8878, 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compression {
+    /// gzip: read by every client there is.
+    #[default]
+    Gzip,
+    /// Zstandard.
+    Zstd,
+}
+
+/// A list whose bytes have been joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenList {
+    /// How it is compressed.
+    pub compression: Compression,
+    /// Length of the compressed bytes.
+    pub size: u64,
+    /// Digest of the compressed bytes.
+    pub sha256: Sha256,
+    /// SHA-1 of the compressed bytes, for signatures that need it.
+    pub sha1: [u8; 20],
+    /// Length of what is compressed.
+    pub open_size: u64,
+    /// Digest of what is compressed.
+    pub open_sha256: Sha256,
+}
+
+/// A file that is carried in the index as it is, beside the lists: comps, updateinfo, modules, productid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Carried {
+    /// The index's word for it.
+    pub kind: String,
+    /// Where it lies.
+    pub path: RepoPath,
+    /// Length in bytes.
+    pub size: u64,
+    /// Its digest.
+    pub sha256: Sha256,
+    /// Length and digest of what is compressed in it, if it is.
+    pub open: Option<(u64, Sha256)>,
+    /// When it was uploaded, in Unix seconds.
+    pub uploaded_at: u64,
+}
+
+/// A file of a finished index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// Where clients look for it.
+    pub path: RepoPath,
+    /// Its bytes.
+    pub content: FinishedContent,
+}
+
+/// The bytes of a [`Finished`] file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FinishedContent {
+    /// These.
+    Bytes(Vec<u8>),
+    /// These, and then the list of this number.
+    List {
+        /// What comes before the list, such as a signature.
+        prefix: Vec<u8>,
+        /// Which of [`PublishFormat::lists`].
+        list: usize,
+    },
+}
+
+/// What [`PublishFormat::finish`] is given.
+#[derive(Debug, Clone)]
+pub struct Index<'i> {
+    /// The root that is written.
+    pub root: &'i IndexRoot,
+    /// One for each of [`PublishFormat::lists`].
+    pub lists: &'i [WrittenList],
+    /// What is carried beside them.
+    pub carried: &'i [Carried],
+    /// Who signs it; the index is not signed if there is nobody.
+    pub keys: &'i SigningKeys,
+    /// When it is written, in Unix seconds.
+    pub written_at: u64,
+    /// Grows with each index of this root.
+    pub revision: u64,
+}
+
+/// The publishing side of a format.
+pub trait PublishFormat: Send + Sync {
+    /// The lists that packages are written to, by the names people know them by.
+    fn lists(&self) -> &'static [&'static str];
+
+    /// How lists may be compressed, the usual way first.
+    fn compressions(&self) -> &'static [Compression];
+
+    /// The root that lists a package at `path`. `depth` is `root_depth` of the configuration: how many folders lead to a root.
+    ///
+    /// # Errors
+    /// [`Invalid`] when a package may not lie there.
+    fn root_for(&self, path: &RepoPath, depth: usize) -> Result<IndexRoot, Invalid>;
+
+    /// Reads a package from its start, whole and bounded. Its name and its content must agree as clients expect.
+    ///
+    /// # Errors
+    /// [`Invalid`] when it is damaged, is no package of this format, or is another than its name says.
+    fn describe(&self, upload: &Upload<'_>, whole: &mut dyn ReadSeek, limits: &Limits) -> Result<Described, Invalid>;
+
+    /// The word by which an index names `path` if it is a file that is carried as it is; `None` for everything else.
+    fn carried_kind(&self, _path: &RepoPath) -> Option<String> {
+        None
+    }
+
+    /// What comes before all fragments of a list.
+    fn open(&self, list: usize, totals: &Totals) -> Vec<u8>;
+
+    /// What comes after all fragments of a list.
+    fn close(&self, list: usize, totals: &Totals) -> Vec<u8>;
+
+    /// The files of the index, the entry first.
+    ///
+    /// # Errors
+    /// [`Invalid`] when a key cannot sign.
+    fn finish(&self, index: &Index<'_>) -> Result<Vec<Finished>, Invalid>;
+}
