@@ -30,6 +30,7 @@ use crate::engine::read::{Reader, ReaderParts};
 use crate::engine::retention::{Retention, RetentionParts, task};
 use crate::engine::roots::Roots;
 use crate::engine::shelf::{Shelf, ShelfBudget};
+use crate::engine::switches::Switches;
 use crate::engine::tend;
 use crate::http::artifact::Artifacts;
 use crate::http::fast::Fast;
@@ -106,6 +107,7 @@ impl App {
         let shelf = Arc::new(Shelf::new(budget, Arc::clone(&catalog), Arc::clone(&blobs)));
         let pins = Arc::new(Pins::default());
         let keeper = Arc::new(Keeper::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator)));
+        let switches = Arc::new(Switches::new(Arc::clone(&shelf), Arc::clone(&snapshots), Arc::clone(&pins)));
         let fills = Arc::new(Fills::new(FillParts {
             upstream,
             spool,
@@ -116,7 +118,7 @@ impl App {
             snapshots: Arc::clone(&snapshots),
             blobs: Arc::clone(&blobs),
             coordinator: Arc::clone(&coordinator),
-            pins: Arc::clone(&pins),
+            switches: Arc::clone(&switches),
             counts: Arc::clone(&counts),
         }));
         let roots = Roots::new(Arc::clone(&shelf), Arc::clone(&snapshots), Limits::default());
@@ -127,6 +129,7 @@ impl App {
             roots,
             generations: generations.clone(),
             pins: Arc::clone(&pins),
+            switches,
             blobs: Arc::clone(&blobs),
             counts: Arc::clone(&counts),
         }));

@@ -20,5 +20,6 @@ pub mod rebuild;
 pub mod retention;
 pub mod roots;
 pub mod shelf;
+pub mod switches;
 pub mod tend;
 mod transfer;

@@ -27,13 +27,12 @@ use self::gather::Gathered;
 use super::super::fill::{FillError, Order, Outcome, Via};
 use super::super::held::{Held, HeldBody, now};
 use super::super::keep::KeepError;
-use super::super::pins::CHANGED;
 use super::super::shelf::Found;
 use super::Fills;
 use super::fetch::Arrived;
 use crate::config::Remote;
 use crate::spool::{FileReader, Spooled};
-use crate::store::catalog::snapshots::{Draft, ROWS, Snapshot, SnapshotId, SnapshotPublished};
+use crate::store::catalog::snapshots::{Draft, Snapshot, SnapshotId, SnapshotPublished};
 use crate::store::catalog::{Artifact, CatalogError};
 use crate::store::coordinator::{Entered, Event};
 use crate::store::key::Target;
@@ -389,9 +388,7 @@ impl Fills {
 
     /// Takes off the shelf what was replaced, here and everywhere.
     async fn tell(&self, order: &Order, follows: Option<SnapshotId>, snapshot: &Snapshot, replaced: Vec<Target>) {
-        if let Some(before) = follows {
-            self.note_changes(order, before, snapshot).await;
-        }
+        self.switches.notice(&order.repository, snapshot, follows).await;
         // Packages first: who is given the new index a moment later finds no old one under its names. Then the entry, with which
         // everybody compares what is left of the others.
         for target in replaced {
@@ -401,24 +398,6 @@ impl Fills {
         for file in &snapshot.files {
             self.shelf.forget(&file.target);
             self.coordinator.announce(Event::Published(file.target.clone(), file.revision)).await;
-        }
-    }
-
-    /// Remembers which paths stand for another package than before, for those who were given the index before.
-    async fn note_changes(&self, order: &Order, before: SnapshotId, snapshot: &Snapshot) {
-        let (pin, mut after, mut seen) = (order.repository.cache.pin, None, 0);
-        while seen < CHANGED {
-            let Ok(changes) = self.snapshots.diff(before, snapshot.id, after.as_ref(), ROWS).await else { return };
-            let Some(last) = changes.last().and_then(|change| change.to.as_ref().or(change.from.as_ref())) else {
-                return;
-            };
-            after = Some(last.path.clone());
-            seen += changes.len();
-            for change in &changes {
-                if let (Some(_), Some(to)) = (&change.from, &change.to) {
-                    self.pins.change(Target::new(order.target.repository.clone(), to.path.clone()), pin);
-                }
-            }
         }
     }
 
