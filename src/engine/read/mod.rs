@@ -271,12 +271,19 @@ impl Reader {
         if let Some(earlier) = self.of_the_clients_generation(wish, remote).await? {
             return Ok(earlier);
         }
-        let mut fill = self.fills.join(order(wish, mutability.clone(), bond.as_ref()), husk);
+        let order = order(wish, mutability.clone(), bond.as_ref());
+        let mut fill = self.fills.join(order.clone(), husk.clone());
         // A HEAD of metadata waits for the whole, so that its ETag is the one that a GET will have (FORMATS 1.6).
         if wish.head_only {
             let _ = fill.settled_within(wish.repository.cache.refresh_wait).await;
         }
-        match fill.ready().await {
+        let mut state = fill.ready().await;
+        // It broke off before this request gave anything away: another source may have it whole.
+        if matches!(state, State::Settled(Outcome::Failed(_))) && fill.has_streamed() && !remote.mirrors.is_empty() {
+            fill = self.fills.join(order, husk);
+            state = fill.ready().await;
+        }
+        match state {
             State::Streaming(head, body) if is_far_ahead(wish, &head, &body) => {
                 match self.pass_range_through(wish, remote, mutability).await {
                     Some(through) => Ok(through),
