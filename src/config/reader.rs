@@ -13,6 +13,7 @@ use artifactapi_formats::Formats;
 
 use super::duration;
 use super::problem::{Place, Problem};
+use super::size;
 use super::suggest::closest;
 use super::yaml::{Node, Value};
 
@@ -134,6 +135,17 @@ impl<'n> Field<'n> {
             }
         };
         parsed.map_err(|why| self.refuse(reader, format!("{written} {why}"))).ok()
+    }
+
+    /// A number of bytes, or a text with a unit.
+    pub(super) fn size(&self, reader: &mut Reader<'_, '_>) -> Option<u64> {
+        match &self.node.value {
+            Value::Number(bytes) => Some(*bytes),
+            Value::Text(text) => {
+                size::parse(text).map_err(|why| self.refuse(reader, format!("{text:?} {why}"))).ok()
+            }
+            _ => self.wants(reader, r#"a number of bytes: 1048576 or a text such as "10MiB""#),
+        }
     }
 
     /// The elements of a list.

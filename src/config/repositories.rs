@@ -13,6 +13,7 @@ use artifactapi_formats::{Format, Sha256};
 use url::Url;
 
 use super::patterns::Patterns;
+use super::prefetch::Prefetch;
 use super::secret::Secret;
 #[cfg(doc)]
 use super::source::Source;
@@ -151,6 +152,8 @@ pub struct Remote {
     pub verify: Verify,
     /// Indexes are served as they were this long ago; `None` serves the newest.
     pub hold: Option<Duration>,
+    /// What is fetched before anybody asks for it.
+    pub prefetch: Option<Prefetch>,
 }
 
 /// What happens to a package that is not what the held index says of it.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::credentials;
+use super::prefetch::Prefetch;
 use super::reader::{Field, Reader, Table};
 use super::repositories::{Remote, Timeouts, Verify};
 
@@ -40,6 +41,7 @@ pub(super) fn read(table: &Table<'_>, reader: &mut Reader<'_, '_>) -> Option<Rem
         allow_rollback,
         verify,
         hold: table.read(reader, "hold", Field::duration).filter(|hold| !hold.is_zero()),
+        prefetch: table.read(reader, "prefetch", Prefetch::read),
     })
 }
 

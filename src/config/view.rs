@@ -10,6 +10,8 @@ use artifactapi_formats::Sha256;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
+use super::patterns::PatternSet;
+use super::prefetch::Prefetch;
 use super::repositories::{CachePolicy, Credentials, FileTtl, Kind, Remote, Repositories, Repository, Timeouts};
 use super::secret::STARS;
 use super::settings::Settings;
@@ -87,6 +89,19 @@ struct RemoteView<'a> {
     verify: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     hold: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prefetch: Option<PrefetchView<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct PrefetchView<'a> {
+    used: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    include: Option<&'a [String]>,
+    before_switch: bool,
+    parallel: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bandwidth: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -151,6 +166,18 @@ fn remote_view(remote: &Remote) -> RemoteView<'_> {
         allow_rollback: remote.allow_rollback,
         verify: remote.verify.name(),
         hold: remote.hold.map(Time),
+        prefetch: remote.prefetch.as_ref().map(prefetch_view),
+    }
+}
+
+fn prefetch_view(prefetch: &Prefetch) -> PrefetchView<'_> {
+    let Prefetch { used, include, before_switch, parallel, bandwidth } = prefetch;
+    PrefetchView {
+        used: *used,
+        include: include.as_ref().map(PatternSet::written),
+        before_switch: *before_switch,
+        parallel: parallel.get(),
+        bandwidth: bandwidth.map(std::num::NonZeroU64::get),
     }
 }
 

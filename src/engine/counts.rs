@@ -55,6 +55,12 @@ pub struct Counts {
     pub unfit: Counter,
     /// Indexes refused because they are older than the one that is served.
     pub older_refused: Counter,
+    /// Packages fetched before anybody asked for them.
+    pub prefetched_files: Counter,
+    /// Their bytes.
+    pub prefetched_bytes: Counter,
+    /// Packages that could not be fetched ahead.
+    pub prefetch_failures: Counter,
     /// Bodies that were passed on but could not be kept.
     pub unkept: Counter<u64, AtomicU64>,
 }
@@ -71,6 +77,14 @@ impl Counts {
         registry.register("upstream_unfit", "Upstream bodies refused as damaged or wrong", counts.unfit.clone());
         let older = counts.older_refused.clone();
         registry.register("indexes_older_refused", "Indexes refused as older than the one that is served", older);
+        let prefetched = [
+            ("prefetched_files", "Packages fetched before anybody asked for them", &counts.prefetched_files),
+            ("prefetched_bytes", "Bytes of packages fetched before anybody asked for them", &counts.prefetched_bytes),
+            ("prefetch_failures", "Packages that could not be fetched ahead", &counts.prefetch_failures),
+        ];
+        for (name, help, counter) in prefetched {
+            registry.register(name, help, counter.clone());
+        }
         registry.register("fills_unkept", "Bodies passed on that could not be kept", counts.unkept.clone());
         counts
     }

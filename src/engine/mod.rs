@@ -15,6 +15,7 @@ pub mod keep;
 pub mod past;
 pub mod pattern;
 pub mod pins;
+pub mod prefetch;
 pub mod read;
 pub mod rebuild;
 pub mod roots;

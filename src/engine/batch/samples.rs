@@ -15,6 +15,7 @@ pub(super) fn remote(format: &str, base: &str, mirrors: &[&str], include: Option
         allow_rollback: false,
         verify: Verify::default(),
         hold: None,
+        prefetch: None,
     });
     repository(format, kind, include)
 }

@@ -29,7 +29,7 @@ use super::super::held::{Held, HeldBody, now};
 use super::super::keep::KeepError;
 use super::super::pins::CHANGED;
 use super::super::shelf::Found;
-use super::Fills;
+use super::{Fills, Publication};
 use crate::config::Remote;
 use crate::spool::{FileReader, Spooled};
 use crate::store::catalog::snapshots::{Draft, ROWS, Snapshot, SnapshotId, SnapshotPublished};
@@ -186,7 +186,7 @@ impl Fills {
         self.refuse_older(remote, entry, current.as_ref(), made_at)?;
         let gathered = self.gather(order, remote, index, &root, entry, &bytes).await?;
         let draft = self.snapshots.begin(&order.target, began).await?;
-        let written = self.write_and_publish(order, index, &root, entry, made_at, draft, gathered).await;
+        let written = self.write_and_publish(order, remote, index, &root, entry, made_at, draft, gathered).await;
         if written.is_err() {
             // Not needed for correctness: the next publication sweeps it, too.
             let _ = self.snapshots.abandon(draft.id).await;
@@ -199,8 +199,9 @@ impl Fills {
         reason = "one step of build, split off so that its failure can be cleaned up after"
     )]
     async fn write_and_publish(
-        &self,
+        self: &Arc<Self>,
         order: &Order,
+        remote: &Remote,
         index: &'static dyn IndexFormat,
         root: &IndexRoot,
         entry: &Entry,
@@ -215,6 +216,7 @@ impl Fills {
             }
             None => 0,
         };
+        Box::pin(self.prefetcher.before_switch(self, order, remote, draft)).await;
         let published_at = now();
         let mut snapshot = Snapshot {
             id: draft.id,
@@ -298,6 +300,8 @@ impl Fills {
             self.shelf.forget(&target);
             self.coordinator.announce(Event::Removed(target)).await;
         }
+        // Nobody listening is nobody to tell.
+        let _ = self.publications.send(Publication { root: order.target.clone(), snapshot: snapshot.id });
     }
 
     /// Remembers which paths stand for another package than before, for those who were given the index before.
