@@ -4,7 +4,9 @@
 
 mod check;
 mod health;
+mod prefetch;
 mod rebuild;
+mod scrub;
 mod serve;
 mod snapshot;
 
@@ -38,6 +40,10 @@ enum Command {
     },
     /// Ask the server on this machine whether it is alive; for container health checks.
     Health,
+    /// Have the server on this machine fetch packages that indexes name, and show how far it is.
+    Prefetch(prefetch::What),
+    /// Compare what the store holds with its records and indexes. With files, while no server runs; with S3, at any time.
+    Scrub(scrub::What),
     /// Make the catalog anew from what the store holds. With files, while no server runs; with S3, at any time.
     RebuildCatalog,
     /// List, compare and tag the snapshots of index roots.
@@ -60,6 +66,8 @@ pub fn main() -> ExitCode {
         Command::Serve => serve::run(&settings),
         Command::Check { file } => check::run(&settings, file),
         Command::Health => health::run(&settings),
+        Command::Prefetch(what) => prefetch::run(&settings, &what),
+        Command::Scrub(what) => scrub::run(&settings, &what),
         Command::RebuildCatalog => rebuild::run(&settings),
         Command::Snapshot(what) => snapshot::run(&settings, what),
     }

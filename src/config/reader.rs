@@ -141,9 +141,7 @@ impl<'n> Field<'n> {
     pub(super) fn size(&self, reader: &mut Reader<'_, '_>) -> Option<u64> {
         match &self.node.value {
             Value::Number(bytes) => Some(*bytes),
-            Value::Text(text) => {
-                size::parse(text).map_err(|why| self.refuse(reader, format!("{text:?} {why}"))).ok()
-            }
+            Value::Text(text) => size::parse(text).map_err(|why| self.refuse(reader, format!("{text:?} {why}"))).ok(),
             _ => self.wants(reader, r#"a number of bytes: 1048576 or a text such as "10MiB""#),
         }
     }

@@ -19,6 +19,7 @@ pub mod prefetch;
 pub mod read;
 pub mod rebuild;
 pub mod roots;
+pub mod scrub;
 pub mod shelf;
 pub mod tend;
 mod transfer;

@@ -12,6 +12,8 @@
 //! | `stopping` | what is under way finishes, the rest is cut |
 //! | `secrets` | no secret leaves the server |
 //! | `snapshots` | an index and what it names switch together; the past is served; what contradicts an index is not |
+//! | `prefetch` | packages are there before anybody asks for them |
+//! | `scrub` | bytes that rot on the disk are found and come back |
 //! | `crash` | killed again and again while it fills, nothing corrupt is ever served |
 //! | `replicas` | two servers over the same stores |
 //! | `away` | each thing it stands on is taken away under load, and comes back |
@@ -26,7 +28,9 @@ mod crash;
 mod doubts;
 mod faults;
 mod fills;
+mod prefetch;
 mod replicas;
+mod scrub;
 mod secrets;
 mod snapshots;
 mod startup;

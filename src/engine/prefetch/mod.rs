@@ -154,8 +154,11 @@ impl Prefetcher {
                 return Ok(());
             }
             // What a later snapshot does not name any more is not to be had any more, as a rule.
-            let named = page.into_iter().filter(|row| row.last.is_none()).map(|row| row.package);
-            let wanted = named.filter(|package| run.wants(package));
+            let wanted: Vec<PackageEntry> = page
+                .into_iter()
+                .filter(|row| row.last.is_none() && run.wants(&row.package))
+                .map(|row| row.package)
+                .collect();
             let done = futures_util::stream::iter(wanted)
                 .map(|package| Box::pin(self.file(fills, run, &lane, package, tally)))
                 .buffer_unordered(LOOKED_AT)

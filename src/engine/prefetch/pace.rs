@@ -22,6 +22,9 @@ pub(super) const AT_ONCE: usize = 16;
 /// The longest that one file gives way to clients. Longer, and a server that is never idle would never fetch ahead.
 const COURTESY: Duration = Duration::from_secs(30);
 
+/// The longest that one file keeps the next one waiting: an index may claim any size.
+const MOST_OWED: Duration = Duration::from_secs(86_400);
+
 /// How often is looked whether clients still wait.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -115,8 +118,8 @@ impl Debt {
     /// How long a file that wants to begin now must wait. Its own bytes are owed from when it begins.
     fn begin(&mut self, bytes: u64, rate: NonZeroU64, now: Instant) -> Duration {
         let begins = self.paid_off.map_or(now, |paid_off| paid_off.max(now));
-        let takes = Duration::from_millis(bytes.saturating_mul(1_000) / rate);
-        self.paid_off = begins.checked_add(takes).or(Some(begins));
+        let takes = Duration::from_millis(bytes.saturating_mul(1_000) / rate).min(MOST_OWED);
+        self.paid_off = Some(begins + takes);
         begins.duration_since(now)
     }
 }
@@ -135,5 +138,6 @@ mod tests {
         assert_eq!(debt.begin(1_000, rate, after(2)), Duration::from_secs(4), "behind the one that waits already");
         assert_eq!(debt.begin(1_000, rate, after(60)), Duration::ZERO, "what was not used is not saved up");
         assert_eq!(debt.begin(u64::MAX, rate, after(61)), Duration::ZERO);
+        assert_eq!(debt.begin(1, rate, after(61)), MOST_OWED);
     }
 }

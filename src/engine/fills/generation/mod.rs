@@ -344,7 +344,12 @@ impl Fills {
         let Ok(Found::Held(held)) = self.shelf.find(&order.target, order.role, &order.mutability).await else {
             return Ok(());
         };
-        if self.snapshots.current(&order.target).await?.is_some() {
+        // A snapshot of another entry is there when the entry's record was removed since: a damaged one.
+        let current = self.snapshots.current(&order.target).await?;
+        let is_of_it = |current: &Snapshot| {
+            current.file(&order.target.path).is_some_and(|file| file.sha256 == held.artifact.sha256)
+        };
+        if current.as_ref().is_some_and(is_of_it) {
             return Ok(());
         }
         let Some(content) = Content::of(&held) else {
