@@ -4,7 +4,9 @@ use artifactapi_formats::{Algorithm, Identity, PackageEntry, RepoPath, Sha256};
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use super::row::{ArtifactRow, from_millis, query_key, to_i64, to_millis};
-use super::snapshots::{Coldest, NamedPackage, PackageChange, PackageMark, PackageRowId, Snapshot, SnapshotId, Tag};
+use super::snapshots::{
+    Coldest, NamedPackage, PackageChange, PackageMark, PackageRowId, Snapshot, SnapshotId, Tag,
+};
 use super::{Artifact, CatalogError, CatalogErrorKind};
 use crate::store::key::{RepositoryName, Target};
 
