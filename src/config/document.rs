@@ -14,7 +14,7 @@ use super::problem::Problem;
 use super::reader::{Field, Outside, Reader, Table};
 use super::repositories::{CachePolicy, FileTtl, Kind, Repositories, Repository};
 use super::suggest::closest;
-use super::{credentials, prefetch, upstream, view, yaml};
+use super::{credentials, upstream, view, yaml};
 use crate::store::key::RepositoryName;
 
 /// The words that `type:` takes.
@@ -51,7 +51,7 @@ fn repository_keys() -> impl Iterator<Item = &'static str> {
 /// Every key that there is, for the test of the reference.
 #[cfg(test)]
 pub(super) fn known_keys() -> impl Iterator<Item = &'static str> {
-    repository_keys().chain(CACHE_KEYS.iter().copied()).chain(prefetch::KEYS.iter().copied())
+    repository_keys().chain(CACHE_KEYS.iter().copied()).chain(super::prefetch::KEYS.iter().copied())
 }
 
 /// Reads the text of a remotes.yaml; if anything is wrong with it, everything that is.

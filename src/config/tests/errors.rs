@@ -96,7 +96,7 @@ fn keys_in_the_wrong_place() {
     ]);
     check(&[(
         "remotes:\n  r: {package: generic, base_url: 'https://example.com', prefetch: {used: true}}\n",
-        "2:60: remotes.r.prefetch: package: generic has no index that names packages; POST /cache-artifact fetches such \
+        "2:58: remotes.r.prefetch: package: generic has no index that names packages; POST /cache-artifact fetches such \
          files",
     )]);
     assert_eq!(

@@ -130,7 +130,8 @@ async fn packages(
             let list = index.package_list(root, &members).ok_or_else(|| {
                 Halt::At(root.entry.clone(), Reason::Unfit("it names no list of packages".to_owned()))
             })?;
-            let bytes = opened(parts, &list, &had(parts, &list, finds).await?).await?;
+            let held = had(parts, &list, finds).await?;
+            let bytes = opened(parts, &list, &held).await?;
             (list, bytes)
         }
     };

@@ -143,7 +143,7 @@ fn draft(target: &Target) -> Artifact {
 }
 
 fn rpm(name: &str) -> Vec<u8> {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/small/rpm");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/small/rpm");
     std::fs::read(folder.join(name)).expect("a fixture")
 }
 
