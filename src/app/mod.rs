@@ -26,6 +26,7 @@ use crate::engine::fills::{FillParts, Fills};
 use crate::engine::generations::Generations;
 use crate::engine::keep::Keeper;
 use crate::engine::pins::Pins;
+use crate::engine::prefetch::follow::{Follower, follow};
 use crate::engine::read::{Reader, ReaderParts};
 use crate::engine::retention::{Retention, RetentionParts, task};
 use crate::engine::roots::Roots;
@@ -121,6 +122,7 @@ impl App {
             switches: Arc::clone(&switches),
             counts: Arc::clone(&counts),
         }));
+        let prefetching = Arc::clone(&fills);
         let roots = Roots::new(Arc::clone(&shelf), Arc::clone(&snapshots), Limits::default());
         let generations = Generations::new(Arc::clone(&snapshots));
         let reader = Arc::new(Reader::new(ReaderParts {
@@ -156,6 +158,7 @@ impl App {
             reader,
             fills: Arc::clone(&fills),
             catalog: Arc::clone(&catalog),
+            snapshots: Arc::clone(&snapshots),
             blobs: Arc::clone(&blobs),
             limits: Limits::default(),
         });
@@ -193,6 +196,11 @@ impl App {
         let router = http::finish(times.around(routes));
 
         let mut background = JoinSet::new();
+        background.spawn(follow(Follower {
+            fills: prefetching,
+            repositories: Arc::clone(&repositories),
+            coordinator: Arc::clone(&coordinator),
+        }));
         background.spawn(tend::hear(coordinator, Arc::clone(&shelf), Arc::clone(&pins)));
         background.spawn(tend::report_uses(Arc::clone(&catalog), Arc::clone(&shelf)));
         background.spawn(tend::sweep(Arc::clone(&catalog), blobs));

@@ -64,7 +64,7 @@ pub struct DurableStores {
     /// Snapshots, in the same database.
     pub snapshots: Arc<dyn Snapshots>,
     /// Files below the data folder have one user at a time; a bucket has many.
-    _data_lock: Option<File>,
+    data_lock: Option<File>,
 }
 
 impl DurableStores {
@@ -84,7 +84,13 @@ impl DurableStores {
             }
         };
         let (catalog, snapshots) = open_catalog(settings).await?;
-        Ok(Self { blobs, catalog, snapshots, _data_lock: data_lock })
+        Ok(Self { blobs, catalog, snapshots, data_lock })
+    }
+
+    /// Whether no server uses the files now.
+    #[must_use]
+    pub const fn are_ours_alone(&self) -> bool {
+        self.data_lock.is_some()
     }
 }
 

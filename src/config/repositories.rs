@@ -13,6 +13,7 @@ use artifactapi_formats::{Format, Sha256, TrustedKeys};
 use url::Url;
 
 use super::patterns::Patterns;
+use super::prefetch::Prefetch;
 use super::secret::Secret;
 #[cfg(doc)]
 use super::source::Source;
@@ -153,6 +154,8 @@ pub struct Remote {
     pub hold: Option<Duration>,
     /// Of which one must have signed each index; empty when nobody asks who did.
     pub trusted_keys: TrustedKeys,
+    /// What is fetched before anybody asks for it.
+    pub prefetch: Option<Prefetch>,
 }
 
 /// What happens to a package that is not what the held index says of it.

@@ -15,6 +15,8 @@
 //! | `snapshots` | an index and what it names switch together; the past is served; what contradicts an index is not |
 //! | `retention` | budgets hold while files are read; what is superseded stays for its time |
 //! | `trust` | with keys configured, what none of them signed is not shown |
+//! | `prefetch` | packages are there before anybody asks for them |
+//! | `scrub` | bytes that rot on the disk are found and come back |
 //! | `crash` | killed again and again while it fills, nothing corrupt is ever served |
 //! | `replicas` | two servers over the same stores |
 //! | `away` | each thing it stands on is taken away under load, and comes back |
@@ -30,8 +32,10 @@ mod doubts;
 mod faults;
 mod fills;
 mod flip;
+mod prefetch;
 mod replicas;
 mod retention;
+mod scrub;
 mod secrets;
 mod snapshots;
 mod startup;

@@ -16,6 +16,7 @@ pub(super) fn remote(format: &str, base: &str, mirrors: &[&str], include: Option
         verify: Verify::default(),
         hold: None,
         trusted_keys: Default::default(),
+        prefetch: None,
     }));
     repository(format, kind, include)
 }

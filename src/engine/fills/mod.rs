@@ -17,18 +17,19 @@ use std::time::{Duration, Instant, SystemTime};
 
 use artifactapi_formats::{Identity, Limits, Role};
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, broadcast};
 
 use super::counts::Counts;
 use super::fill::{Fill, FillError, FillSender, Order, Outcome, Via};
 use super::held::{Held, now};
 use super::keep::Keeper;
+use super::prefetch::Prefetcher;
 use super::shelf::{Found, Shelf};
 use super::switches::Switches;
-use crate::config::{Kind, Remote};
+use crate::config::{Kind, Remote, Repository};
 use crate::spool::SpoolFolder;
 use crate::store::blobs::BlobStore;
-use crate::store::catalog::snapshots::Snapshots;
+use crate::store::catalog::snapshots::{SnapshotId, Snapshots};
 use crate::store::catalog::{Artifact, Catalog};
 use crate::store::coordinator::{Coordinator, Entered};
 use crate::store::key::{RepositoryName, Target};
@@ -50,6 +51,18 @@ const ROOMLESS: usize = 1_024;
 /// For how long such a target is passed through without being kept.
 const ROOMLESS_FOR: Duration = Duration::from_secs(60);
 
+/// How many publications a listener may lag behind before it misses some.
+const PUBLICATIONS_KEPT: usize = 256;
+
+/// A snapshot that this server published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    /// Its root.
+    pub root: Target,
+    /// Its number.
+    pub snapshot: SnapshotId,
+}
+
 /// Everything a fill works with.
 pub struct Fills {
     running: Mutex<HashMap<Target, Running>>,
@@ -69,6 +82,8 @@ pub struct Fills {
     coordinator: Arc<dyn Coordinator>,
     switches: Arc<Switches>,
     counts: Arc<Counts>,
+    prefetcher: Prefetcher,
+    publications: broadcast::Sender<Publication>,
 }
 
 /// What [`Fills::new`] is handed.
@@ -91,7 +106,12 @@ impl Fills {
     /// No fills yet.
     #[must_use]
     pub fn new(parts: FillParts) -> Self {
+        let FillParts { catalog, snapshots, shelf, counts, .. } = &parts;
+        let prefetcher =
+            Prefetcher::new(Arc::clone(catalog), Arc::clone(snapshots), Arc::clone(shelf), Arc::clone(counts));
         Self {
+            prefetcher,
+            publications: broadcast::Sender::new(PUBLICATIONS_KEPT),
             running: Mutex::default(),
             suspects: quick_cache::sync::Cache::new(SUSPECTS),
             roomless: quick_cache::sync::Cache::new(ROOMLESS),
@@ -116,6 +136,27 @@ impl Fills {
     #[must_use]
     pub fn upstream(&self) -> &Upstream {
         &self.upstream
+    }
+
+    /// What fetches ahead.
+    #[must_use]
+    pub fn prefetcher(&self) -> &Prefetcher {
+        &self.prefetcher
+    }
+
+    /// Snapshots that this server publishes from now on.
+    #[must_use]
+    pub fn publications(&self) -> broadcast::Receiver<Publication> {
+        self.publications.subscribe()
+    }
+
+    /// How many fills of packages and files of a repository run now.
+    #[must_use]
+    pub fn bodies_of(&self, repository: &Repository) -> usize {
+        let is_body = |target: &&Target| {
+            target.repository == repository.name && !repository.format.classify(&target.path).is_metadata()
+        };
+        self.running.lock().keys().filter(is_body).count()
     }
 
     /// The fill of a target that runs now.

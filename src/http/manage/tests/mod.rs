@@ -147,6 +147,7 @@ impl Server {
             reader: Arc::clone(&reader),
             fills: Arc::clone(&fills),
             catalog: Arc::clone(&catalog),
+            snapshots: Arc::clone(&snapshots),
             blobs: Arc::clone(&blobs),
             limits: Limits::default(),
         }));
