@@ -58,6 +58,17 @@ pub enum Compression {
     Zstd,
 }
 
+impl Compression {
+    /// How names of files end that are compressed so, without the dot.
+    #[must_use]
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::Gzip => "gz",
+            Self::Zstd => "zst",
+        }
+    }
+}
+
 /// A list whose bytes have been joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrittenList {

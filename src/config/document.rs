@@ -14,7 +14,7 @@ use super::problem::Problem;
 use super::reader::{Field, Outside, Reader, Table};
 use super::repositories::{CachePolicy, FileTtl, Kind, Repositories, Repository};
 use super::suggest::closest;
-use super::{credentials, upstream, view, yaml};
+use super::{credentials, local, upstream, view, yaml};
 use crate::store::key::RepositoryName;
 
 /// The words that `type:` takes.
@@ -39,6 +39,11 @@ const KEYS: &[(&str, &[&str])] = &[
     ("hold", &["remote"]),
     ("trusted_keys", &["remote"]),
     ("prefetch", &["remote"]),
+    ("overwrite", &["local"]),
+    ("root_depth", &["local"]),
+    ("max_file_bytes", &["local"]),
+    ("quota", &["local"]),
+    ("compression", &["local"]),
     ("members", &["virtual"]),
 ];
 
@@ -113,7 +118,7 @@ fn draft(name: &str, field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<D
     let mut members = Vec::new();
     let kind = match word {
         Some("remote") => upstream::read(&table, format, reader).map(|remote| Kind::Remote(Box::new(remote))),
-        Some("local") => Some(Kind::Local),
+        Some("local") => Some(Kind::Local(Box::new(local::read(&table, reader)))),
         Some("virtual") => {
             members = member_names(&table, reader);
             Some(Kind::Virtual { members: members.iter().map(|member| member.name.clone()).collect() })

@@ -13,6 +13,7 @@ pub mod duration;
 pub mod environment;
 mod fingerprint;
 pub mod live;
+mod local;
 mod members;
 pub mod patterns;
 pub mod prefetch;
@@ -36,7 +37,9 @@ pub use live::{LiveRepositories, ReloadError};
 pub use patterns::{Admission, PatternSet, Patterns};
 pub use prefetch::Prefetch;
 pub use problem::{ConfigError, Place, Problem};
-pub use repositories::{CachePolicy, Credentials, FileTtl, Kind, Remote, Repositories, Repository, Timeouts, Verify};
+pub use repositories::{
+    CachePolicy, Credentials, FileTtl, Kind, Local, Remote, Repositories, Repository, Timeouts, Verify,
+};
 pub use secret::Secret;
 pub use settings::{LogFormat, LogSettings, PostgresSettings, RedisSettings, S3Keys, S3Settings, Settings};
 pub use source::{Environment, Source};

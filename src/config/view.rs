@@ -135,7 +135,7 @@ impl Serialize for Time {
 fn view(repository: &Repository) -> RepositoryView<'_> {
     let (remote, members) = match &repository.kind {
         Kind::Remote(remote) => (Some(remote_view(remote)), None),
-        Kind::Local => (None, None),
+        Kind::Local(_) => (None, None),
         Kind::Virtual { members } => (None, Some(members.iter().map(|name| name.as_str()).collect())),
     };
     RepositoryView {

@@ -16,6 +16,7 @@ pub mod past;
 pub mod pattern;
 pub mod pins;
 pub mod prefetch;
+pub mod publish;
 pub mod read;
 pub mod rebuild;
 pub mod retention;

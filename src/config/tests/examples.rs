@@ -88,7 +88,7 @@ fn the_shipped_file() {
         assert_eq!(include, patterns, "{name}");
     }
     let local = get(&repositories, "local-generic");
-    assert!(matches!(local.kind, Kind::Local));
+    assert!(matches!(local.kind, Kind::Local(_)));
     assert_eq!(local.format.name(), "generic");
     assert_eq!(local.patterns.include(), None);
 

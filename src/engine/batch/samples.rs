@@ -22,7 +22,7 @@ pub(super) fn remote(format: &str, base: &str, mirrors: &[&str], include: Option
 }
 
 pub(super) fn local(format: &str) -> Arc<Repository> {
-    repository(format, Kind::Local, None)
+    repository(format, Kind::Local(Default::default()), None)
 }
 
 pub(super) fn remote_of(repository: &Repository) -> &Remote {

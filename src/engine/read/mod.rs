@@ -107,7 +107,7 @@ impl Reader {
     pub async fn read(&self, wish: &Wish) -> Result<Reading, ReadError> {
         let remote = match &wish.repository.kind {
             Kind::Remote(remote) => remote,
-            Kind::Local => {
+            Kind::Local(_) => {
                 let mutability = wish.repository.format.mutability(&wish.target.path);
                 return local(self.shelf.find(&wish.target, wish.role, &mutability).await);
             }

@@ -3,6 +3,7 @@
 mod contents;
 mod expiry;
 mod faults;
+mod fragments;
 mod garbage;
 mod generations;
 mod listing;
@@ -20,6 +21,7 @@ use artifactapi_formats::{RepoPath, Sha256};
 use sqlx::{Connection as _, PgConnection, SqliteConnection, query, query_scalar};
 use tempfile::TempDir;
 
+use super::fragments::Fragments;
 use super::postgres::{DEFAULT_CONNECTIONS, PostgresCatalog, PostgresSettings};
 use super::snapshots::Snapshots;
 use super::sqlite::SqliteCatalog;
@@ -61,6 +63,8 @@ suite! {
         newer_builds_of_what_is_held_are_found hostile_text_comes_back;
     contents: records_of_replaced_packages_are_past a_record_without_identity_is_told_by_its_path
         what_is_not_told_apart_stays;
+    fragments: fragments_come_back_by_their_marks fragments_that_no_package_has_are_swept
+        a_record_that_was_kept_as_past_is_found_when_it_is_gone;
     expiry: old_snapshots_expire what_is_tagged_stays staged_blobs_are_garbage_unless_published
         a_named_blob_is_never_taken the_coldest_go_first;
     scale: sixty_thousand_packages;
@@ -70,6 +74,7 @@ suite! {
 struct Subject {
     catalog: Arc<dyn Catalog>,
     snapshots: Arc<dyn Snapshots>,
+    fragments: Arc<dyn Fragments>,
     raw: Raw,
 }
 
@@ -83,14 +88,26 @@ impl Subject {
         let folder = TempDir::new().expect("a folder");
         let path = folder.path().join("catalog.db");
         let catalog = Arc::new(SqliteCatalog::open(&path).await.expect("a catalog"));
-        Self { catalog: Arc::clone(&catalog) as Arc<dyn Catalog>, snapshots: catalog, raw: Raw::Sqlite(path, folder) }
+        let fragments = Arc::clone(&catalog) as Arc<dyn Fragments>;
+        Self {
+            catalog: Arc::clone(&catalog) as Arc<dyn Catalog>,
+            snapshots: catalog,
+            fragments,
+            raw: Raw::Sqlite(path, folder),
+        }
     }
 
     async fn postgres() -> Self {
         let service = Service::postgres();
         let catalog = Arc::new(postgres(&service));
         catalog.migrate().await.expect("an empty database");
-        Self { catalog: Arc::clone(&catalog) as Arc<dyn Catalog>, snapshots: catalog, raw: Raw::Postgres(service) }
+        let fragments = Arc::clone(&catalog) as Arc<dyn Fragments>;
+        Self {
+            catalog: Arc::clone(&catalog) as Arc<dyn Catalog>,
+            snapshots: catalog,
+            fragments,
+            raw: Raw::Postgres(service),
+        }
     }
 
     /// A number straight from the database.
