@@ -19,8 +19,9 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::config::{LiveRepositories, Settings};
+use crate::config::{LiveRepositories, Secret, Settings};
 use crate::engine::batch::{BatchParts, Batches};
+use crate::engine::callers::Callers;
 use crate::engine::counts::Counts;
 use crate::engine::fills::{FillParts, Fills};
 use crate::engine::generations::Generations;
@@ -31,6 +32,7 @@ use crate::engine::retention::{Retention, RetentionParts, task};
 use crate::engine::roots::Roots;
 use crate::engine::shelf::{Shelf, ShelfBudget};
 use crate::engine::tend;
+use crate::http::access::Gate;
 use crate::http::artifact::Artifacts;
 use crate::http::fast::Fast;
 use crate::http::manage::artifacts::Listing;
@@ -49,7 +51,7 @@ use crate::spool::SpoolFolder;
 use crate::store::catalog::Catalog;
 use crate::upstream::Upstream;
 
-pub use self::stores::{DurableStores, Stores, StoresBeside, open_snapshots};
+pub use self::stores::{DurableStores, Stores, StoresBeside, open_snapshots, open_tokens, tell_that_tokens_changed};
 
 /// Why the server cannot start: one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +103,7 @@ impl App {
         let mut registry = Registry::with_prefix("artifactapi");
         let counts = Arc::new(Counts::registered(&mut registry));
 
-        let Stores { blobs, catalog, snapshots, coordinator } = stores;
+        let Stores { blobs, catalog, snapshots, tokens, coordinator } = stores;
         let budget = ShelfBudget(settings.memory_cache_bytes);
         let shelf = Arc::new(Shelf::new(budget, Arc::clone(&catalog), Arc::clone(&blobs)));
         let pins = Arc::new(Pins::default());
@@ -139,11 +141,15 @@ impl App {
         });
         let fast = Arc::new(Fast::new(Arc::clone(&repositories), Arc::clone(&pins)));
 
+        let administrator = settings.admin_token.as_ref().map(Secret::expose);
+        let callers = Arc::new(Callers::new(administrator, Arc::clone(&repositories), tokens));
+        let gate = Arc::new(Gate::new(Arc::clone(&callers), settings.trusted_proxies.clone().into()));
         let artifacts = Artifacts {
             repositories: Arc::clone(&repositories),
             reader: Arc::clone(&reader),
             blobs: Arc::clone(&blobs),
             fast: Arc::clone(&fast),
+            gate: Arc::clone(&gate),
             trusted_proxies: settings.trusted_proxies.clone().into(),
         };
         let stage = Arc::new(Stage::default());
@@ -160,6 +166,7 @@ impl App {
             root: Root {
                 repositories: Arc::clone(&repositories),
                 holdings: Arc::clone(&holdings),
+                gate: Arc::clone(&gate),
                 trusted_proxies: settings.trusted_proxies.clone().into(),
             },
             health: Health::new(
@@ -175,11 +182,16 @@ impl App {
             configuration: Configuration {
                 settings: Arc::new(settings.clone()),
                 repositories: Arc::clone(&repositories),
+                gate: Arc::clone(&gate),
             },
-            snapshots: SnapshotRoutes { repositories: Arc::clone(&repositories), generations },
-            packages: Packages { repositories: Arc::clone(&repositories), snapshots },
-            listing: Listing { repositories: Arc::clone(&repositories), catalog: Arc::clone(&catalog) },
-            cache_artifact: CacheArtifact { repositories: Arc::clone(&repositories), batches: Arc::new(batches) },
+            snapshots: SnapshotRoutes { repositories: Arc::clone(&repositories), generations, gate: Arc::clone(&gate) },
+            packages: Packages { repositories: Arc::clone(&repositories), snapshots, gate: Arc::clone(&gate) },
+            listing: Listing {
+                repositories: Arc::clone(&repositories),
+                catalog: Arc::clone(&catalog),
+                gate: Arc::clone(&gate),
+            },
+            cache_artifact: CacheArtifact { repositories: Arc::clone(&repositories), batches: Arc::new(batches), gate },
             metrics: Metrics::new(
                 registry,
                 Gauges { fills, shelf: Arc::clone(&shelf), holdings },
@@ -190,6 +202,8 @@ impl App {
         let router = http::finish(times.around(routes));
 
         let mut background = JoinSet::new();
+        callers.first_token(&settings.data_dir, &mut background).await;
+        background.spawn(callers.hear(Arc::clone(&coordinator)));
         background.spawn(tend::hear(coordinator, Arc::clone(&shelf), Arc::clone(&pins)));
         background.spawn(tend::report_uses(Arc::clone(&catalog), Arc::clone(&shelf)));
         background.spawn(tend::sweep(Arc::clone(&catalog), blobs));

@@ -8,6 +8,7 @@ mod health;
 mod rebuild;
 mod serve;
 mod snapshot;
+mod token;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -52,6 +53,9 @@ enum Command {
     /// List, compare and tag the snapshots of index roots.
     #[command(subcommand)]
     Snapshot(snapshot::Snapshots),
+    /// Make, list and revoke tokens.
+    #[command(subcommand)]
+    Token(token::Tokens),
 }
 
 /// Runs the command line.
@@ -72,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Gc { dry_run } => gc::run(&settings, dry_run),
         Command::RebuildCatalog => rebuild::run(&settings),
         Command::Snapshot(what) => snapshot::run(&settings, what),
+        Command::Token(what) => token::run(&settings, what),
     }
 }
 

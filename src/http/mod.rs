@@ -1,5 +1,6 @@
 //! Routes: one file for each kind of request. The only part that knows HTTP status codes.
 
+pub mod access;
 pub mod artifact;
 pub mod body;
 mod client;

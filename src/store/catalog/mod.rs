@@ -19,6 +19,7 @@ mod snapshot_sql;
 pub mod snapshots;
 mod sql;
 pub mod sqlite;
+pub mod tokens;
 
 #[cfg(test)]
 mod conformance;

@@ -12,6 +12,7 @@ mod migrate;
 mod snapshot_statements;
 mod snapshots;
 mod statements;
+mod tokens;
 
 use std::time::{Duration, SystemTime};
 

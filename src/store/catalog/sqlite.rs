@@ -15,6 +15,7 @@ mod expire;
 mod plans;
 mod snapshots;
 mod switch;
+mod tokens;
 mod writer;
 
 use std::path::Path;
