@@ -10,6 +10,7 @@ mod rebuild;
 mod scrub;
 mod serve;
 mod snapshot;
+mod token;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -58,6 +59,9 @@ enum Command {
     /// List, compare and tag the snapshots of index roots.
     #[command(subcommand)]
     Snapshot(snapshot::Snapshots),
+    /// Make, list and revoke tokens.
+    #[command(subcommand)]
+    Token(token::Tokens),
 }
 
 /// Runs the command line.
@@ -80,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Scrub(what) => scrub::run(&settings, &what),
         Command::RebuildCatalog => rebuild::run(&settings),
         Command::Snapshot(what) => snapshot::run(&settings, what),
+        Command::Token(what) => token::run(&settings, what),
     }
 }
 

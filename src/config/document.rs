@@ -14,7 +14,7 @@ use super::problem::Problem;
 use super::reader::{Field, Outside, Reader, Table};
 use super::repositories::{CachePolicy, FileTtl, Kind, Repositories, Repository};
 use super::suggest::closest;
-use super::{credentials, local, upstream, view, yaml};
+use super::{access, credentials, local, upstream, view, yaml};
 use crate::store::key::RepositoryName;
 
 /// The words that `type:` takes.
@@ -27,6 +27,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("description", TYPES),
     ("include_patterns", TYPES),
     ("exclude_patterns", TYPES),
+    ("anonymous_read", TYPES),
     ("cache", &["remote", "local"]),
     ("base_url", &["remote"]),
     ("mirrors", &["remote"]),
@@ -58,15 +59,21 @@ fn repository_keys() -> impl Iterator<Item = &'static str> {
 /// Every key that there is, for the test of the reference.
 #[cfg(test)]
 pub(super) fn known_keys() -> impl Iterator<Item = &'static str> {
-    repository_keys().chain(CACHE_KEYS.iter().copied()).chain(super::prefetch::KEYS.iter().copied())
+    let of_access = access::KEYS.iter().chain(access::TOKEN_KEYS).copied();
+    let of_prefetch = super::prefetch::KEYS.iter().copied();
+    repository_keys().chain(CACHE_KEYS.iter().copied()).chain(of_prefetch).chain(of_access)
 }
 
 /// Reads the text of a remotes.yaml; if anything is wrong with it, everything that is.
 pub(super) fn read(text: &str, formats: Formats, outside: &mut Outside<'_>) -> Result<Repositories, Vec<Problem>> {
     let tree = yaml::parse(text).map_err(|problem| vec![problem])?;
     let mut reader = Reader { formats, outside, problems: Vec::new() };
-    let drafts = repositories(&Field::top(&tree), &mut reader);
+    let top = Field::top(&tree);
+    let table = if top.is_empty() { None } else { top.table(&mut reader) };
+    let drafts = repositories(&top, table.as_ref(), &mut reader);
     members::check(&drafts, &mut reader);
+    let given = table.as_ref().and_then(|table| table.get("access"));
+    let tokens = given.map(|field| access::read(field, &drafts, &mut reader)).unwrap_or_default();
     let mut problems = reader.problems;
     if !problems.is_empty() {
         problems.sort();
@@ -74,20 +81,20 @@ pub(super) fn read(text: &str, formats: Formats, outside: &mut Outside<'_>) -> R
     }
     let named = |draft: Draft| draft.repository.map(|repository| (draft.name, Arc::new(repository)));
     let by_name: BTreeMap<_, _> = drafts.into_iter().filter_map(named).collect();
-    let digest = view::digest(by_name.values().map(|repository: &Arc<Repository>| &**repository));
-    Ok(Repositories { by_name, generation: 0, digest })
+    let digest = view::digest(by_name.values().map(|repository: &Arc<Repository>| &**repository), &tokens);
+    Ok(Repositories { by_name, tokens, generation: 0, digest })
 }
 
-fn repositories(top: &Field<'_>, reader: &mut Reader<'_, '_>) -> Vec<Draft> {
+fn repositories(top: &Field<'_>, table: Option<&Table<'_>>, reader: &mut Reader<'_, '_>) -> Vec<Draft> {
     const WANTED: &str = "write remotes: and the repositories below it (remotes: {} for none)";
     if top.is_empty() {
         top.refuse(reader, format!("the file is empty; {WANTED}"));
         return Vec::new();
     }
-    let Some(table) = top.table(reader) else {
+    let Some(table) = table else {
         return Vec::new();
     };
-    table.only(reader, &["remotes"]);
+    table.only(reader, &["remotes", "access"]);
     let Some(remotes) = table.get("remotes") else {
         reader.report(top.place, "remotes", format!("missing; {WANTED}"));
         return Vec::new();
@@ -103,7 +110,13 @@ fn draft(name: &str, field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<D
     let name: Option<RepositoryName> =
         name.parse().map_err(|why| reader.report(field.place, &field.key, format!("{why}"))).ok();
     let Some(table) = field.table(reader) else {
-        return name.map(|name| Draft { name, format: None, members: Vec::new(), repository: None });
+        return name.map(|name| Draft {
+            name,
+            format: None,
+            members: Vec::new(),
+            said_of_reading: None,
+            repository: None,
+        });
     };
     let word = type_of(&table, reader);
     keys(&table, word, reader);
@@ -115,6 +128,7 @@ fn draft(name: &str, field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<D
     let cache = table
         .read(reader, "cache", Field::table)
         .map_or_else(CachePolicy::default, |table| cache(&table, word, reader));
+    let said_of_reading = table.read(reader, "anonymous_read", Field::flag);
     let mut members = Vec::new();
     let kind = match word {
         Some("remote") => upstream::read(&table, format, reader).map(|remote| Kind::Remote(Box::new(remote))),
@@ -128,10 +142,19 @@ fn draft(name: &str, field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<D
     let name = name?;
     let repository = || {
         let patterns = Patterns::new(include, exclude);
-        Some(Repository { name: name.clone(), format: format?, description, kind: kind?, patterns, cache })
+        let anonymous_read = said_of_reading.unwrap_or(true);
+        Some(Repository {
+            name: name.clone(),
+            format: format?,
+            description,
+            kind: kind?,
+            patterns,
+            anonymous_read,
+            cache,
+        })
     };
     let repository = repository();
-    Some(Draft { name, format: format.map(Format::name), members, repository })
+    Some(Draft { name, format: format.map(Format::name), members, said_of_reading, repository })
 }
 
 /// The word in `type:`; a repository that does not say is a remote.

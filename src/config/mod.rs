@@ -7,6 +7,7 @@
 //! The environment is fixed for the life of the process. The file is not: [`LiveRepositories`] holds the reading in
 //! force, and [`watch`] replaces it when the file changes for the better.
 
+mod access;
 mod credentials;
 mod document;
 pub mod duration;
@@ -32,6 +33,7 @@ pub mod view;
 pub mod watch;
 mod yaml;
 
+pub use access::ConfiguredToken;
 pub use environment::{SettingsError, process_environment};
 pub use live::{LiveRepositories, ReloadError};
 pub use patterns::{Admission, PatternSet, Patterns};

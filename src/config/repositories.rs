@@ -13,17 +13,20 @@ use artifactapi_formats::publish::Compression;
 use artifactapi_formats::{Format, Sha256, SigningKeys, TrustedKeys};
 use url::Url;
 
+use super::access::ConfiguredToken;
 use super::patterns::Patterns;
 use super::prefetch::Prefetch;
 use super::secret::Secret;
 #[cfg(doc)]
 use super::source::Source;
+use crate::access::Policy;
 use crate::store::key::RepositoryName;
 
 /// Every repository of one reading of the file. Never changes; a new reading makes a new value.
 #[derive(Debug, Clone)]
 pub struct Repositories {
     pub(super) by_name: BTreeMap<RepositoryName, Arc<Repository>>,
+    pub(super) tokens: Vec<ConfiguredToken>,
     pub(super) generation: u64,
     pub(super) digest: Sha256,
 }
@@ -50,6 +53,12 @@ impl Repositories {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_name.is_empty()
+    }
+
+    /// The tokens of `access:`.
+    #[must_use]
+    pub fn tokens(&self) -> &[ConfiguredToken] {
+        &self.tokens
     }
 
     /// Counts the readings that were put to use: 1 for the first, one more for each that replaced another.
@@ -84,11 +93,19 @@ pub struct Repository {
     pub kind: Kind,
     /// Which paths may be fetched.
     pub patterns: Patterns,
+    /// Whether anybody may read it, without a token.
+    pub anonymous_read: bool,
     /// How long things are kept, and how much of them.
     pub cache: CachePolicy,
 }
 
 impl Repository {
+    /// What it says of access.
+    #[must_use]
+    pub const fn policy(&self) -> Policy<'_> {
+        Policy { repository: &self.name, anonymous_read: self.anonymous_read }
+    }
+
     fn remarks(&self) -> Vec<String> {
         let Kind::Remote(remote) = &self.kind else {
             return Vec::new();
@@ -298,6 +315,7 @@ impl std::fmt::Debug for Repository {
             .field("description", &self.description)
             .field("kind", &self.kind)
             .field("patterns", &self.patterns)
+            .field("anonymous_read", &self.anonymous_read)
             .field("cache", &self.cache)
             .finish()
     }

@@ -10,13 +10,15 @@ use artifactapi_formats::Sha256;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
+use super::access::ConfiguredToken;
 use super::patterns::PatternSet;
 use super::prefetch::Prefetch;
 use super::repositories::{CachePolicy, Credentials, FileTtl, Kind, Remote, Repositories, Repository, Timeouts};
 use super::secret::STARS;
 use super::settings::Settings;
+use crate::access::Grant;
 
-/// What `GET /config` answers.
+/// What `GET /config` answers. To whoever may read everything; [`ConfigView::only`] is for the others.
 #[derive(Debug, Serialize)]
 pub struct ConfigView<'a> {
     /// [`Repositories::generation`].
@@ -24,6 +26,8 @@ pub struct ConfigView<'a> {
     /// [`Repositories::digest`], in hexadecimal digits.
     pub digest: String,
     remotes: Remotes<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access: Option<AccessView<'a>>,
     environment: BTreeMap<&'static str, Value>,
 }
 
@@ -35,9 +39,40 @@ impl<'a> ConfigView<'a> {
             generation: repositories.generation(),
             digest: repositories.digest().hex(),
             remotes: remotes(repositories.iter().map(|repository| &**repository)),
+            access: Some(access(repositories.tokens())),
             environment: environment(settings),
         }
     }
+
+    /// The same without the repositories that are not for whoever asks, and without the tokens, which name them too.
+    #[must_use]
+    pub fn only(mut self, may_see: impl Fn(&str) -> bool) -> Self {
+        self.remotes.retain(|name, _| may_see(name));
+        self.access = None;
+        self
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct AccessView<'a> {
+    tokens: Vec<TokenView<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct TokenView<'a> {
+    name: &'a str,
+    /// Of a token that an operator chose, the digest would be enough to try words against.
+    sha256: &'static str,
+    grants: BTreeMap<&'a str, Vec<&'static str>>,
+}
+
+fn access<'a>(tokens: &'a [ConfiguredToken]) -> AccessView<'a> {
+    let view = |token: &'a ConfiguredToken| TokenView {
+        name: token.name.as_str(),
+        sha256: STARS,
+        grants: token.grants.iter().map(|(scope, set)| (scope, set.iter().map(Grant::name).collect())).collect(),
+    };
+    AccessView { tokens: tokens.iter().map(view).collect() }
 }
 
 type Remotes<'a> = BTreeMap<&'a str, RepositoryView<'a>>;
@@ -47,8 +82,8 @@ fn remotes<'a>(repositories: impl Iterator<Item = &'a Repository>) -> Remotes<'a
 }
 
 /// See [`Repositories::digest`].
-pub(super) fn digest<'a>(repositories: impl Iterator<Item = &'a Repository>) -> Sha256 {
-    Sha256::of(json!(remotes(repositories)).to_string().as_bytes())
+pub(super) fn digest<'a>(repositories: impl Iterator<Item = &'a Repository>, tokens: &[ConfiguredToken]) -> Sha256 {
+    Sha256::of(json!({ "remotes": remotes(repositories), "access": access(tokens) }).to_string().as_bytes())
 }
 
 #[derive(Debug, Serialize)]
@@ -65,6 +100,7 @@ struct RepositoryView<'a> {
     include_patterns: Option<&'a [String]>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     exclude_patterns: &'a [String],
+    anonymous_read: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache: Option<CacheView>,
 }
@@ -147,6 +183,7 @@ fn view(repository: &Repository) -> RepositoryView<'_> {
         members,
         include_patterns: repository.patterns.include(),
         exclude_patterns: repository.patterns.exclude(),
+        anonymous_read: repository.anonymous_read,
     }
 }
 

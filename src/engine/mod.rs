@@ -5,6 +5,7 @@
 //! functions ([`freshness`]); I/O is around them.
 
 pub mod batch;
+pub mod callers;
 pub mod counts;
 pub mod fill;
 pub mod fills;

@@ -10,6 +10,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use ipnet::IpNet;
 
+use super::access::{Gate, keep_private};
 use super::body::{Origin, ServedBody};
 use super::client::client_id;
 use super::conditional::{Verdict, evaluate, range_applies};
@@ -18,6 +19,7 @@ use super::error::Problem;
 use super::fast::Fast;
 use super::headers::Representation;
 use super::range::{self, Ranges};
+use crate::access::Grant;
 use crate::config::{Admission, LiveRepositories, Repository};
 use crate::engine::counts::RepositoryCounts;
 use crate::engine::generations::When;
@@ -34,6 +36,7 @@ pub struct Artifacts {
     pub reader: Arc<Reader>,
     pub blobs: Arc<dyn BlobStore>,
     pub fast: Arc<Fast>,
+    pub gate: Arc<Gate>,
     pub trusted_proxies: Arc<[IpNet]>,
 }
 
@@ -47,6 +50,7 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
     let head_only = parts.method == Method::HEAD;
     let generation = artifacts.fast.generation();
     let Named { repository, target, when } = resolve(&artifacts.repositories, &parts.uri)?;
+    artifacts.gate.authorize(&parts, &repository, Grant::Read).await?;
     let counts = artifacts.reader.counts().of(&repository.name);
     let role = repository.format.classify(&target.path);
     match repository.patterns.admits(target.path.as_str(), role) {
@@ -74,18 +78,18 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
         };
         Problem::from_read(&error, &repository, wish.target.path.as_str())
     })?;
-    match reading {
+    let response = match reading {
         Reading::Held { held, source, fresh_for } => {
             count(&counts, source, held.artifact.size);
             held.used();
             if source == Source::Hit && wish.when.is_none() {
-                artifacts.fast.remember(&parts.uri, generation, &held, fresh_for, &counts);
+                artifacts.fast.remember(&parts.uri, generation, &repository, &held, fresh_for, &counts);
             }
             let about = Representation::of_held(&held);
             let status = source_headers(source, fresh_for);
             match origin(&held) {
-                Some(origin) => Ok(whole_or_parts(&parts.headers, head_only, about, &origin, &status, Some(&held))),
-                None => distant(&artifacts, &parts.headers, head_only, about, &held, &status).await,
+                Some(origin) => whole_or_parts(&parts.headers, head_only, about, &origin, &status, Some(&held)),
+                None => distant(&artifacts, &parts.headers, head_only, about, &held, &status).await?,
             }
         }
         Reading::Growing { head, body, was_stale } => {
@@ -95,22 +99,23 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
             let about = Representation::of_head(&head, &wish.target.path, role, &mutability);
             let why = if was_stale { "stale" } else { "uri-miss" };
             let status = [("remote".to_owned(), format!("artifactapi; fwd={why}; stored"))];
-            Ok(growing(&parts.headers, head_only, about, body, &status[0]))
+            growing(&parts.headers, head_only, about, body, &status[0])
         }
         Reading::Through { answer, head } => {
             counts.passed_through.inc();
             let mutability = repository.format.mutability(&wish.target.path);
             let about = Representation::of_head(&head, &wish.target.path, role, &mutability);
-            Ok(through(head_only, about, *answer))
+            through(head_only, about, *answer)
         }
         Reading::Head(head) => {
             counts.miss.inc();
             let mutability = repository.format.mutability(&wish.target.path);
             let about = Representation::of_head(&head, &wish.target.path, role, &mutability);
             let status = ("remote".to_owned(), "artifactapi; fwd=uri-miss".to_owned());
-            Ok(finish(StatusCode::OK, about.headers, about.size, &status, ServedBody::empty()))
+            finish(StatusCode::OK, about.headers, about.size, &status, ServedBody::empty())
         }
-    }
+    };
+    Ok(keep_private(response, &repository))
 }
 
 /// What a request's URI names.

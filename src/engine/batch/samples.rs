@@ -40,6 +40,7 @@ fn repository(format: &str, kind: Kind, include: Option<&[&str]>) -> Arc<Reposit
         format: artifactapi_formats::find(format).expect("a format"),
         description: None,
         kind,
+        anonymous_read: true,
         patterns: Patterns::new(include.map(compile), None),
         cache: CachePolicy::default(),
     })

@@ -151,7 +151,9 @@ impl Reader {
 
     /// The entry that a client is being given, if that is known by now; if not, it is noted once it is.
     pub(super) fn given(&self, wish: &Wish, reading: &Reading) -> Option<Sha256> {
-        let (Some(client), Role::Index, Kind::Remote(_)) = (wish.client, wish.role, &wish.repository.kind) else {
+        let (Some(client), Role::Index, Kind::Remote(_) | Kind::Local(_)) =
+            (wish.client, wish.role, &wish.repository.kind)
+        else {
             return None;
         };
         wish.repository.format.index()?;

@@ -7,6 +7,7 @@
 mod answer;
 mod away;
 mod generation;
+mod local;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -23,7 +24,7 @@ use super::held::{Held, HeldBody, now};
 use super::past::Past;
 use super::pins::Pins;
 use super::roots::{Bond, Roots};
-use super::shelf::{Found, Shelf, ShelfError};
+use super::shelf::{Found, Shelf};
 use super::switches::Switches;
 use crate::config::{FileTtl, Kind, Remote, Verify};
 use crate::spool::SpoolReader;
@@ -107,10 +108,7 @@ impl Reader {
     pub async fn read(&self, wish: &Wish) -> Result<Reading, ReadError> {
         let remote = match &wish.repository.kind {
             Kind::Remote(remote) => remote,
-            Kind::Local(_) => {
-                let mutability = wish.repository.format.mutability(&wish.target.path);
-                return local(self.shelf.find(&wish.target, wish.role, &mutability).await);
-            }
+            Kind::Local(_) => return self.read_local(wish).await,
             Kind::Virtual { .. } => {
                 return Err(ReadError::Unreadable("virtual repositories are not served yet".to_owned()));
             }
@@ -380,17 +378,6 @@ impl Reader {
             Decision::Serve { fresh_for } => fresh_for,
             Decision::Revalidate | Decision::Fetch => Some(Duration::ZERO),
         }
-    }
-}
-
-fn local(found: Result<Found, ShelfError>) -> Result<Reading, ReadError> {
-    match found? {
-        Found::Held(held) => Ok(hit(held, None)),
-        Found::Bodiless(artifact) => {
-            tracing::error!(path = %artifact.target, blob = %artifact.blob, "the record's blob is missing or damaged");
-            Err(ReadError::Unreadable("the stored file is missing or damaged".to_owned()))
-        }
-        Found::Nothing => Err(ReadError::Absent("no such file in this repository".to_owned())),
     }
 }
 

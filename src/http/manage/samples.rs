@@ -11,6 +11,7 @@ pub(super) fn repository(name: &str, format: &str) -> Arc<Repository> {
         description: None,
         kind: Kind::Local(Default::default()),
         patterns: Patterns::default(),
+        anonymous_read: true,
         cache: CachePolicy::default(),
     })
 }

@@ -1,4 +1,4 @@
-//! The contract of [`Catalog`] and [`Snapshots`], as one suite that runs on SQLite and on a real PostgreSQL.
+//! The contract of [`Catalog`], [`Snapshots`] and [`Tokens`], as one suite that runs on SQLite and on a real PostgreSQL.
 
 mod contents;
 mod expiry;
@@ -12,6 +12,7 @@ mod packages;
 mod publishing;
 mod records;
 mod scale;
+mod tokens;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use super::fragments::Fragments;
 use super::postgres::{DEFAULT_CONNECTIONS, PostgresCatalog, PostgresSettings};
 use super::snapshots::Snapshots;
 use super::sqlite::SqliteCatalog;
+use super::tokens::Tokens;
 use super::{Artifact, Catalog, Published, Revision, Validators};
 use crate::store::key::Target;
 use crate::store::services::Service;
@@ -68,6 +70,8 @@ suite! {
     expiry: old_snapshots_expire what_is_tagged_stays staged_blobs_are_garbage_unless_published
         a_named_blob_is_never_taken the_coldest_go_first;
     scale: sixty_thousand_packages;
+    tokens: a_token_is_found_by_its_digest a_name_is_given_once a_revoked_token_is_gone tokens_are_listed_by_name
+        use_is_noted_and_never_moves_backwards a_damaged_token_allows_nothing;
 }
 
 /// A catalog under test, and a way past it.
@@ -75,6 +79,7 @@ struct Subject {
     catalog: Arc<dyn Catalog>,
     snapshots: Arc<dyn Snapshots>,
     fragments: Arc<dyn Fragments>,
+    tokens: Arc<dyn Tokens>,
     raw: Raw,
 }
 
@@ -88,26 +93,19 @@ impl Subject {
         let folder = TempDir::new().expect("a folder");
         let path = folder.path().join("catalog.db");
         let catalog = Arc::new(SqliteCatalog::open(&path).await.expect("a catalog"));
-        let fragments = Arc::clone(&catalog) as Arc<dyn Fragments>;
-        Self {
-            catalog: Arc::clone(&catalog) as Arc<dyn Catalog>,
-            snapshots: catalog,
-            fragments,
-            raw: Raw::Sqlite(path, folder),
-        }
+        Self::over(catalog, Raw::Sqlite(path, folder))
     }
 
     async fn postgres() -> Self {
         let service = Service::postgres();
         let catalog = Arc::new(postgres(&service));
         catalog.migrate().await.expect("an empty database");
-        let fragments = Arc::clone(&catalog) as Arc<dyn Fragments>;
-        Self {
-            catalog: Arc::clone(&catalog) as Arc<dyn Catalog>,
-            snapshots: catalog,
-            fragments,
-            raw: Raw::Postgres(service),
-        }
+        Self::over(catalog, Raw::Postgres(service))
+    }
+
+    fn over<C: Catalog + Snapshots + Fragments + Tokens + 'static>(catalog: Arc<C>, raw: Raw) -> Self {
+        let (snapshots, fragments, tokens) = (Arc::clone(&catalog), Arc::clone(&catalog), Arc::clone(&catalog));
+        Self { catalog, snapshots, fragments, tokens, raw }
     }
 
     /// A number straight from the database.

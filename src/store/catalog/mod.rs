@@ -21,6 +21,7 @@ mod snapshot_sql;
 pub mod snapshots;
 mod sql;
 pub mod sqlite;
+pub mod tokens;
 
 #[cfg(test)]
 mod conformance;

@@ -16,6 +16,7 @@ mod fragments;
 mod plans;
 mod snapshots;
 mod switch;
+mod tokens;
 mod writer;
 
 use std::path::Path;
