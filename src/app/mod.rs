@@ -172,6 +172,7 @@ impl App {
             repositories: Arc::clone(&repositories),
             reader: Arc::clone(&reader),
             blobs: Arc::clone(&blobs),
+            catalog: Arc::clone(&catalog),
             fast: Arc::clone(&fast),
             gate: Arc::clone(&gate),
             trusted_proxies: settings.trusted_proxies.clone().into(),
@@ -229,7 +230,8 @@ impl App {
                 Arc::clone(&repositories),
             ),
         };
-        let routes = http::artifact_routes(artifacts, uploads).merge(manage::routes(management));
+        let routes =
+            http::artifact_routes(artifacts).merge(http::upload_routes(uploads)).merge(manage::routes(management));
         let router = http::finish(times.around(routes));
 
         let mut background = JoinSet::new();

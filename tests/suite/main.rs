@@ -17,6 +17,7 @@
 //! | `trust` | with keys configured, what none of them signed is not shown |
 //! | `prefetch` | packages are there before anybody asks for them |
 //! | `scrub` | bytes that rot on the disk are found and come back |
+//! | `uploads` | what is acknowledged is there, for everybody, and nothing else is |
 //! | `crash` | killed again and again while it fills, nothing corrupt is ever served |
 //! | `replicas` | two servers over the same stores |
 //! | `away` | each thing it stands on is taken away under load, and comes back |
@@ -42,4 +43,5 @@ mod startup;
 mod stopping;
 mod support;
 mod trust;
+mod uploads;
 mod urls;

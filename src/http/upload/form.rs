@@ -16,7 +16,7 @@ use super::receive::receive_stream;
 use super::{Uploads, conflict, from_publish, may_lie_there, takes_uploads, told};
 use crate::access::Grant;
 use crate::engine::publish::Outcome;
-use crate::http::artifact::{Named, resolve};
+use crate::http::artifact::{Named, local_folder, resolve};
 use crate::http::error::Problem;
 use crate::store::key::Target;
 
@@ -29,9 +29,14 @@ const MAX_FILES: usize = 256;
 /// [`Problem`] of the first file that was not taken; its detail says which were.
 pub async fn post(State(uploads): State<Uploads>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let Named { repository, target: folder, .. } = resolve(&uploads.repositories, &parts.uri)?;
+    let (repository, what) = match local_folder(&uploads.repositories, &parts.uri)? {
+        Some(folder) => folder,
+        None => {
+            let Named { repository, target, .. } = resolve(&uploads.repositories, &parts.uri)?;
+            (repository, target.path.as_str().to_owned())
+        }
+    };
     let entry = uploads.gate.authorize(&parts, &repository, Grant::Write).await?;
-    let what = folder.path.as_str().to_owned();
     let work = async {
         let local = takes_uploads(&repository)?;
         let request = Request::from_parts(parts, body);
