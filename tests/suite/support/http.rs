@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::bodies::assert_same;
+use super::server::ADMINISTRATOR;
 use super::within;
 
 /// How much is read at once, in bytes.
@@ -21,11 +22,12 @@ pub(crate) struct Request {
     target: String,
     version: &'static str,
     headers: Vec<(String, String)>,
+    body: String,
 }
 
 impl Request {
     pub(crate) fn new(method: &str, target: impl Into<String>) -> Self {
-        Self { method: method.to_owned(), target: target.into(), version: "HTTP/1.1", headers: Vec::new() }
+        Self { method: method.to_owned(), target: target.into(), version: "HTTP/1.1", headers: Vec::new(), body: String::new() }
     }
 
     pub(crate) fn get(target: impl Into<String>) -> Self {
@@ -41,6 +43,18 @@ impl Request {
         self
     }
 
+    /// The same request by the administrator.
+    pub(crate) fn as_administrator(self) -> Self {
+        self.with("Authorization", format!("Bearer {ADMINISTRATOR}"))
+    }
+
+    /// The same request with a body.
+    pub(crate) fn json(mut self, body: &serde_json::Value) -> Self {
+        self.body = body.to_string();
+        let length = self.body.len().to_string();
+        self.with("Content-Type", "application/json").with("Content-Length", length)
+    }
+
     /// The same request in HTTP/1.0.
     pub(crate) fn old(mut self) -> Self {
         self.version = "HTTP/1.0";
@@ -52,7 +66,7 @@ impl Request {
         for (name, value) in &self.headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
-        text + "\r\n"
+        text + "\r\n" + &self.body
     }
 }
 
