@@ -19,12 +19,14 @@
 //! | `scrub` | bytes that rot on the disk are found and come back |
 //! | `uploads` | what is acknowledged is there, for everybody, and nothing else is |
 //! | `crash` | killed again and again while it fills, nothing corrupt is ever served |
+//! | `access` | tokens: every route, every grant; made, revoked on every replica at once, sent by real clients, never shown |
 //! | `replicas` | two servers over the same stores |
 //! | `away` | each thing it stands on is taken away under load, and comes back |
 //!
 //! `support` is the harness. One binary, so that it is linked once; every test is independent of every other and finds
 //! its own ports and folders, so that they run side by side, as processes (cargo-nextest) or as threads (cargo test).
 
+mod access;
 mod away;
 mod clients;
 mod conditions;

@@ -18,7 +18,7 @@ fn the_file_as_a_whole() {
         ("[remotes]", "1:1: wants a mapping (key: value), and this is a list"),
         ("remotes:\n", "1:8: remotes: empty; it wants a mapping (key: value)"),
         ("remotes: []", "1:10: remotes: wants a mapping (key: value), and this is a list"),
-        ("remotes: {}\nrepos: {}\n", "2:1: repos: unknown key; the keys here are remotes"),
+        ("remotes: {}\nrepos: {}\n", "2:1: repos: unknown key; the keys here are remotes, access"),
         ("remotes: {}\nremotes: {}\n", "2:1: remotes: given twice, first in line 1; keep one of them"),
         ("remotes: {a: 1", "1:10: not YAML: unclosed bracket '{'"),
     ]);
@@ -106,7 +106,7 @@ fn keys_in_the_wrong_place() {
     assert_eq!(
         with("colour: red"),
         ["5:5: remotes.r.colour: unknown key; the keys here are type, package, description, include_patterns, \
-         exclude_patterns, cache, base_url, mirrors, connect_timeout, idle_timeout, allow_private_redirects, \
+         exclude_patterns, anonymous_read, cache, base_url, mirrors, connect_timeout, idle_timeout, allow_private_redirects, \
          max_parallel, allow_rollback, verify, hold, trusted_keys, prefetch, members, username, username_env, username_file, password, password_env, password_file, token, \
          token_env, token_file"]
     );

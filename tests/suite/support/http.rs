@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::bodies::assert_same;
+use super::server::ADMINISTRATOR;
 use super::within;
 
 /// How much is read at once, in bytes.
@@ -53,6 +54,16 @@ impl Request {
         self.body = body.into();
         let length = self.body.len().to_string();
         self.with("Content-Length", length)
+    }
+
+    /// The same request by the administrator.
+    pub(crate) fn as_administrator(self) -> Self {
+        self.with("Authorization", format!("Bearer {ADMINISTRATOR}"))
+    }
+
+    /// The same request with a body.
+    pub(crate) fn json(mut self, body: &serde_json::Value) -> Self {
+        self.with("Content-Type", "application/json").body(body.to_string())
     }
 
     /// The same request in HTTP/1.0.

@@ -41,7 +41,12 @@ impl Remote {
 
 /// The text of a remotes.yaml.
 pub(crate) fn yaml(remotes: &[Remote]) -> String {
+    yaml_with(remotes, &json!({}))
+}
+
+/// The same with what stands below `access:`.
+pub(crate) fn yaml_with(remotes: &[Remote], access: &Value) -> String {
     let remotes: Map<String, Value> =
         remotes.iter().map(|remote| (remote.name.clone(), Value::Object(remote.keys.clone()))).collect();
-    serde_json::to_string_pretty(&json!({ "remotes": remotes })).expect("JSON")
+    serde_json::to_string_pretty(&json!({ "remotes": remotes, "access": access })).expect("JSON")
 }

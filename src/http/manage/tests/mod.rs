@@ -14,7 +14,7 @@ use std::time::Duration;
 use artifactapi_formats::Limits;
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::http::{HeaderMap, Method, Request, StatusCode, request};
 use prometheus_client::registry::Registry;
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -247,10 +247,13 @@ impl Server {
 
     async fn cache_as(&self, body: &str, accept: &str) -> Answered {
         let request = Request::builder().method(Method::POST).uri("/cache-artifact");
-        let request = request.header("authorization", format!("Bearer {ADMINISTRATOR}"));
-        let request = request.header("content-type", "application/json").header("accept", accept);
+        let request = as_administrator(request).header("content-type", "application/json").header("accept", accept);
         self.send(request.body(Body::from(body.to_owned())).expect("a request")).await
     }
+}
+
+fn as_administrator(request: request::Builder) -> request::Builder {
+    request.header("authorization", format!("Bearer {ADMINISTRATOR}"))
 }
 
 fn repositories(folder: &Path, upstream: &str) -> LiveRepositories {
