@@ -23,6 +23,7 @@ mod index;
 mod invalid;
 pub mod limits;
 pub mod path;
+pub mod pieces;
 pub mod publish;
 mod registry;
 pub mod rpm;

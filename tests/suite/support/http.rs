@@ -62,7 +62,7 @@ impl Request {
     }
 
     /// The same request with a body.
-    pub(crate) fn json(mut self, body: &serde_json::Value) -> Self {
+    pub(crate) fn json(self, body: &serde_json::Value) -> Self {
         self.with("Content-Type", "application/json").body(body.to_string())
     }
 

@@ -206,6 +206,7 @@ impl Server {
             repositories: Arc::clone(&repositories),
             reader,
             blobs,
+            catalog: Arc::clone(&catalog),
             fast: Arc::clone(&fast),
             gate,
             trusted_proxies: Arc::from([]),
