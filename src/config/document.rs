@@ -45,6 +45,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("max_file_bytes", &["local"]),
     ("quota", &["local"]),
     ("compression", &["local"]),
+    ("signing_keys", &["local"]),
     ("members", &["virtual"]),
 ];
 
@@ -61,7 +62,11 @@ fn repository_keys() -> impl Iterator<Item = &'static str> {
 pub(super) fn known_keys() -> impl Iterator<Item = &'static str> {
     let of_access = access::KEYS.iter().chain(access::TOKEN_KEYS).copied();
     let of_prefetch = super::prefetch::KEYS.iter().copied();
-    repository_keys().chain(CACHE_KEYS.iter().copied()).chain(of_prefetch).chain(of_access)
+    repository_keys()
+        .chain(CACHE_KEYS.iter().copied())
+        .chain(of_prefetch)
+        .chain(of_access)
+        .chain(super::signing::KEYS.iter().copied())
 }
 
 /// Reads the text of a remotes.yaml; if anything is wrong with it, everything that is.
@@ -132,7 +137,7 @@ fn draft(name: &str, field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<D
     let mut members = Vec::new();
     let kind = match word {
         Some("remote") => upstream::read(&table, format, reader).map(|remote| Kind::Remote(Box::new(remote))),
-        Some("local") => Some(Kind::Local(Box::new(local::read(&table, reader)))),
+        Some("local") => Some(Kind::Local(Box::new(local::read(&table, format, reader)))),
         Some("virtual") => {
             members = member_names(&table, reader);
             Some(Kind::Virtual { members: members.iter().map(|member| member.name.clone()).collect() })

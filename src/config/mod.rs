@@ -24,6 +24,7 @@ pub mod repositories;
 pub mod secret;
 mod services;
 pub mod settings;
+mod signing;
 pub mod size;
 pub mod source;
 mod suggest;

@@ -155,6 +155,11 @@ impl<'n> Field<'n> {
         }
     }
 
+    /// Whether there are keys below it.
+    pub(super) const fn is_table(&self) -> bool {
+        matches!(self.node.value, Value::Table(_))
+    }
+
     /// The elements of a list.
     pub(super) fn list(&self, reader: &mut Reader<'_, '_>) -> Option<Vec<Self>> {
         let Value::List(nodes) = &self.node.value else {
