@@ -41,7 +41,9 @@ pub use limits::Limits;
 pub use path::{InvalidPath, RepoPath};
 pub use publish::PublishFormat;
 pub use registry::Formats;
-pub use trust::{InvalidKey, KeyKind, SignedBy, SigningKey, SigningKeys, TrustedKeys, Untrusted};
+pub use trust::{
+    InvalidKey, KeyKind, OpenPgpKey, OpenPgpKind, SignedBy, SigningKey, SigningKeys, TrustedKeys, Untrusted,
+};
 
 /// Every format there is. Adding one is adding a row.
 pub static FORMATS: Formats = Formats::of(&[&generic::Generic, &alpine::Alpine, &rpm::Rpm]);

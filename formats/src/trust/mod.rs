@@ -8,11 +8,12 @@
 //! know neither time nor revocation; and OpenPGP certificates, which know both. Digests are computed by this crate as the
 //! index streams by, so a signature is always checked over a digest: `ring`, which the TLS stack brings, wants the whole
 //! message in memory and so cannot do this for an index of many megabytes. The `rsa` crate can; its known weakness (time
-//! tells about the private key, RUSTSEC-2023-0071) is of no matter where there is no private key.
+//! tells about the private key, RUSTSEC-2023-0071) is of no matter where there is no private key, and of little where one signs now and then what we wrote ourselves.
 
 mod armor;
 mod keys;
 mod openpgp;
+mod openpgp_signing;
 mod public_key;
 mod signing;
 mod verdict;
@@ -20,5 +21,6 @@ mod verdict;
 pub(crate) use keys::Named;
 pub use keys::{InvalidKey, KeyKind, TrustedKeys};
 pub(crate) use openpgp::is_over_something_else;
+pub use openpgp_signing::{OpenPgpKey, OpenPgpKind};
 pub use signing::{SigningKey, SigningKeys};
 pub use verdict::{SignedBy, Untrusted};
