@@ -43,8 +43,8 @@ pub use path::{InvalidPath, RepoPath};
 pub use publish::PublishFormat;
 pub use registry::Formats;
 pub use trust::{
-    ApkKey, ApkKeyPair, ApkSignature, InvalidKey, KeyKind, SignedBy, SigningKey, SigningKeys, TrustedKeys, Untrusted,
-    generate_apk,
+    ApkKey, ApkKeyPair, ApkSignature, InvalidKey, KeyKind, OpenPgpKey, OpenPgpKind, SignedBy, SigningKey, SigningKeys,
+    TrustedKeys, Untrusted, generate_apk,
 };
 
 /// Every format there is. Adding one is adding a row.

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use artifactapi_formats::{ApkKey, ApkSignature, Format, KeyKind, SigningKey, SigningKeys};
+use artifactapi_formats::{ApkKey, ApkSignature, Format, KeyKind, Limits, OpenPgpKey, SigningKey, SigningKeys};
 
 use super::reader::{Field, Reader, Table};
 use super::secret::Secret;
@@ -40,7 +40,9 @@ fn add(keys: &mut SigningKeys, entry: &Field<'_>, kind: KeyKind, reader: &mut Re
         KeyKind::PublicKey => {
             ApkKey::read(&given.name, given.signature, given.secret.expose().as_bytes()).map(SigningKey::from)
         }
-        KeyKind::Certificate => return false,
+        KeyKind::Certificate => {
+            OpenPgpKey::read(given.secret.expose().as_bytes(), &Limits::default()).map(SigningKey::from)
+        }
     };
     let added = read.and_then(|key| keys.add(key));
     added.map_err(|why| entry.refuse(reader, format!("the key {:?} {why}", given.name))).is_ok()

@@ -152,6 +152,14 @@ pub fn generate_apk(bits: usize, random: &mut impl CryptoRngCore) -> Result<ApkK
 }
 
 impl ApkKeyPair {
+    /// Makes a key of that many bits with the system's random numbers.
+    ///
+    /// # Errors
+    /// As [`generate_apk`].
+    pub fn random(bits: usize) -> Result<Self, InvalidKey> {
+        generate_apk(bits, &mut OsRng)
+    }
+
     /// The private key, PKCS#8. Wiped when this pair is dropped; what is done with copies is the caller's care.
     #[must_use]
     pub fn secret_pem(&self) -> &str {

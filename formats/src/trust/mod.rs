@@ -15,6 +15,7 @@ mod apk_signing;
 mod armor;
 mod keys;
 mod openpgp;
+mod openpgp_signing;
 mod public_key;
 mod signing;
 mod verdict;
@@ -23,6 +24,7 @@ pub use apk_signing::{ApkKey, ApkKeyPair, ApkSignature, generate_apk};
 pub(crate) use keys::Named;
 pub use keys::{InvalidKey, KeyKind, TrustedKeys};
 pub(crate) use openpgp::is_over_something_else;
+pub use openpgp_signing::{OpenPgpKey, OpenPgpKind};
 /// Random numbers that keys are made with.
 pub use rsa::rand_core::{CryptoRngCore, OsRng};
 pub use signing::{SigningKey, SigningKeys};

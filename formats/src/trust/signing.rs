@@ -2,12 +2,13 @@
 //!
 //! A [`SigningKey`] is secret: it has no `Display`, and `Debug` shows its name only. It is of one of the kinds that indexes
 //! are signed with ([`KeyKind`]), and each kind has a file of its own that can read such a key, make one and sign with it:
-//! `apk_signing`. A kind is added as a variant of [`SigningKey`] and, beside [`SigningKeys::apk`], a way to ask for keys of
+//! `apk_signing`, `openpgp_signing`. A kind is added as a variant of [`SigningKey`] and, beside [`SigningKeys::apk`], a way to ask for keys of
 //! that kind.
 
 use std::fmt;
 use std::sync::Arc;
 
+use super::OpenPgpKey;
 use super::apk_signing::ApkKey;
 use super::keys::{InvalidKey, KeyKind};
 
@@ -20,6 +21,8 @@ pub struct SigningKeys(Vec<Arc<SigningKey>>);
 pub enum SigningKey {
     /// RSA, known by a file name: apk.
     Apk(ApkKey),
+    /// OpenPGP: rpm.
+    OpenPgp(OpenPgpKey),
 }
 
 impl SigningKey {
@@ -28,6 +31,7 @@ impl SigningKey {
     pub fn name(&self) -> &str {
         match self {
             Self::Apk(key) => key.name(),
+            Self::OpenPgp(key) => key.fingerprint(),
         }
     }
 
@@ -36,6 +40,7 @@ impl SigningKey {
     pub const fn kind(&self) -> KeyKind {
         match self {
             Self::Apk(_) => KeyKind::PublicKey,
+            Self::OpenPgp(_) => KeyKind::Certificate,
         }
     }
 
@@ -44,7 +49,14 @@ impl SigningKey {
     pub fn public_key(&self) -> (&str, &str) {
         match self {
             Self::Apk(key) => (key.name(), key.public_pem()),
+            Self::OpenPgp(key) => (key.file_name(), key.certificate()),
         }
+    }
+}
+
+impl From<OpenPgpKey> for SigningKey {
+    fn from(key: OpenPgpKey) -> Self {
+        Self::OpenPgp(key)
     }
 }
 
@@ -98,7 +110,18 @@ impl SigningKeys {
 
     /// The keys that sign for apk.
     pub fn apk(&self) -> impl Iterator<Item = &ApkKey> {
-        self.iter().map(|SigningKey::Apk(key)| key)
+        self.iter().filter_map(|key| match key {
+            SigningKey::Apk(key) => Some(key),
+            SigningKey::OpenPgp(_) => None,
+        })
+    }
+
+    /// The keys that make OpenPGP signatures.
+    pub fn openpgp(&self) -> impl Iterator<Item = &OpenPgpKey> {
+        self.iter().filter_map(|key| match key {
+            SigningKey::OpenPgp(key) => Some(key),
+            SigningKey::Apk(_) => None,
+        })
     }
 
     /// What clients need in order to trust what these keys sign: file names and contents.
