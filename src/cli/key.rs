@@ -52,8 +52,13 @@ pub(super) fn run(what: &What) -> ExitCode {
     let What::New(new) = what;
     match make(new) {
         Ok((secret, public)) => {
-            println!("private key: {}  (signing_keys: [{:?}])", secret.display(), secret.display().to_string());
-            println!("public key:  {}", public.display());
+            // Where they are is the answer.
+            let mut output = io::stdout();
+            let told = writeln!(output, "private key: {}", secret.display())
+                .and_then(|()| writeln!(output, "public key:  {}", public.display()));
+            if told.is_err() {
+                return ExitCode::FAILURE;
+            }
             ExitCode::SUCCESS
         }
         Err(why) => {

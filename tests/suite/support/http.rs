@@ -57,7 +57,7 @@ impl Request {
     }
 
     /// The same request by the administrator.
-    pub(crate) fn as_administrator(self) -> Self {
+    pub(crate) fn by_administrator(self) -> Self {
         self.with("Authorization", format!("Bearer {ADMINISTRATOR}"))
     }
 

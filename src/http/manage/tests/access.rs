@@ -81,7 +81,8 @@ async fn every_route_every_grant_and_nobody() {
     for repository in ["files", "closed"] {
         server.upstream.put(&format!("{repository}/a.txt"), b"hello");
     }
-    let mut callers: Vec<(Option<String>, Vec<(String, Grant)>)> = vec![(None, Vec::new())];
+    type Allowed = Vec<(String, Grant)>;
+    let mut callers: Vec<(Option<String>, Allowed)> = vec![(None, Vec::new())];
     for scope in ["files", "closed", "*", "ours"] {
         for grant in Grant::ALL {
             let name = format!("{}-{grant}", if scope == "*" { "all" } else { scope });
