@@ -2,14 +2,14 @@
 //!
 //! A [`SigningKey`] is secret: it has no `Display`, and `Debug` shows its name only. It is of one of the kinds that indexes
 //! are signed with ([`KeyKind`]), and each kind has a file of its own that can read such a key, make one and sign with it:
-//! `apk_signing`. A kind is added as a variant of [`SigningKey`] and, beside [`SigningKeys::apk`], a way to ask for keys of
+//! `rsa_signing`. A kind is added as a variant of [`SigningKey`] and, beside [`SigningKeys::rsa`], a way to ask for keys of
 //! that kind.
 
 use std::fmt;
 use std::sync::Arc;
 
-use super::apk_signing::ApkKey;
 use super::keys::{InvalidKey, KeyKind};
+use super::rsa_signing::RsaKey;
 
 /// The keys that sign one repository's indexes, the most wanted first. Several, while one takes over from another.
 #[derive(Clone, Default)]
@@ -18,8 +18,8 @@ pub struct SigningKeys(Vec<Arc<SigningKey>>);
 /// A key that signs indexes.
 #[non_exhaustive]
 pub enum SigningKey {
-    /// RSA, known by a file name: apk.
-    Apk(ApkKey),
+    /// RSA, known by the file name of its public half: for apk.
+    Rsa(RsaKey),
 }
 
 impl SigningKey {
@@ -27,7 +27,7 @@ impl SigningKey {
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
-            Self::Apk(key) => key.name(),
+            Self::Rsa(key) => key.name(),
         }
     }
 
@@ -35,7 +35,7 @@ impl SigningKey {
     #[must_use]
     pub const fn kind(&self) -> KeyKind {
         match self {
-            Self::Apk(_) => KeyKind::PublicKey,
+            Self::Rsa(_) => KeyKind::PublicKey,
         }
     }
 
@@ -43,14 +43,14 @@ impl SigningKey {
     #[must_use]
     pub fn public_key(&self) -> (&str, &str) {
         match self {
-            Self::Apk(key) => (key.name(), key.public_pem()),
+            Self::Rsa(key) => (key.name(), key.public_pem()),
         }
     }
 }
 
-impl From<ApkKey> for SigningKey {
-    fn from(key: ApkKey) -> Self {
-        Self::Apk(key)
+impl From<RsaKey> for SigningKey {
+    fn from(key: RsaKey) -> Self {
+        Self::Rsa(key)
     }
 }
 
@@ -96,9 +96,9 @@ impl SigningKeys {
         self.0.iter().map(AsRef::as_ref)
     }
 
-    /// The keys that sign for apk.
-    pub fn apk(&self) -> impl Iterator<Item = &ApkKey> {
-        self.iter().map(|SigningKey::Apk(key)| key)
+    /// The RSA keys.
+    pub fn rsa(&self) -> impl Iterator<Item = &RsaKey> {
+        self.iter().map(|SigningKey::Rsa(key)| key)
     }
 
     /// What clients need in order to trust what these keys sign: file names and contents.
