@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use artifactapi_formats::{ApkKeyPair, OpenPgpKey, OpenPgpKind};
+use artifactapi_formats::{OpenPgpKey, OpenPgpKind, RsaKeyPair};
 use clap::{Args, Subcommand, ValueEnum};
 
 /// Bits of an RSA key.
@@ -73,7 +73,7 @@ fn make(new: &New) -> Result<(PathBuf, PathBuf), String> {
     match new.format {
         Format::Apk if !is_file_name(&new.name) => Err(format!("{:?} is no name for a file", new.name)),
         Format::Apk => {
-            let pair = ApkKeyPair::random(BITS).map_err(|why| why.to_string())?;
+            let pair = RsaKeyPair::random(BITS).map_err(|why| why.to_string())?;
             let secret = new.folder.join(format!("{}.rsa", new.name));
             let public = new.folder.join(format!("{}.rsa.pub", new.name));
             write_both((&secret, pair.secret_pem()), (&public, pair.public_pem()))?;
