@@ -227,6 +227,11 @@ impl Connection {
         Self::from(within(format!("a connection to {address}"), TcpStream::connect(address)).await)
     }
 
+    /// A connection to a server that may be gone.
+    pub(crate) async fn try_open(address: SocketAddr) -> Option<Self> {
+        TcpStream::connect(address).await.ok().map(|stream| Self::from(Ok(stream)))
+    }
+
     /// A connection from an address of the caller's choice.
     pub(crate) async fn open_from(local: Ipv4Addr, address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
@@ -249,6 +254,12 @@ impl Connection {
 
     pub(crate) async fn send(&mut self, request: &Request) {
         self.send_bytes(&[request.text().as_bytes(), &request.body].concat()).await;
+    }
+
+    /// Sends it to a server that may be gone.
+    pub(crate) async fn try_send(&mut self, request: &Request) -> Option<()> {
+        let bytes = [request.text().as_bytes(), &request.body].concat();
+        within("room to send", self.stream.write_all(&bytes)).await.ok()
     }
 
     pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {

@@ -22,6 +22,7 @@ pub(crate) mod bodies;
 pub(crate) mod clients;
 pub(crate) mod http;
 pub(crate) mod load;
+pub(crate) mod made;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod remotes;

@@ -3,6 +3,7 @@
 mod apk;
 mod files;
 mod rpm;
+mod together;
 
 use serde_json::Value;
 
