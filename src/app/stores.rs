@@ -16,9 +16,9 @@ use crate::store::catalog::snapshots::Snapshots;
 use crate::store::catalog::sqlite::SqliteCatalog;
 use crate::store::catalog::tokens::Tokens;
 use crate::store::catalog::{Catalog, CatalogErrorKind};
-use crate::store::coordinator::{self, Coordinator, Event};
 use crate::store::coordinator::in_process::InProcessCoordinator;
 use crate::store::coordinator::redis::RedisCoordinator;
+use crate::store::coordinator::{self, Coordinator, Event};
 
 /// The three stores, whichever they are.
 pub struct Stores {

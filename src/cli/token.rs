@@ -80,7 +80,8 @@ async fn create(
     }
     let token = Token::random()?;
     let created_at = now();
-    let expires_at = expires.map(|after| created_at.checked_add(after).ok_or("--expires is too far away")).transpose()?;
+    let expires_at =
+        expires.map(|after| created_at.checked_add(after).ok_or("--expires is too far away")).transpose()?;
     let new = NewToken { name, hash: token.hash(), grants, created_at, expires_at };
     match open_tokens(settings).await?.create(&new).await? {
         Created::Made(_) => {

@@ -103,7 +103,13 @@ fn draft(name: &str, field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<D
     let name: Option<RepositoryName> =
         name.parse().map_err(|why| reader.report(field.place, &field.key, format!("{why}"))).ok();
     let Some(table) = field.table(reader) else {
-        return name.map(|name| Draft { name, format: None, members: Vec::new(), said_of_reading: None, repository: None });
+        return name.map(|name| Draft {
+            name,
+            format: None,
+            members: Vec::new(),
+            said_of_reading: None,
+            repository: None,
+        });
     };
     let word = type_of(&table, reader);
     keys(&table, word, reader);
@@ -114,7 +120,8 @@ fn draft(name: &str, field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<D
     let cache = table
         .read(reader, "cache", Field::table)
         .map_or_else(CachePolicy::default, |table| cache(&table, word, reader));
-    let said_of_reading = table.read(reader, "anonymous_read", Field::flag);
+    // One that cannot be read has been reported, and counts as said.
+    let said_of_reading = table.get("anonymous_read").map(|field| field.flag(reader).unwrap_or(true));
     let mut members = Vec::new();
     let kind = match word {
         Some("remote") => upstream::read(&table, format, reader).map(|remote| Kind::Remote(Box::new(remote))),
@@ -129,7 +136,15 @@ fn draft(name: &str, field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<D
     let repository = || {
         let patterns = Patterns::new(include, exclude);
         let anonymous_read = said_of_reading.unwrap_or(true);
-        Some(Repository { name: name.clone(), format: format?, description, kind: kind?, patterns, anonymous_read, cache })
+        Some(Repository {
+            name: name.clone(),
+            format: format?,
+            description,
+            kind: kind?,
+            patterns,
+            anonymous_read,
+            cache,
+        })
     };
     let repository = repository();
     Some(Draft { name, format: format.map(Format::name), members, said_of_reading, repository })

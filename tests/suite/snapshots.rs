@@ -183,7 +183,7 @@ async fn the_past_is_served(backend: Backend) {
     ] {
         let ids = snapshots(&site.server, root, 2).await;
         let (repository, _) = root.split_once('/').expect("a repository");
-        let tag = Request::new("PUT", format!("/snapshots/{root}?tag=first&snapshot={}", ids[1])).as_administrator();
+        let tag = Request::new("PUT", format!("/snapshots/{root}?tag=first&snapshot={}", ids[1])).by_administrator();
         site.server.ask(&tag).await.has(200);
         for (when, generation) in [(ids[0].to_string(), 2), (ids[1].to_string(), 1), ("first".to_owned(), 1)] {
             for file in &files {
@@ -210,7 +210,7 @@ async fn the_past_is_served(backend: Backend) {
             .collect();
         assert!(changes.contains(&("removed", package.split_once('/').expect("a path").1)), "{changes:?}");
         assert!(changes.iter().any(|(change, path)| *change == "added" && path.contains("hello-1.0-")), "{changes:?}");
-        let untag = Request::new("DELETE", format!("/snapshots/{root}?tag=first")).as_administrator();
+        let untag = Request::new("DELETE", format!("/snapshots/{root}?tag=first")).by_administrator();
         site.server.ask(&untag).await.has(204);
         site.server.ask(&untag).await.problem(404);
     }

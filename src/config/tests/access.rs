@@ -45,12 +45,14 @@ fn who_may_read() {
     assert_eq!((may("open"), may("closed"), may("all")), (true, false, true));
     assert_eq!(
         problems(&text.replace(", anonymous_read: true", "")),
-        ["4:54: remotes.all.members[1]: closed has anonymous_read: false; say here, too, whether anybody may read it through \
-          this repository"]
+        [
+            "4:54: remotes.all.members[1]: closed has anonymous_read: false; say here, too, whether anybody may read it through \
+          this repository"
+        ]
     );
     assert_eq!(
         problems(&text.replace("anonymous_read: true", "anonymous_read: yes")),
-        ["4:78: remotes.all.anonymous_read: wants true or false, and this is text"]
+        ["4:79: remotes.all.anonymous_read: wants true or false, and this is text"]
     );
 }
 
@@ -64,8 +66,10 @@ fn what_is_refused() {
         ),
         (
             "{name: a, sha256: abc, grants: {r: [read]}}",
-            &["5:25: access.tokens[0].sha256: this is not a SHA-256 in 64 hexadecimal digits; printf %s TOKEN | sha256sum \
-               prints it"],
+            &[
+                "5:25: access.tokens[0].sha256: this is not a SHA-256 in 64 hexadecimal digits; printf %s TOKEN | sha256sum \
+               prints it",
+            ],
         ),
         (
             "{name: a, token_env: NOTHING, grants: {r: [read]}}",
@@ -73,7 +77,9 @@ fn what_is_refused() {
         ),
         (
             "{name: a, token_env: UPSTREAM_USER, grants: {r: [read]}}",
-            &["5:28: access.tokens[0].token_env: this token has fewer than 16 characters and can be guessed; take a longer one"],
+            &[
+                "5:28: access.tokens[0].token_env: this token has fewer than 16 characters and can be guessed; take a longer one",
+            ],
         ),
         (
             "{name: a, token_file: gone, grants: {r: [read]}}",
@@ -134,7 +140,8 @@ fn a_token_of_ours_that_was_cut_is_told() {
     fs::write(folder.path().join("remotes.yaml"), tokens(&["{name: a, token_file: ci.token, grants: {r: [read]}}"]))
         .expect("write");
     let error = source(folder.path()).load().expect_err("cut").to_string();
-    let expected = "5:29: access.tokens[0].token_file: this token was mistyped or cut short; copy the whole of it again";
+    let expected =
+        "5:29: access.tokens[0].token_file: this token was mistyped or cut short; copy the whole of it again";
     assert!(error.ends_with(expected), "{error}");
     assert!(!error.contains(&made.expose()[..10]), "{error}");
 }

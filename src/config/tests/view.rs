@@ -72,7 +72,10 @@ fn shows_everything_but_the_secrets() {
     assert_eq!(view["remotes"]["bearer"]["token"], "***");
     assert_eq!(view["remotes"]["bearer"]["exclude_patterns"], json!(["a"]));
     assert_eq!(view["remotes"]["ours"]["description"], "Ours");
-    assert_eq!(view["remotes"]["all"], json!({"type": "virtual", "package": "rpm", "members": ["ours", "basic"], "anonymous_read": true}));
+    assert_eq!(
+        view["remotes"]["all"],
+        json!({"type": "virtual", "package": "rpm", "members": ["ours", "basic"], "anonymous_read": true})
+    );
     assert_eq!(view["remotes"]["closed"]["anonymous_read"], false);
     assert_eq!(
         view["access"],

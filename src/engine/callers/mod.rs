@@ -81,11 +81,7 @@ pub enum NobodysToken {
 impl Callers {
     /// Those that these know. `administrator` is the token of the environment.
     #[must_use]
-    pub fn new(
-        administrator: Option<&str>,
-        repositories: Arc<LiveRepositories>,
-        tokens: Arc<dyn Tokens>,
-    ) -> Self {
+    pub fn new(administrator: Option<&str>, repositories: Arc<LiveRepositories>, tokens: Arc<dyn Tokens>) -> Self {
         let administrator = administrator.map(|text| {
             let (name, grants) = (TokenName::of_environment(), Grants::administrator());
             (TokenHash::of(text), Arc::new(Holder { name, origin: Origin::Environment, grants }))

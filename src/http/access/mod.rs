@@ -107,7 +107,12 @@ impl Gate {
             }
             Err(why) => {
                 self.failures.was_wrong(from);
-                tracing::warn!(client = from.map(display), reason = reason(why), path = parts.uri.path(), "a token was refused");
+                tracing::warn!(
+                    client = from.map(display),
+                    reason = reason(why),
+                    path = parts.uri.path(),
+                    "a token was refused"
+                );
                 Err(unauthorized(format!("{}.", capitalised(&why.to_string()))))
             }
         }
@@ -147,7 +152,8 @@ pub fn keep_private<B>(mut response: Response<B>, repository: &Repository) -> Re
 
 fn not_for_everybody(headers: &mut HeaderMap) {
     let said = headers.get(CACHE_CONTROL).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let kept: Vec<&str> = said.split(',').map(str::trim).filter(|word| !matches!(*word, "" | "public" | "private")).collect();
+    let kept: Vec<&str> =
+        said.split(',').map(str::trim).filter(|word| !matches!(*word, "" | "public" | "private")).collect();
     let private = [&["private"], &kept[..]].concat().join(", ");
     headers.insert(CACHE_CONTROL, HeaderValue::try_from(private).unwrap_or(HeaderValue::from_static("private")));
     headers.append(VARY, HeaderValue::from_static("authorization"));

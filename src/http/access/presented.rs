@@ -6,9 +6,9 @@
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use base64::Engine as _;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
-use base64::engine::DecodePaddingMode;
 use base64::alphabet::STANDARD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 
 /// Clients write Basic with and without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -72,7 +72,13 @@ mod tests {
     #[test]
     fn bearer_and_basic() {
         let token = Ok(Some("aa_x:y".to_owned()));
-        for line in ["Bearer aa_x:y", "bearer  aa_x:y ", "Basic dXNlcjphYV94Onk=", "BASIC dXNlcjphYV94Onk", "basic OmFhX3g6eQ=="] {
+        for line in [
+            "Bearer aa_x:y",
+            "bearer  aa_x:y ",
+            "Basic dXNlcjphYV94Onk=",
+            "BASIC dXNlcjphYV94Onk",
+            "basic OmFhX3g6eQ==",
+        ] {
             assert_eq!(of(&[line]), token, "{line}");
         }
         assert_eq!(of(&["Basic YWFfeDo="]), Ok(Some("aa_x".to_owned())), "a user and no password");
@@ -81,7 +87,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read() {
-        for line in ["", "Bearer", "Bearer ", "Basic", "Basic dXNlcg==", "Basic !", "Basic /////w==", "Digest x", "aa_x"] {
+        for line in
+            ["", "Bearer", "Bearer ", "Basic", "Basic dXNlcg==", "Basic !", "Basic /////w==", "Digest x", "aa_x"]
+        {
             assert_eq!(of(&[line]), Err(UNREADABLE), "{line}");
         }
         assert_eq!(of(&["Bearer a", "Bearer b"]), Err("is there more than once"));

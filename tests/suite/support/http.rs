@@ -27,7 +27,13 @@ pub(crate) struct Request {
 
 impl Request {
     pub(crate) fn new(method: &str, target: impl Into<String>) -> Self {
-        Self { method: method.to_owned(), target: target.into(), version: "HTTP/1.1", headers: Vec::new(), body: String::new() }
+        Self {
+            method: method.to_owned(),
+            target: target.into(),
+            version: "HTTP/1.1",
+            headers: Vec::new(),
+            body: String::new(),
+        }
     }
 
     pub(crate) fn get(target: impl Into<String>) -> Self {
@@ -44,7 +50,7 @@ impl Request {
     }
 
     /// The same request by the administrator.
-    pub(crate) fn as_administrator(self) -> Self {
+    pub(crate) fn by_administrator(self) -> Self {
         self.with("Authorization", format!("Bearer {ADMINISTRATOR}"))
     }
 

@@ -70,7 +70,15 @@ impl Setup {
         let upstream = Upstream::serving(&generation(1)).await;
         let remotes = [("alpine", "alpine", "/alpine"), ("rpm", "rpm", "/rpm"), ("files", "generic", "/generic")];
         let remotes = remotes.map(|(name, package, below)| Remote::new(name, package, upstream.url(below)));
-        Self { run, upstream, services, remotes: remotes.into(), access: serde_json::json!({}), environment: Vec::new(), wrapper: Vec::new() }
+        Self {
+            run,
+            upstream,
+            services,
+            remotes: remotes.into(),
+            access: serde_json::json!({}),
+            environment: Vec::new(),
+            wrapper: Vec::new(),
+        }
     }
 
     /// Sets a key of every remote: `cache.index_ttl`.

@@ -192,17 +192,9 @@ impl Server {
                 catalog: Arc::clone(&catalog),
                 gate: Arc::clone(&gate),
             },
-            snapshots: SnapshotRoutes {
-                repositories: Arc::clone(&repositories),
-                generations,
-                gate: Arc::clone(&gate),
-            },
+            snapshots: SnapshotRoutes { repositories: Arc::clone(&repositories), generations, gate: Arc::clone(&gate) },
             packages: Packages { repositories: Arc::clone(&repositories), snapshots, gate: Arc::clone(&gate) },
-            cache_artifact: CacheArtifact {
-                repositories: Arc::clone(&repositories),
-                batches,
-                gate: Arc::clone(&gate),
-            },
+            cache_artifact: CacheArtifact { repositories: Arc::clone(&repositories), batches, gate: Arc::clone(&gate) },
             metrics: metrics::Metrics::new(registry, gauges, Arc::clone(&repositories)),
         };
         let fast = Arc::new(Fast::new(Arc::clone(&repositories), pins));

@@ -19,7 +19,9 @@ fn new(name: &str) -> (NewToken, Token) {
 
 impl Subject {
     async fn made(&self, token: &NewToken) -> TokenRecord {
-        let Created::Made(id) = self.tokens.create(token).await.expect("an answer") else { panic!("the name is taken") };
+        let Created::Made(id) = self.tokens.create(token).await.expect("an answer") else {
+            panic!("the name is taken")
+        };
         let NewToken { name, hash, grants, created_at, expires_at } = token.clone();
         TokenRecord { id, name, hash, grants, created_at, expires_at, last_used: None }
     }
