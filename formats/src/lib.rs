@@ -23,6 +23,7 @@ mod index;
 mod invalid;
 pub mod limits;
 pub mod path;
+pub mod pieces;
 pub mod publish;
 mod registry;
 pub mod rpm;
@@ -41,7 +42,10 @@ pub use limits::Limits;
 pub use path::{InvalidPath, RepoPath};
 pub use publish::PublishFormat;
 pub use registry::Formats;
-pub use trust::{InvalidKey, KeyKind, SignedBy, SigningKey, SigningKeys, TrustedKeys, Untrusted};
+pub use trust::{
+    ApkKey, ApkKeyPair, ApkSignature, InvalidKey, KeyKind, SignedBy, SigningKey, SigningKeys, TrustedKeys, Untrusted,
+    generate_apk,
+};
 
 /// Every format there is. Adding one is adding a row.
 pub static FORMATS: Formats = Formats::of(&[&generic::Generic, &alpine::Alpine, &rpm::Rpm]);

@@ -27,10 +27,13 @@ use crate::engine::fills::{FillParts, Fills};
 use crate::engine::generations::Generations;
 use crate::engine::keep::Keeper;
 use crate::engine::pins::Pins;
+use crate::engine::prefetch::follow::{Follower, follow};
+use crate::engine::publish::{Publisher, PublisherParts};
 use crate::engine::read::{Reader, ReaderParts};
 use crate::engine::retention::{Retention, RetentionParts, task};
 use crate::engine::roots::Roots;
 use crate::engine::shelf::{Shelf, ShelfBudget};
+use crate::engine::switches::Switches;
 use crate::engine::tend;
 use crate::http::access::Gate;
 use crate::http::artifact::Artifacts;
@@ -46,6 +49,7 @@ use crate::http::manage::root::Root;
 use crate::http::manage::snapshots::SnapshotRoutes;
 use crate::http::manage::totals::Holdings;
 use crate::http::manage::{self, Management};
+use crate::http::upload::Uploads;
 use crate::http::{self, serve};
 use crate::spool::SpoolFolder;
 use crate::store::catalog::Catalog;
@@ -103,11 +107,29 @@ impl App {
         let mut registry = Registry::with_prefix("artifactapi");
         let counts = Arc::new(Counts::registered(&mut registry));
 
-        let Stores { blobs, catalog, snapshots, tokens, coordinator } = stores;
+        let Stores { blobs, catalog, snapshots, fragments, tokens, coordinator } = stores;
         let budget = ShelfBudget(settings.memory_cache_bytes);
         let shelf = Arc::new(Shelf::new(budget, Arc::clone(&catalog), Arc::clone(&blobs)));
         let pins = Arc::new(Pins::default());
         let keeper = Arc::new(Keeper::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator)));
+        let switches = Arc::new(Switches::new(Arc::clone(&shelf), Arc::clone(&snapshots), Arc::clone(&pins)));
+        let publisher = Publisher::open(
+            &data.join("publish"),
+            PublisherParts {
+                limits: Limits::default(),
+                spool: spool.clone(),
+                shelf: Arc::clone(&shelf),
+                keeper: Arc::clone(&keeper),
+                catalog: Arc::clone(&catalog),
+                snapshots: Arc::clone(&snapshots),
+                fragments,
+                coordinator: Arc::clone(&coordinator),
+                switches: Arc::clone(&switches),
+            },
+        );
+        let publisher =
+            publisher.map_err(|error| StartError::new("the folder for pieces of indexes cannot be opened", &error))?;
+        let uploading = spool.clone();
         let fills = Arc::new(Fills::new(FillParts {
             upstream,
             spool,
@@ -118,9 +140,10 @@ impl App {
             snapshots: Arc::clone(&snapshots),
             blobs: Arc::clone(&blobs),
             coordinator: Arc::clone(&coordinator),
-            pins: Arc::clone(&pins),
+            switches: Arc::clone(&switches),
             counts: Arc::clone(&counts),
         }));
+        let prefetching = Arc::clone(&fills);
         let roots = Roots::new(Arc::clone(&shelf), Arc::clone(&snapshots), Limits::default());
         let generations = Generations::new(Arc::clone(&snapshots));
         let reader = Arc::new(Reader::new(ReaderParts {
@@ -129,6 +152,7 @@ impl App {
             roots,
             generations: generations.clone(),
             pins: Arc::clone(&pins),
+            switches,
             blobs: Arc::clone(&blobs),
             counts: Arc::clone(&counts),
         }));
@@ -148,9 +172,16 @@ impl App {
             repositories: Arc::clone(&repositories),
             reader: Arc::clone(&reader),
             blobs: Arc::clone(&blobs),
+            catalog: Arc::clone(&catalog),
             fast: Arc::clone(&fast),
             gate: Arc::clone(&gate),
             trusted_proxies: settings.trusted_proxies.clone().into(),
+        };
+        let uploads = Uploads {
+            repositories: Arc::clone(&repositories),
+            publisher: Arc::new(publisher),
+            spool: uploading,
+            gate: Arc::clone(&gate),
         };
         let stage = Arc::new(Stage::default());
         let holdings = Arc::new(Holdings::new(Arc::clone(&catalog)));
@@ -159,6 +190,7 @@ impl App {
             reader,
             fills: Arc::clone(&fills),
             catalog: Arc::clone(&catalog),
+            snapshots: Arc::clone(&snapshots),
             blobs: Arc::clone(&blobs),
             limits: Limits::default(),
         });
@@ -198,10 +230,16 @@ impl App {
                 Arc::clone(&repositories),
             ),
         };
-        let routes = http::artifact_routes(artifacts).merge(manage::routes(management));
+        let routes =
+            http::artifact_routes(artifacts).merge(http::upload_routes(uploads)).merge(manage::routes(management));
         let router = http::finish(times.around(routes));
 
         let mut background = JoinSet::new();
+        background.spawn(follow(Follower {
+            fills: prefetching,
+            repositories: Arc::clone(&repositories),
+            coordinator: Arc::clone(&coordinator),
+        }));
         callers.first_token(&settings.data_dir, &mut background).await;
         background.spawn(callers.hear(Arc::clone(&coordinator)));
         background.spawn(tend::hear(coordinator, Arc::clone(&shelf), Arc::clone(&pins)));

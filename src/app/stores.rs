@@ -11,6 +11,7 @@ use crate::store::blobs::files::FileBlobs;
 use crate::store::blobs::hot_tier::HotTier;
 use crate::store::blobs::s3::{self, S3Blobs};
 use crate::store::blobs::{BlobErrorKind, BlobStore};
+use crate::store::catalog::fragments::Fragments;
 use crate::store::catalog::postgres::{self, PostgresCatalog};
 use crate::store::catalog::snapshots::Snapshots;
 use crate::store::catalog::sqlite::SqliteCatalog;
@@ -28,6 +29,8 @@ pub struct Stores {
     pub catalog: Arc<dyn Catalog>,
     /// Snapshots, in the same database.
     pub snapshots: Arc<dyn Snapshots>,
+    /// What our own packages contribute to indexes, in the same database.
+    pub fragments: Arc<dyn Fragments>,
     /// Tokens, in the same database.
     pub tokens: Arc<dyn Tokens>,
     /// Leases and events.
@@ -45,7 +48,7 @@ impl Stores {
             Some(s3) => Arc::new(open_s3(settings, s3, spool).await?),
             None => Arc::new(open_files(data)?),
         };
-        let Records { catalog, snapshots, tokens } = open_catalog(settings).await?;
+        let Records { catalog, snapshots, fragments, tokens } = open_catalog(settings).await?;
         let coordinator: Arc<dyn Coordinator> = match &settings.redis {
             Some(redis) => {
                 let redis = RedisCoordinator::connect(redis.url.expose()).await;
@@ -53,7 +56,7 @@ impl Stores {
             }
             None => Arc::new(InProcessCoordinator::new()),
         };
-        Ok(Self { blobs, catalog, snapshots, tokens, coordinator })
+        Ok(Self { blobs, catalog, snapshots, fragments, tokens, coordinator })
     }
 }
 
@@ -67,7 +70,7 @@ pub struct DurableStores {
     /// Snapshots, in the same database.
     pub snapshots: Arc<dyn Snapshots>,
     /// Files below the data folder have one user at a time; a bucket has many.
-    _data_lock: Option<File>,
+    data_lock: Option<File>,
 }
 
 impl DurableStores {
@@ -87,7 +90,13 @@ impl DurableStores {
             }
         };
         let Records { catalog, snapshots, .. } = open_catalog(settings).await?;
-        Ok(Self { blobs, catalog, snapshots, _data_lock: data_lock })
+        Ok(Self { blobs, catalog, snapshots, data_lock })
+    }
+
+    /// Whether no server uses the files now.
+    #[must_use]
+    pub const fn are_ours_alone(&self) -> bool {
+        self.data_lock.is_some()
     }
 }
 
@@ -155,13 +164,19 @@ pub async fn tell_that_tokens_changed(settings: &Settings) -> Result<(), StartEr
 struct Records {
     catalog: Arc<dyn Catalog>,
     snapshots: Arc<dyn Snapshots>,
+    fragments: Arc<dyn Fragments>,
     tokens: Arc<dyn Tokens>,
 }
 
 impl Records {
-    fn of<C: Catalog + Snapshots + Tokens + 'static>(database: C) -> Self {
+    fn of<C: Catalog + Snapshots + Fragments + Tokens + 'static>(database: C) -> Self {
         let catalog = Arc::new(database);
-        Self { snapshots: Arc::clone(&catalog) as _, tokens: Arc::clone(&catalog) as _, catalog }
+        Self {
+            snapshots: Arc::clone(&catalog) as _,
+            fragments: Arc::clone(&catalog) as _,
+            tokens: Arc::clone(&catalog) as _,
+            catalog,
+        }
     }
 }
 

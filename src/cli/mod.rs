@@ -5,7 +5,9 @@
 mod check;
 mod gc;
 mod health;
+mod prefetch;
 mod rebuild;
+mod scrub;
 mod serve;
 mod snapshot;
 mod token;
@@ -48,6 +50,10 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Have the server on this machine fetch packages that indexes name, and show how far it is.
+    Prefetch(prefetch::What),
+    /// Compare what the store holds with its records and indexes. With files, while no server runs; with S3, at any time.
+    Scrub(scrub::What),
     /// Make the catalog anew from what the store holds. With files, while no server runs; with S3, at any time.
     RebuildCatalog,
     /// List, compare and tag the snapshots of index roots.
@@ -74,6 +80,8 @@ pub fn main() -> ExitCode {
         Command::Check { file } => check::run(&settings, file),
         Command::Health => health::run(&settings),
         Command::Gc { dry_run } => gc::run(&settings, dry_run),
+        Command::Prefetch(what) => prefetch::run(&settings, &what),
+        Command::Scrub(what) => scrub::run(&settings, &what),
         Command::RebuildCatalog => rebuild::run(&settings),
         Command::Snapshot(what) => snapshot::run(&settings, what),
         Command::Token(what) => token::run(&settings, what),

@@ -14,7 +14,7 @@ use super::problem::Problem;
 use super::reader::{Field, Outside, Reader, Table};
 use super::repositories::{CachePolicy, FileTtl, Kind, Repositories, Repository};
 use super::suggest::closest;
-use super::{access, credentials, upstream, view, yaml};
+use super::{access, credentials, local, upstream, view, yaml};
 use crate::store::key::RepositoryName;
 
 /// The words that `type:` takes.
@@ -39,6 +39,13 @@ const KEYS: &[(&str, &[&str])] = &[
     ("verify", &["remote"]),
     ("hold", &["remote"]),
     ("trusted_keys", &["remote"]),
+    ("prefetch", &["remote"]),
+    ("overwrite", &["local"]),
+    ("root_depth", &["local"]),
+    ("max_file_bytes", &["local"]),
+    ("quota", &["local"]),
+    ("compression", &["local"]),
+    ("signing_keys", &["local"]),
     ("members", &["virtual"]),
 ];
 
@@ -54,7 +61,12 @@ fn repository_keys() -> impl Iterator<Item = &'static str> {
 #[cfg(test)]
 pub(super) fn known_keys() -> impl Iterator<Item = &'static str> {
     let of_access = access::KEYS.iter().chain(access::TOKEN_KEYS).copied();
-    repository_keys().chain(CACHE_KEYS.iter().copied()).chain(of_access)
+    let of_prefetch = super::prefetch::KEYS.iter().copied();
+    repository_keys()
+        .chain(CACHE_KEYS.iter().copied())
+        .chain(of_prefetch)
+        .chain(of_access)
+        .chain(super::signing::KEYS.iter().copied())
 }
 
 /// Reads the text of a remotes.yaml; if anything is wrong with it, everything that is.
@@ -114,6 +126,7 @@ fn draft(name: &str, field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<D
     let word = type_of(&table, reader);
     keys(&table, word, reader);
     let format = package(&table, reader);
+    prefetch_needs_an_index(&table, format, reader);
     let description = table.read(reader, "description", Field::text).map(str::to_owned);
     let include = table.read(reader, "include_patterns", patterns);
     let exclude = table.read(reader, "exclude_patterns", patterns);
@@ -125,7 +138,7 @@ fn draft(name: &str, field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<D
     let mut members = Vec::new();
     let kind = match word {
         Some("remote") => upstream::read(&table, format, reader).map(|remote| Kind::Remote(Box::new(remote))),
-        Some("local") => Some(Kind::Local),
+        Some("local") => Some(Kind::Local(Box::new(local::read(&table, format, reader)))),
         Some("virtual") => {
             members = member_names(&table, reader);
             Some(Kind::Virtual { members: members.iter().map(|member| member.name.clone()).collect() })
@@ -196,13 +209,25 @@ fn package(table: &Table<'_>, reader: &mut Reader<'_, '_>) -> Option<&'static dy
     format
 }
 
+/// What is fetched ahead is what an index names.
+fn prefetch_needs_an_index(table: &Table<'_>, format: Option<&'static dyn Format>, reader: &mut Reader<'_, '_>) {
+    if let (Some(field), Some(format)) = (table.get("prefetch"), format)
+        && format.index().is_none()
+    {
+        let name = format.name();
+        let text = format!("package: {name} has no index that names packages; POST /cache-artifact fetches such files");
+        reader.report(field.place, &field.key, text);
+    }
+}
+
 fn unknown(word: &str, what: &str, known: &[&str]) -> String {
     let choice = format!("write one of {}", known.join(", "));
     let hint = closest(word, known.iter().copied()).map_or(choice, |near| format!("did you mean {near}?"));
     format!("{word:?} is not a {what}; {hint}")
 }
 
-fn patterns(field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<PatternSet> {
+/// A list of patterns; each that is wrong is reported where it stands.
+pub(super) fn patterns(field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<PatternSet> {
     let (fields, written): (Vec<_>, Vec<_>) = field.texts(reader)?.into_iter().unzip();
     match PatternSet::compile(written.into_iter().map(str::to_owned).collect()) {
         Ok(set) => Some(set),

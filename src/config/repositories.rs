@@ -9,11 +9,13 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use artifactapi_formats::{Format, Sha256, TrustedKeys};
+use artifactapi_formats::publish::Compression;
+use artifactapi_formats::{Format, Sha256, SigningKeys, TrustedKeys};
 use url::Url;
 
 use super::access::ConfiguredToken;
 use super::patterns::Patterns;
+use super::prefetch::Prefetch;
 use super::secret::Secret;
 #[cfg(doc)]
 use super::source::Source;
@@ -127,7 +129,7 @@ pub enum Kind {
     /// From an upstream server; what has been fetched is kept.
     Remote(Box<Remote>),
     /// From uploads.
-    Local,
+    Local(Box<Local>),
     /// From other repositories of the same format, asked in turn.
     Virtual {
         /// In the order in which they are asked.
@@ -141,11 +143,31 @@ impl Kind {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Remote(_) => "remote",
-            Self::Local => "local",
+            Self::Local(_) => "local",
             Self::Virtual { .. } => "virtual",
         }
     }
 }
+
+/// What is taken from people who upload.
+#[derive(Debug, Clone, Default)]
+pub struct Local {
+    /// Whether a path may be given other bytes.
+    pub overwrite: bool,
+    /// How many folders lead to an index root: 2 for `el9/x86_64`. Only where names do not say it themselves (rpm).
+    pub root_depth: usize,
+    /// The largest file taken, in bytes.
+    pub max_file_bytes: u64,
+    /// The most bytes held; `None` has no bound.
+    pub quota: Option<u64>,
+    /// How indexes are compressed; `None` is the format's usual way.
+    pub compression: Option<Compression>,
+    /// Who signs the indexes.
+    pub signing_keys: SigningKeys,
+}
+
+/// The largest file taken unless the configuration says otherwise, in bytes.
+pub const MAX_FILE_BYTES: u64 = 10 << 30;
 
 /// An upstream server.
 #[derive(Debug, Clone)]
@@ -170,6 +192,8 @@ pub struct Remote {
     pub hold: Option<Duration>,
     /// Of which one must have signed each index; empty when nobody asks who did.
     pub trusted_keys: TrustedKeys,
+    /// What is fetched before anybody asks for it.
+    pub prefetch: Option<Prefetch>,
 }
 
 /// What happens to a package that is not what the held index says of it.

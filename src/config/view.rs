@@ -11,6 +11,8 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::access::ConfiguredToken;
+use super::patterns::PatternSet;
+use super::prefetch::Prefetch;
 use super::repositories::{CachePolicy, Credentials, FileTtl, Kind, Remote, Repositories, Repository, Timeouts};
 use super::secret::STARS;
 use super::settings::Settings;
@@ -125,6 +127,19 @@ struct RemoteView<'a> {
     hold: Option<Time>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     trusted_keys: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prefetch: Option<PrefetchView<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct PrefetchView<'a> {
+    used: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    include: Option<&'a [String]>,
+    before_switch: bool,
+    parallel: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bandwidth: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -156,7 +171,7 @@ impl Serialize for Time {
 fn view(repository: &Repository) -> RepositoryView<'_> {
     let (remote, members) = match &repository.kind {
         Kind::Remote(remote) => (Some(remote_view(remote)), None),
-        Kind::Local => (None, None),
+        Kind::Local(_) => (None, None),
         Kind::Virtual { members } => (None, Some(members.iter().map(|name| name.as_str()).collect())),
     };
     RepositoryView {
@@ -193,6 +208,18 @@ fn remote_view(remote: &Remote) -> RemoteView<'_> {
         verify: remote.verify.name(),
         hold: remote.hold.map(Time),
         trusted_keys: remote.trusted_keys.shown().collect(),
+        prefetch: remote.prefetch.as_ref().map(prefetch_view),
+    }
+}
+
+fn prefetch_view(prefetch: &Prefetch) -> PrefetchView<'_> {
+    let Prefetch { used, include, before_switch, parallel, bandwidth } = prefetch;
+    PrefetchView {
+        used: *used,
+        include: include.as_ref().map(PatternSet::written),
+        before_switch: *before_switch,
+        parallel: parallel.get(),
+        bandwidth: bandwidth.map(std::num::NonZeroU64::get),
     }
 }
 

@@ -17,15 +17,17 @@ use super::conditional::{Verdict, evaluate, range_applies};
 use super::deliver::{Status, finish, growing, insert, origin, source_headers, through, unsatisfiable, whole_or_parts};
 use super::error::Problem;
 use super::fast::Fast;
+use super::folder;
 use super::headers::Representation;
 use super::range::{self, Ranges};
 use crate::access::Grant;
-use crate::config::{Admission, LiveRepositories, Repository};
+use crate::config::{Admission, Kind, LiveRepositories, Repository};
 use crate::engine::counts::RepositoryCounts;
 use crate::engine::generations::When;
 use crate::engine::held::Held;
 use crate::engine::read::{self, Reader, Reading, Source, Wish};
 use crate::store::blobs::{BlobBody, BlobStore};
+use crate::store::catalog::Catalog;
 use crate::store::key::Target;
 
 /// What reading is done with.
@@ -35,6 +37,7 @@ pub struct Artifacts {
     pub repositories: Arc<LiveRepositories>,
     pub reader: Arc<Reader>,
     pub blobs: Arc<dyn BlobStore>,
+    pub catalog: Arc<dyn Catalog>,
     pub fast: Arc<Fast>,
     pub gate: Arc<Gate>,
     pub trusted_proxies: Arc<[IpNet]>,
@@ -49,6 +52,11 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
     let head_only = parts.method == Method::HEAD;
     let generation = artifacts.fast.generation();
+    if let Some((repository, folder)) = local_folder(&artifacts.repositories, &parts.uri)? {
+        artifacts.gate.authorize(&parts, &repository, Grant::Read).await?;
+        let listing = folder::list(&*artifacts.catalog, &repository, &folder, &parts).await?;
+        return Ok(keep_private(listing, &repository));
+    }
     let Named { repository, target, when } = resolve(&artifacts.repositories, &parts.uri)?;
     artifacts.gate.authorize(&parts, &repository, Grant::Read).await?;
     let counts = artifacts.reader.counts().of(&repository.name);
@@ -116,6 +124,26 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
         }
     };
     Ok(keep_private(response, &repository))
+}
+
+/// The local repository and the folder that a URI names, `""` for its top; `None` for everything else. What is in a folder of
+/// another repository only its upstream can say.
+///
+/// # Errors
+/// 400 for a path that cannot be used.
+pub fn local_folder(repositories: &LiveRepositories, uri: &Uri) -> Result<Option<(Arc<Repository>, String)>, Problem> {
+    let below = uri.path().strip_prefix("/api/").unwrap_or_default();
+    let (name, raw_path) = below.split_once('/').unwrap_or((below, ""));
+    let is_folder = raw_path.is_empty() || raw_path.ends_with('/');
+    let Some(repository) =
+        repositories.get(name).filter(|repository| is_folder && matches!(repository.kind, Kind::Local(_)))
+    else {
+        return Ok(None);
+    };
+    match raw_path {
+        "" => Ok(Some((repository, String::new()))),
+        _ => Ok(Some((repository, resolve(repositories, uri)?.target.path.as_str().to_owned()))),
+    }
 }
 
 /// What a request's URI names.

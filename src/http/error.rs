@@ -125,6 +125,13 @@ impl Problem {
             .with(header::RETRY_AFTER, HeaderValue::from_static("5"))
     }
 
+    /// Says more.
+    #[must_use]
+    pub fn also(mut self, sentence: &str) -> Self {
+        self.detail = format!("{} {sentence}", self.detail);
+        self
+    }
+
     /// Adds a header.
     #[must_use]
     pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {

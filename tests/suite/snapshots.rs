@@ -105,7 +105,7 @@ async fn an_upstream_in_the_middle_of_an_update_is_waited_out() {
 async fn a_signature_that_came_before_its_index_is_not_shown_with_the_old_one() {
     let signature = format!("{PLAIN}/repomd.xml.asc");
     // Nothing is held but the entry.
-    let setup = Setup::new(Laptop).await.set("cache.negative_ttl", 0);
+    let setup = Setup::new(Laptop).await.set("cache.negative_ttl", 0).set("cache.index_ttl", 0);
     setup.upstream.put(&format!("/{signature}"), fixture(2, &signature));
     let site = setup.start().await;
     site.server.get(&format!("{PLAIN}/repomd.xml")).await.is(&fixture(1, &format!("{PLAIN}/repomd.xml")));

@@ -8,8 +8,10 @@
 //! know neither time nor revocation; and OpenPGP certificates, which know both. Digests are computed by this crate as the
 //! index streams by, so a signature is always checked over a digest: `ring`, which the TLS stack brings, wants the whole
 //! message in memory and so cannot do this for an index of many megabytes. The `rsa` crate can; its known weakness (time
-//! tells about the private key, RUSTSEC-2023-0071) is of no matter where there is no private key.
+//! tells about the private key, RUSTSEC-2023-0071) is of no matter where there is no private key. Where there is one, to sign
+//! indexes of our own ([`SigningKeys`]), every use of it is blinded.
 
+mod apk_signing;
 mod armor;
 mod keys;
 mod openpgp;
@@ -17,8 +19,11 @@ mod public_key;
 mod signing;
 mod verdict;
 
+pub use apk_signing::{ApkKey, ApkKeyPair, ApkSignature, generate_apk};
 pub(crate) use keys::Named;
 pub use keys::{InvalidKey, KeyKind, TrustedKeys};
 pub(crate) use openpgp::is_over_something_else;
+/// Random numbers that keys are made with.
+pub use rsa::rand_core::{CryptoRngCore, OsRng};
 pub use signing::{SigningKey, SigningKeys};
 pub use verdict::{SignedBy, Untrusted};

@@ -6,6 +6,8 @@
 
 mod alpine;
 mod rpm;
+#[path = "../testbed/mod.rs"]
+mod testbed;
 
 use std::fs::{self, File};
 use std::io::Read;

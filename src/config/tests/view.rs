@@ -14,6 +14,7 @@ remotes:
     username: planted-secret-user
     password: planted-secret-word
     max_parallel: 2
+    prefetch: {used: true, include: ['a/.*'], bandwidth: 10MiB}
     mirrors: ['https://two.example/x']
     cache: {refresh_wait: 1500ms, file_ttl: 1h, max_bytes: 100MB}
   bearer: {base_url: 'https://three.example', package: alpine, token_env: UPSTREAM_PASSWORD, exclude_patterns: [a]}
@@ -62,7 +63,10 @@ fn shows_everything_but_the_secrets() {
             "type": "remote", "package": "rpm", "base_url": "https://one.example/", "mirrors": ["https://two.example/x/"],
             "username": "***", "password": "***", "connect_timeout": 10, "idle_timeout": 30,
             "allow_private_redirects": false, "max_parallel": 2, "allow_rollback": false, "verify": "strict",
-            "include_patterns": [".*"], "anonymous_read": true,
+            "prefetch": {
+                "used": true, "include": ["a/.*"], "before_switch": false, "parallel": 2, "bandwidth": 10_485_760,
+            },
+                        "include_patterns": [".*"], "anonymous_read": true,
             "cache": {
                 "file_ttl": 3600, "index_ttl": 300, "negative_ttl": 30, "refresh_wait": "1500ms", "pin": 60,
                 "snapshot_keep": 604_800, "max_bytes": 100_000_000,

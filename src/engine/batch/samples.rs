@@ -16,12 +16,13 @@ pub(super) fn remote(format: &str, base: &str, mirrors: &[&str], include: Option
         verify: Verify::default(),
         hold: None,
         trusted_keys: Default::default(),
+        prefetch: None,
     }));
     repository(format, kind, include)
 }
 
 pub(super) fn local(format: &str) -> Arc<Repository> {
-    repository(format, Kind::Local, None)
+    repository(format, Kind::Local(Default::default()), None)
 }
 
 pub(super) fn remote_of(repository: &Repository) -> &Remote {

@@ -3,6 +3,7 @@
 mod contents;
 mod expiry;
 mod faults;
+mod fragments;
 mod garbage;
 mod generations;
 mod listing;
@@ -21,6 +22,7 @@ use artifactapi_formats::{RepoPath, Sha256};
 use sqlx::{Connection as _, PgConnection, SqliteConnection, query, query_scalar};
 use tempfile::TempDir;
 
+use super::fragments::Fragments;
 use super::postgres::{DEFAULT_CONNECTIONS, PostgresCatalog, PostgresSettings};
 use super::snapshots::Snapshots;
 use super::sqlite::SqliteCatalog;
@@ -63,6 +65,8 @@ suite! {
         newer_builds_of_what_is_held_are_found hostile_text_comes_back;
     contents: records_of_replaced_packages_are_past a_record_without_identity_is_told_by_its_path
         what_is_not_told_apart_stays;
+    fragments: fragments_come_back_by_their_marks fragments_that_no_package_has_are_swept
+        a_record_that_was_kept_as_past_is_found_when_it_is_gone;
     expiry: old_snapshots_expire what_is_tagged_stays staged_blobs_are_garbage_unless_published
         a_named_blob_is_never_taken the_coldest_go_first;
     scale: sixty_thousand_packages;
@@ -74,6 +78,7 @@ suite! {
 struct Subject {
     catalog: Arc<dyn Catalog>,
     snapshots: Arc<dyn Snapshots>,
+    fragments: Arc<dyn Fragments>,
     tokens: Arc<dyn Tokens>,
     raw: Raw,
 }
@@ -98,9 +103,9 @@ impl Subject {
         Self::over(catalog, Raw::Postgres(service))
     }
 
-    fn over<C: Catalog + Snapshots + Tokens + 'static>(catalog: Arc<C>, raw: Raw) -> Self {
-        let (snapshots, tokens) = (Arc::clone(&catalog), Arc::clone(&catalog));
-        Self { catalog, snapshots, tokens, raw }
+    fn over<C: Catalog + Snapshots + Fragments + Tokens + 'static>(catalog: Arc<C>, raw: Raw) -> Self {
+        let (snapshots, fragments, tokens) = (Arc::clone(&catalog), Arc::clone(&catalog), Arc::clone(&catalog));
+        Self { catalog, snapshots, fragments, tokens, raw }
     }
 
     /// A number straight from the database.

@@ -11,6 +11,8 @@
 //! [`Published::Lost`], an absent record is `None`; neither is an error.
 
 mod error;
+mod fragment_sql;
+pub mod fragments;
 mod pool;
 pub mod postgres;
 mod row;

@@ -8,6 +8,7 @@
 //! It never tries a call again on its own: the caller knows whether that makes sense. It keeps no state about artifacts.
 
 mod database;
+mod fragments;
 mod migrate;
 mod snapshot_statements;
 mod snapshots;

@@ -11,6 +11,7 @@
 mod changes;
 mod drafts;
 mod expire;
+mod fragments;
 #[cfg(test)]
 mod plans;
 mod snapshots;

@@ -22,7 +22,7 @@ pub(crate) struct Request {
     target: String,
     version: &'static str,
     headers: Vec<(String, String)>,
-    body: String,
+    body: Vec<u8>,
 }
 
 impl Request {
@@ -32,7 +32,7 @@ impl Request {
             target: target.into(),
             version: "HTTP/1.1",
             headers: Vec::new(),
-            body: String::new(),
+            body: Vec::new(),
         }
     }
 
@@ -49,16 +49,21 @@ impl Request {
         self
     }
 
+    /// With a body, and its length.
+    pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        let length = self.body.len().to_string();
+        self.with("Content-Length", length)
+    }
+
     /// The same request by the administrator.
     pub(crate) fn by_administrator(self) -> Self {
         self.with("Authorization", format!("Bearer {ADMINISTRATOR}"))
     }
 
     /// The same request with a body.
-    pub(crate) fn json(mut self, body: &serde_json::Value) -> Self {
-        self.body = body.to_string();
-        let length = self.body.len().to_string();
-        self.with("Content-Type", "application/json").with("Content-Length", length)
+    pub(crate) fn json(self, body: &serde_json::Value) -> Self {
+        self.with("Content-Type", "application/json").body(body.to_string())
     }
 
     /// The same request in HTTP/1.0.
@@ -72,7 +77,7 @@ impl Request {
         for (name, value) in &self.headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
-        text + "\r\n" + &self.body
+        text + "\r\n"
     }
 }
 
@@ -243,7 +248,7 @@ impl Connection {
     }
 
     pub(crate) async fn send(&mut self, request: &Request) {
-        self.send_bytes(request.text().as_bytes()).await;
+        self.send_bytes(&[request.text().as_bytes(), &request.body].concat()).await;
     }
 
     pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {

@@ -22,6 +22,12 @@ impl Remote {
         Self { name: name.to_owned(), keys }
     }
 
+    /// A local repository of a format.
+    pub(crate) fn local(name: &str, package: &str) -> Self {
+        let keys = [("type".to_owned(), json!("local")), ("package".to_owned(), json!(package))];
+        Self { name: name.to_owned(), keys: keys.into_iter().collect() }
+    }
+
     /// Sets a key, or one below: `cache.index_ttl`.
     pub(crate) fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
         let (outer, inner) = key.split_once('.').map_or((key, None), |(outer, inner)| (outer, Some(inner)));

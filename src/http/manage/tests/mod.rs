@@ -34,6 +34,7 @@ use crate::engine::pins::Pins;
 use crate::engine::read::{Reader, ReaderParts};
 use crate::engine::roots::Roots;
 use crate::engine::shelf::{Shelf, ShelfBudget};
+use crate::engine::switches::Switches;
 use crate::http;
 use crate::http::access::Gate;
 use crate::http::artifact::Artifacts;
@@ -132,6 +133,7 @@ impl Server {
         let times = metrics::Times::registered(&mut registry);
         let shelf = Arc::new(Shelf::new(ShelfBudget(1 << 20), Arc::clone(&catalog), Arc::clone(&blobs)));
         let keeper = Arc::new(Keeper::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator)));
+        let switches = Arc::new(Switches::new(Arc::clone(&shelf), Arc::clone(&snapshots), Arc::clone(&pins)));
         let fills = Arc::new(Fills::new(FillParts {
             upstream: crate::upstream::Upstream::new(Duration::from_secs(1)).expect("a client"),
             spool: SpoolFolder::open(&data.path().join("spool")).expect("a spool"),
@@ -142,7 +144,7 @@ impl Server {
             snapshots: Arc::clone(&snapshots),
             blobs: Arc::clone(&blobs),
             coordinator: Arc::clone(&coordinator),
-            pins: Arc::clone(&pins),
+            switches: Arc::clone(&switches),
             counts: Arc::clone(&counts),
         }));
         let generations = Generations::new(Arc::clone(&snapshots));
@@ -152,6 +154,7 @@ impl Server {
             roots: Roots::new(Arc::clone(&shelf), Arc::clone(&snapshots), Limits::default()),
             generations: generations.clone(),
             pins: Arc::clone(&pins),
+            switches,
             blobs: Arc::clone(&blobs),
             counts,
         }));
@@ -159,6 +162,7 @@ impl Server {
             reader: Arc::clone(&reader),
             fills: Arc::clone(&fills),
             catalog: Arc::clone(&catalog),
+            snapshots: Arc::clone(&snapshots),
             blobs: Arc::clone(&blobs),
             limits: Limits::default(),
         }));
@@ -202,6 +206,7 @@ impl Server {
             repositories: Arc::clone(&repositories),
             reader,
             blobs,
+            catalog: Arc::clone(&catalog),
             fast: Arc::clone(&fast),
             gate,
             trusted_proxies: Arc::from([]),
