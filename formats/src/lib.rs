@@ -43,8 +43,8 @@ pub use path::{InvalidPath, RepoPath};
 pub use publish::PublishFormat;
 pub use registry::Formats;
 pub use trust::{
-    ApkKey, ApkKeyPair, ApkSignature, InvalidKey, KeyKind, SignedBy, SigningKey, SigningKeys, TrustedKeys, Untrusted,
-    generate_apk,
+    InvalidKey, KeyKind, OpenPgpKey, OpenPgpKind, RsaDigest, RsaKey, RsaKeyPair, SignedBy, SigningKey, SigningKeys,
+    TrustedKeys, Untrusted, generate_rsa,
 };
 
 /// Every format there is. Adding one is adding a row.

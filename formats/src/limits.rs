@@ -31,6 +31,8 @@ pub struct Limits {
     pub adb_bytes: u64,
     /// One rpm header (signature or main). Bytes.
     pub header_bytes: u64,
+    /// What one package contributes to one list of an index that we write. Bytes.
+    pub fragment_bytes: u64,
     /// The window a compressed stream may ask memory for. Bytes.
     pub decompressor_bytes: u64,
     /// One file with signatures, or one signature within an index. Bytes.
@@ -59,6 +61,7 @@ impl Default for Limits {
             control_bytes: 32 * MIB,
             adb_bytes: 64 * MIB,
             header_bytes: 256 * MIB,
+            fragment_bytes: 64 * MIB,
             decompressor_bytes: 128 * MIB,
             signature_bytes: MIB / 16,
             signatures: 16,

@@ -24,7 +24,7 @@ const LAST: [u8; 2] = [3, 0];
 /// The last block, then checksum and length.
 const TAIL: usize = 10;
 
-/// Compresses a piece. `effort` is gzip's, 1 to 9.
+/// Compresses a piece. `effort` is gzip's, 1 to 9; 0, which would not compress, ends in another kind of block and counts as 1.
 ///
 /// # Errors
 /// [`Invalid`] when the piece is 4 GiB or longer: gzip would not know its length.
@@ -32,7 +32,7 @@ pub fn gzip_piece(open: &[u8], effort: u32) -> Result<Vec<u8>, Invalid> {
     if u32::try_from(open.len()).is_err() {
         return Err(Invalid::malformed(WHAT, "it is 4 GiB or longer"));
     }
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(effort.min(9)));
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(effort.clamp(1, 9)));
     encoder.write_all(open).and_then(|()| encoder.flush()).and_then(|()| encoder.finish()).map_err(Invalid::Read)
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use artifactapi_formats::pieces::{OneMember, gzip_piece};
 use artifactapi_formats::publish::{Compression, Described, FinishedContent, Index, Totals, Upload, WrittenList};
-use artifactapi_formats::trust::{ApkKey, ApkSignature, OsRng, generate_apk};
+use artifactapi_formats::trust::{OsRng, RsaDigest, RsaKey, generate_rsa};
 use artifactapi_formats::{
     Format, IndexFormat, IndexRoot, Invalid, KeyKind, Limits, PackageEntry, PublishFormat, RepoPath, Sha256,
     SigningKeys, TrustedKeys, find,
@@ -129,8 +129,8 @@ fn secret(folder: &Path, name: &str, kind: &[&str]) -> (PathBuf, Vec<u8>) {
 
 const RSA: [&str; 4] = ["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"];
 
-fn key(folder: &Path, name: &str, signature: ApkSignature) -> ApkKey {
-    ApkKey::read(name, signature, &secret(folder, name, &RSA).1).expect("a good key")
+fn key(folder: &Path, name: &str, digest: RsaDigest) -> RsaKey {
+    RsaKey::read(name, digest, &secret(folder, name, &RSA).1).expect("a good key")
 }
 
 /// Every field that an index repeats, some in odd forms, and some that it does not.
@@ -235,8 +235,8 @@ fn signatures_are_found_good_by_our_own_readers() {
     let root = publish().root_for(&path("main/x86_64/a-1.apk"), 0).expect("a root");
     let packages = [describe("main/x86_64/full-1.0_git2020~abc-r1.apk", &package(FULL)).expect("valid")];
     let keys = SigningKeys::new(vec![
-        key(&folder, NAME, ApkSignature::Rsa256).into(),
-        key(&folder, NEXT, ApkSignature::Rsa).into(),
+        key(&folder, NAME, RsaDigest::Sha256).into(),
+        key(&folder, NEXT, RsaDigest::Sha1).into(),
     ]);
     let keys = keys.expect("two names");
     let file = write(&root, &packages, &keys);
@@ -328,8 +328,8 @@ fn apk_itself_takes_the_index() {
     add("full-1.0_git2020~abc-r1.apk", &full);
     let root = publish().root_for(&path("x86_64/a-1.apk"), 0).expect("a root");
     let keys = SigningKeys::new(vec![
-        key(&folder, NAME, ApkSignature::Rsa256).into(),
-        key(&folder, NEXT, ApkSignature::Rsa).into(),
+        key(&folder, NAME, RsaDigest::Sha256).into(),
+        key(&folder, NEXT, RsaDigest::Sha1).into(),
     ]);
     let keys = keys.expect("two names");
     let put = |keys: &SigningKeys, packages: &[Described]| {
@@ -499,9 +499,9 @@ fn keys_are_those_of_openssl() {
     let pkcs1 = openssl(&["pkey", "-in", file, "-traditional"]);
     assert!(pkcs1.starts_with(b"-----BEGIN RSA PRIVATE KEY-----"));
     for pem in [&pkcs8, &pkcs1, &[b"\n", &pkcs8[..], b"\n\n"].concat()] {
-        let key = ApkKey::read(NAME, ApkSignature::default(), pem).expect("a good key");
+        let key = RsaKey::read(NAME, RsaDigest::default(), pem).expect("a good key");
         assert_eq!((key.name(), key.public_pem()), (NAME, public.as_str()));
-        assert_eq!(format!("{key:?}"), format!("ApkKey {{ name: {NAME:?}, .. }}"));
+        assert_eq!(format!("{key:?}"), format!("RsaKey {{ name: {NAME:?}, .. }}"));
         let keys = SigningKeys::new(vec![key.into()]).expect("one");
         assert_eq!(format!("{keys:?}"), format!("[SigningKey {{ name: {NAME:?}, .. }}]"));
         assert_eq!(keys.public_keys().collect::<Vec<_>>(), [(NAME, public.as_str())]);
@@ -524,18 +524,18 @@ fn keys_are_those_of_openssl() {
         ("a page", b"<html>", "no RSA private key in PEM"),
     ];
     for (what, pem, why) in table {
-        let found = ApkKey::read(NAME, ApkSignature::Rsa, pem).expect_err(what);
+        let found = RsaKey::read(NAME, RsaDigest::Sha1, pem).expect_err(what);
         let found = format!("{found} {found:?}");
         assert!(found.contains(why), "{what}: {found}");
         let lines = std::str::from_utf8(pem).expect("UTF-8").lines().filter(|line| line.len() > 40);
         assert!(lines.into_iter().all(|line| !found.contains(line)), "{what}: {found}");
     }
     for name in ["", ".rsa.pub", "a/b.rsa.pub", "../a.rsa.pub", "a b.rsa.pub", "a\n.rsa.pub", "a.pub", "ä.rsa.pub"] {
-        assert!(ApkKey::read(name, ApkSignature::Rsa, &pkcs8).is_err(), "{name:?}");
+        assert!(RsaKey::read(name, RsaDigest::Sha1, &pkcs8).is_err(), "{name:?}");
     }
-    let long = |length: usize| ApkKey::read(&format!("{}.rsa.pub", "k".repeat(length - 8)), ApkSignature::Rsa, &pkcs8);
+    let long = |length: usize| RsaKey::read(&format!("{}.rsa.pub", "k".repeat(length - 8)), RsaDigest::Sha1, &pkcs8);
     assert!(long(86).is_ok() && long(87).is_err());
-    let read = |name: &str| ApkKey::read(name, ApkSignature::Rsa, &pkcs8).expect("a good key");
+    let read = |name: &str| RsaKey::read(name, RsaDigest::Sha1, &pkcs8).expect("a good key");
     let twice = SigningKeys::new(vec![read(NAME).into(), read(NEXT).into(), read(NAME).into()]);
     assert!(twice.is_err_and(|why| why.to_string().contains("second key named")));
     assert!(SigningKeys::default().is_empty());
@@ -544,17 +544,17 @@ fn keys_are_those_of_openssl() {
 #[test]
 fn made_keys_are_keys() {
     let folder = folder("apk_publish_made");
-    let pair = generate_apk(2048, &mut OsRng).expect("made");
-    assert_eq!(format!("{pair:?}"), "ApkKeyPair { .. }");
+    let pair = generate_rsa(2048, &mut OsRng).expect("made");
+    assert_eq!(format!("{pair:?}"), "RsaKeyPair { .. }");
     let file = folder.join("made");
     fs::write(&file, pair.secret_pem()).expect("written");
     let file = file.to_str().expect("UTF-8");
     let public = openssl(&["pkey", "-in", file, "-pubout", "-check"]);
     assert!(String::from_utf8_lossy(&public).contains(pair.public_pem()));
     assert_eq!(fs::read(file).expect("readable"), openssl(&["pkey", "-in", file]));
-    let key = ApkKey::read(NAME, ApkSignature::Rsa, pair.secret_pem().as_bytes()).expect("a good key");
+    let key = RsaKey::read(NAME, RsaDigest::Sha1, pair.secret_pem().as_bytes()).expect("a good key");
     assert_eq!(key.public_pem(), pair.public_pem());
     for bits in [0, 512, 2047, 4097, 1 << 20] {
-        assert!(generate_apk(bits, &mut OsRng).is_err(), "{bits}");
+        assert!(generate_rsa(bits, &mut OsRng).is_err(), "{bits}");
     }
 }

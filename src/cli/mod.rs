@@ -5,6 +5,7 @@
 mod check;
 mod gc;
 mod health;
+mod key;
 mod prefetch;
 mod rebuild;
 mod scrub;
@@ -50,6 +51,9 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Make keys that indexes of local repositories are signed with.
+    #[command(subcommand)]
+    Key(key::What),
     /// Have the server on this machine fetch packages that indexes name, and show how far it is.
     Prefetch(prefetch::What),
     /// Compare what the store holds with its records and indexes. With files, while no server runs; with S3, at any time.
@@ -78,6 +82,7 @@ pub fn main() -> ExitCode {
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(&settings),
         Command::Check { file } => check::run(&settings, file),
+        Command::Key(what) => key::run(&what),
         Command::Health => health::run(&settings),
         Command::Gc { dry_run } => gc::run(&settings, dry_run),
         Command::Prefetch(what) => prefetch::run(&settings, &what),

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use artifactapi_formats::{ApkKey, ApkSignature, Format, KeyKind, SigningKey, SigningKeys};
+use artifactapi_formats::{Format, KeyKind, Limits, OpenPgpKey, RsaDigest, RsaKey, SigningKey, SigningKeys};
 
 use super::reader::{Field, Reader, Table};
 use super::secret::Secret;
@@ -38,9 +38,11 @@ fn add(keys: &mut SigningKeys, entry: &Field<'_>, kind: KeyKind, reader: &mut Re
     let Some(given) = given(entry, reader) else { return false };
     let read = match kind {
         KeyKind::PublicKey => {
-            ApkKey::read(&given.name, given.signature, given.secret.expose().as_bytes()).map(SigningKey::from)
+            RsaKey::read(&given.name, given.signature, given.secret.expose().as_bytes()).map(SigningKey::from)
         }
-        KeyKind::Certificate => return false,
+        KeyKind::Certificate => {
+            OpenPgpKey::read(given.secret.expose().as_bytes(), &Limits::default()).map(SigningKey::from)
+        }
     };
     let added = read.and_then(|key| keys.add(key));
     added.map_err(|why| entry.refuse(reader, format!("the key {:?} {why}", given.name))).is_ok()
@@ -49,7 +51,7 @@ fn add(keys: &mut SigningKeys, entry: &Field<'_>, kind: KeyKind, reader: &mut Re
 /// A key as an entry gives it.
 struct Given {
     name: String,
-    signature: ApkSignature,
+    signature: RsaDigest,
     secret: Secret,
 }
 
@@ -60,7 +62,7 @@ fn given(entry: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<Given> {
     }
     let path = entry.text(reader)?;
     let secret = from_file(entry, path, reader)?;
-    Some(Given { name: public_name(path), signature: ApkSignature::default(), secret })
+    Some(Given { name: public_name(path), signature: RsaDigest::default(), secret })
 }
 
 fn of_table(entry: &Field<'_>, table: &Table<'_>, reader: &mut Reader<'_, '_>) -> Option<Given> {
@@ -113,8 +115,8 @@ fn public_name(path: &str) -> String {
     format!("{stem}{SUFFIX}")
 }
 
-fn signature(field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<ApkSignature> {
-    const WORDS: [(&str, ApkSignature); 2] = [("rsa", ApkSignature::Rsa), ("rsa256", ApkSignature::Rsa256)];
+fn signature(field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<RsaDigest> {
+    const WORDS: [(&str, RsaDigest); 2] = [("rsa", RsaDigest::Sha1), ("rsa256", RsaDigest::Sha256)];
     let word = field.text(reader)?;
     let found = WORDS.iter().find(|(known, _)| *known == word);
     if found.is_none() {

@@ -26,7 +26,7 @@ fuzz_target!(|input: &[u8]| {
     let publish = find("alpine").and_then(Format::publish).expect("it can be published");
     let index = find("alpine").and_then(Format::index).expect("it has indexes");
     let path = RepoPath::new(PATH).expect("a path");
-    let root = publish.root_for(&path, 3).expect("a root");
+    let root = publish.root_for(&path, 2).expect("a root");
     let (size, sha256) = (file.len() as u64, Sha256::of(&file));
     let upload = Upload { root: &root, path: &path, size, sha256, uploaded_at: 0 };
     let Ok(described) = publish.describe(&upload, &mut Cursor::new(&file), &drive::limits()) else { return };

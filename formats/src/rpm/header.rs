@@ -7,19 +7,81 @@
 use crate::{Invalid, Limits};
 
 const MAGIC: [u8; 4] = [0x8e, 0xad, 0xe8, 0x01];
-const INTRO: usize = 16;
-const ENTRY: usize = 16;
+/// The length of the intro, and of each entry.
+pub(super) const ENTRY: usize = 16;
 
 /// An entry to keep: its tag, its type on the wire, and how much of its data at most.
 pub(super) type Wanted = (u32, u32, usize);
 
 /// The types of entries, as on the wire.
+pub(super) const INT8: u32 = 2;
+pub(super) const INT16: u32 = 3;
 pub(super) const INT32: u32 = 4;
 pub(super) const INT64: u32 = 5;
 pub(super) const STRING: u32 = 6;
 pub(super) const BINARY: u32 = 7;
 pub(super) const STRING_ARRAY: u32 = 8;
-const LAST_TYPE: u32 = 9;
+pub(super) const I18N_STRING: u32 = 9;
+const LAST_TYPE: u32 = I18N_STRING;
+
+/// How a header begins: how many entries it has, and how much data.
+#[derive(Clone, Copy)]
+pub(super) struct Intro {
+    pub(super) entries: u64,
+    pub(super) data: u64,
+}
+
+impl Intro {
+    /// Reads and bounds the counts, before anything is done for them.
+    pub(super) fn read(what: &'static str, piece: &[u8; ENTRY], header_bytes: u64) -> Result<Self, Invalid> {
+        let [m0, m1, m2, m3, _, _, _, _, n @ .., d0, d1, d2, d3] = *piece;
+        if [m0, m1, m2, m3] != MAGIC {
+            return Err(Invalid::malformed(what, "it does not begin with the magic of a header"));
+        }
+        let (entries, data) = (u32::from_be_bytes(n).into(), u32::from_be_bytes([d0, d1, d2, d3]).into());
+        let intro = Self { entries, data };
+        if intro.length() > header_bytes {
+            return Err(Invalid::OverLimit { what, limit: "header_bytes", value: header_bytes });
+        }
+        if entries == 0 {
+            return Err(Invalid::malformed(what, "it is empty"));
+        }
+        Ok(intro)
+    }
+
+    /// The whole header, from its intro to the end of its data.
+    pub(super) fn length(self) -> u64 {
+        (1 + self.entries) * ENTRY as u64 + self.data
+    }
+
+    /// How many bytes of padding follow a signature header.
+    pub(super) fn padding(self) -> u64 {
+        self.length().wrapping_neg() % 8
+    }
+}
+
+/// An entry as it is on the wire.
+#[derive(Clone, Copy)]
+pub(super) struct Entry {
+    pub(super) tag: u32,
+    pub(super) kind: u32,
+    /// Where its data begins, within the header's.
+    pub(super) offset: u64,
+    pub(super) count: u32,
+}
+
+impl Entry {
+    /// Reads one, which begins within `data` bytes; where it ends is for those to check who look at it.
+    pub(super) fn read(what: &'static str, piece: &[u8; ENTRY], data: u64) -> Result<Self, Invalid> {
+        let [tag @ .., k0, k1, k2, k3, o0, o1, o2, o3, c0, c1, c2, c3] = *piece;
+        let (tag, kind) = (u32::from_be_bytes(tag), u32::from_be_bytes([k0, k1, k2, k3]));
+        let offset = u64::from(u32::from_be_bytes([o0, o1, o2, o3]));
+        if kind > LAST_TYPE || offset > data {
+            return Err(Invalid::malformed(what, format!("the entry of tag {tag} points outside it")));
+        }
+        Ok(Self { tag, kind, offset, count: u32::from_be_bytes([c0, c1, c2, c3]) })
+    }
+}
 
 /// A kept entry.
 struct Kept {
@@ -115,29 +177,13 @@ impl HeaderReader {
     }
 
     fn intro(&mut self) -> Result<u64, Invalid> {
-        let [m0, m1, m2, m3, _, _, _, _, n @ .., d0, d1, d2, d3] = self.piece;
-        if [m0, m1, m2, m3] != MAGIC {
-            return Err(Invalid::malformed(self.what, "it does not begin with the magic of a header"));
-        }
-        (self.entries, self.data) = (u64::from(u32::from_be_bytes(n)), u64::from(u32::from_be_bytes([d0, d1, d2, d3])));
-        if self.length() > self.header_bytes {
-            return Err(Invalid::OverLimit { what: self.what, limit: "header_bytes", value: self.header_bytes });
-        }
-        if self.entries == 0 {
-            return Err(Invalid::malformed(self.what, "it is empty"));
-        }
+        let intro = Intro::read(self.what, &self.piece, self.header_bytes)?;
+        (self.entries, self.data) = (intro.entries, intro.data);
         Ok(self.entries)
     }
 
     fn entry(&mut self) -> Result<(), Invalid> {
-        let word = |at: usize| {
-            let bytes = self.piece.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
-            bytes.map_or(0, u32::from_be_bytes)
-        };
-        let (tag, kind, offset) = (word(0), word(4), u64::from(word(8)));
-        if kind > LAST_TYPE || offset > self.data {
-            return Err(Invalid::malformed(self.what, format!("the entry of tag {tag} points outside it")));
-        }
+        let Entry { tag, kind, offset, .. } = Entry::read(self.what, &self.piece, self.data)?;
         let wanted = self.wanted.iter().find(|(wanted, as_type, _)| (*wanted, *as_type) == (tag, kind));
         if let (Some((_, _, most)), false) = (wanted, self.kept.iter().any(|kept| kept.tag == tag)) {
             self.kept.push(Kept { tag, offset, most: *most, bytes: Vec::new() });
@@ -162,14 +208,9 @@ impl HeaderReader {
         self.state == State::Complete
     }
 
-    /// The whole header, known once its intro is.
-    fn length(&self) -> u64 {
-        INTRO as u64 + self.entries * ENTRY as u64 + self.data
-    }
-
     /// How many bytes of padding follow a signature header: the next one begins at a multiple of 8.
     pub(super) fn padding(&self) -> u64 {
-        self.length().wrapping_neg() % 8
+        Intro { entries: self.entries, data: self.data }.padding()
     }
 
     fn bytes(&self, tag: u32) -> Option<&[u8]> {

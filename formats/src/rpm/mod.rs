@@ -10,10 +10,13 @@ mod names;
 mod package;
 mod place;
 mod primary;
+mod publish;
 mod repomd;
 mod signature;
 #[cfg(test)]
 mod tests;
+mod version;
+mod whole_header;
 mod xml;
 
 use std::borrow::Cow;
@@ -22,7 +25,7 @@ use std::ops::ControlFlow;
 
 use crate::{
     Checker, Expected, Format, IndexFormat, IndexLayout, IndexRoot, Invalid, KeyKind, Limits, Member, Mutability,
-    PackageEntry, ReadSeek, RepoPath, Role, SignedBy, TrustedKeys, Untrusted,
+    PackageEntry, PublishFormat, ReadSeek, RepoPath, Role, SignedBy, TrustedKeys, Untrusted,
 };
 
 /// The format of `package: "rpm"`.
@@ -55,6 +58,10 @@ impl Format for Rpm {
     }
 
     fn index(&self) -> Option<&dyn IndexFormat> {
+        Some(self)
+    }
+
+    fn publish(&self) -> Option<&dyn PublishFormat> {
         Some(self)
     }
 }

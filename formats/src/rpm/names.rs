@@ -44,7 +44,7 @@ pub(super) fn mutability(path: &RepoPath) -> Mutability {
 }
 
 /// The digest that a member's name begins with: `<hex>-primary.xml.gz`. Its length says which algorithm.
-fn digest_in(name: &str) -> Option<Digest> {
+pub(super) fn digest_in(name: &str) -> Option<Digest> {
     let (hex, _) = name.split_once('-')?;
     Digest::from_hex(Algorithm::from_hex_length(hex.len())?, hex).ok()
 }

@@ -10,7 +10,7 @@ use crate::check::same;
 use crate::{Algorithm, Checker, Digest, Hasher, Invalid, Limits, ReadSeek};
 
 const WHAT: &str = "rpm package";
-const LEAD: usize = 96;
+pub(super) const LEAD: usize = 96;
 
 /// Tags of the signature header.
 const HEADER_SHA1: u32 = 269;

@@ -11,19 +11,21 @@
 //! tells about the private key, RUSTSEC-2023-0071) is of no matter where there is no private key. Where there is one, to sign
 //! indexes of our own ([`SigningKeys`]), every use of it is blinded.
 
-mod apk_signing;
 mod armor;
 mod keys;
 mod openpgp;
+mod openpgp_signing;
 mod public_key;
+mod rsa_signing;
 mod signing;
 mod verdict;
 
-pub use apk_signing::{ApkKey, ApkKeyPair, ApkSignature, generate_apk};
 pub(crate) use keys::Named;
 pub use keys::{InvalidKey, KeyKind, TrustedKeys};
 pub(crate) use openpgp::is_over_something_else;
+pub use openpgp_signing::{OpenPgpKey, OpenPgpKind};
 /// Random numbers that keys are made with.
 pub use rsa::rand_core::{CryptoRngCore, OsRng};
+pub use rsa_signing::{RsaDigest, RsaKey, RsaKeyPair, generate_rsa};
 pub use signing::{SigningKey, SigningKeys};
 pub use verdict::{SignedBy, Untrusted};

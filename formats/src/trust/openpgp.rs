@@ -110,12 +110,12 @@ pub(super) fn verify(
 }
 
 /// Runs what calls rPGP on bytes from elsewhere.
-fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
+pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
 /// What rPGP says of an error, as much as fits in a line.
-fn brief(error: &pgp::errors::Error) -> String {
+pub(super) fn brief(error: &pgp::errors::Error) -> String {
     const MOST: usize = 120;
     let text = error.to_string();
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MOST).collect()

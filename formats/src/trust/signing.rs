@@ -2,14 +2,15 @@
 //!
 //! A [`SigningKey`] is secret: it has no `Display`, and `Debug` shows its name only. It is of one of the kinds that indexes
 //! are signed with ([`KeyKind`]), and each kind has a file of its own that can read such a key, make one and sign with it:
-//! `apk_signing`. A kind is added as a variant of [`SigningKey`] and, beside [`SigningKeys::apk`], a way to ask for keys of
+//! `rsa_signing`, `openpgp_signing`. A kind is added as a variant of [`SigningKey`] and, beside [`SigningKeys::rsa`], a way to ask for keys of
 //! that kind.
 
 use std::fmt;
 use std::sync::Arc;
 
-use super::apk_signing::ApkKey;
+use super::OpenPgpKey;
 use super::keys::{InvalidKey, KeyKind};
+use super::rsa_signing::RsaKey;
 
 /// The keys that sign one repository's indexes, the most wanted first. Several, while one takes over from another.
 #[derive(Clone, Default)]
@@ -19,7 +20,9 @@ pub struct SigningKeys(Vec<Arc<SigningKey>>);
 #[non_exhaustive]
 pub enum SigningKey {
     /// RSA, known by a file name: apk.
-    Apk(ApkKey),
+    Rsa(Box<RsaKey>),
+    /// OpenPGP: rpm.
+    OpenPgp(Box<OpenPgpKey>),
 }
 
 impl SigningKey {
@@ -27,7 +30,8 @@ impl SigningKey {
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
-            Self::Apk(key) => key.name(),
+            Self::Rsa(key) => key.name(),
+            Self::OpenPgp(key) => key.fingerprint(),
         }
     }
 
@@ -35,7 +39,8 @@ impl SigningKey {
     #[must_use]
     pub const fn kind(&self) -> KeyKind {
         match self {
-            Self::Apk(_) => KeyKind::PublicKey,
+            Self::Rsa(_) => KeyKind::PublicKey,
+            Self::OpenPgp(_) => KeyKind::Certificate,
         }
     }
 
@@ -43,14 +48,21 @@ impl SigningKey {
     #[must_use]
     pub fn public_key(&self) -> (&str, &str) {
         match self {
-            Self::Apk(key) => (key.name(), key.public_pem()),
+            Self::Rsa(key) => (key.name(), key.public_pem()),
+            Self::OpenPgp(key) => (key.file_name(), key.certificate()),
         }
     }
 }
 
-impl From<ApkKey> for SigningKey {
-    fn from(key: ApkKey) -> Self {
-        Self::Apk(key)
+impl From<OpenPgpKey> for SigningKey {
+    fn from(key: OpenPgpKey) -> Self {
+        Self::OpenPgp(Box::new(key))
+    }
+}
+
+impl From<RsaKey> for SigningKey {
+    fn from(key: RsaKey) -> Self {
+        Self::Rsa(Box::new(key))
     }
 }
 
@@ -96,9 +108,20 @@ impl SigningKeys {
         self.0.iter().map(AsRef::as_ref)
     }
 
-    /// The keys that sign for apk.
-    pub fn apk(&self) -> impl Iterator<Item = &ApkKey> {
-        self.iter().map(|SigningKey::Apk(key)| key)
+    /// The RSA keys.
+    pub fn rsa(&self) -> impl Iterator<Item = &RsaKey> {
+        self.iter().filter_map(|key| match key {
+            SigningKey::Rsa(key) => Some(&**key),
+            SigningKey::OpenPgp(_) => None,
+        })
+    }
+
+    /// The keys that make OpenPGP signatures.
+    pub fn openpgp(&self) -> impl Iterator<Item = &OpenPgpKey> {
+        self.iter().filter_map(|key| match key {
+            SigningKey::OpenPgp(key) => Some(&**key),
+            SigningKey::Rsa(_) => None,
+        })
     }
 
     /// What clients need in order to trust what these keys sign: file names and contents.

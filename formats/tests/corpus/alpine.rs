@@ -33,7 +33,7 @@ fn every_index_is_read_to_its_last_package() {
 fn real_indexes_say_when_they_were_made() {
     let made_at = |entry: &str| {
         let root = root(entry);
-        index("alpine").made_at(&root, &read(&root.entry), &artifactapi_formats::Limits::default())
+        index("alpine").made_at(&root, &read(&root.entry), &Limits::default())
     };
     let (older, newer) = (
         made_at("alpine/real-main/alpine-316/APKINDEX.tar.gz"),

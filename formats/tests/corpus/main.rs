@@ -5,7 +5,10 @@
 //! test, and so does a trap that was not found.
 
 mod alpine;
+#[path = "../publishing/mod.rs"]
+mod publishing;
 mod rpm;
+mod rpm_publish;
 #[path = "../testbed/mod.rs"]
 mod testbed;
 

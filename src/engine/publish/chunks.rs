@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use artifactapi_formats::Sha256;
+use artifactapi_formats::pieces::{OneMember, gzip_piece};
 use artifactapi_formats::publish::{Compression, WrittenList};
 use bytes::Bytes;
 use sha1::Digest as _;
@@ -33,6 +34,9 @@ const KEPT: Duration = Duration::from_secs(7 * 86_400);
 
 /// The most bytes of one package's fragments, together. A package with a million files has about 100 MiB.
 pub(super) const MAX_FRAGMENT: u64 = 256 << 20;
+
+/// gzip's own measure of how hard to compress.
+const EFFORT: u32 = 6;
 
 /// Bytes read of chunks in one go while a list is joined.
 const READ_AHEAD: u64 = 4 << 20;
@@ -185,11 +189,9 @@ impl Chunks {
         close: Vec<u8>,
     ) -> Result<(Spooled, WrittenList), PublishError> {
         let (mut writer, _reader) = spool.create(None, None).await?;
-        let mut sums = Sums { open: sha2::Sha256::new(), sha1: sha1::Sha1::new(), open_size: 0 };
-        let ends = |text: Vec<u8>| Ok::<_, io::Error>((pack(&text, compression)?, text));
-        let (packed, text) = ends(open)?;
-        sums.add(&text, &packed);
-        writer.append(packed.into()).await?;
+        let mut joint = Joint::new(compression);
+        writer.append(joint.begin()).await?;
+        writer.append(joint.add(&open, pack(&open, compression)?.into())?).await?;
         let mut rest = chunks;
         while !rest.is_empty() {
             let mut ahead = 0;
@@ -205,58 +207,81 @@ impl Chunks {
                 let mut joined = Vec::new();
                 for chunk in now {
                     let (text, packed) = chunk.read(list)?;
-                    sums.add(&text, &packed);
-                    joined.push(Bytes::from(packed));
+                    joined.push(joint.add(&text, packed.into())?);
                 }
-                Ok::<_, io::Error>((sums, joined))
+                Ok::<_, io::Error>((joint, joined))
             });
             let (added, joined) = reading.await.map_err(io::Error::other)??;
-            sums = added;
+            joint = added;
             for packed in joined {
                 writer.append(packed).await?;
             }
         }
-        let (packed, text) = ends(close)?;
-        sums.add(&text, &packed);
-        writer.append(packed.into()).await?;
+        writer.append(joint.add(&close, pack(&close, compression)?.into())?).await?;
+        writer.append(joint.end()).await?;
         let spooled = writer.complete().await?;
         let written = WrittenList {
             compression,
             size: spooled.size,
             sha256: spooled.sha256,
-            sha1: sums.sha1.finalize().into(),
-            open_size: sums.open_size,
-            open_sha256: Sha256::from_bytes(sums.open.finalize().into()),
+            sha1: joint.sha1.finalize().into(),
+            open_size: joint.open_size,
+            open_sha256: Sha256::from_bytes(joint.open.finalize().into()),
         };
         Ok((spooled, written))
     }
 }
 
-struct Sums {
+/// Pieces on their way into one list, and what is known of it so far.
+struct Joint {
+    /// For gzip: what holds the pieces together.
+    member: Option<OneMember>,
     open: sha2::Sha256,
     sha1: sha1::Sha1,
     open_size: u64,
 }
 
-impl Sums {
-    fn add(&mut self, text: &[u8], packed: &[u8]) {
+impl Joint {
+    fn new(compression: Compression) -> Self {
+        let member = match compression {
+            Compression::Gzip => Some(OneMember::new()),
+            Compression::Zstd => None,
+        };
+        Self { member, open: sha2::Sha256::new(), sha1: sha1::Sha1::new(), open_size: 0 }
+    }
+
+    fn begin(&mut self) -> Bytes {
+        let head = if self.member.is_some() { Bytes::copy_from_slice(&OneMember::head()) } else { Bytes::new() };
+        self.sha1.update(&head);
+        head
+    }
+
+    /// What is written for a piece: `packed`, or the part of it that fits between others.
+    fn add(&mut self, text: &[u8], packed: Bytes) -> io::Result<Bytes> {
         self.open.update(text);
         self.open_size += text.len() as u64;
-        self.sha1.update(packed);
+        let written = match &mut self.member {
+            Some(member) if !packed.is_empty() => packed.slice_ref(member.add(&packed).map_err(io::Error::other)?),
+            _ => packed,
+        };
+        self.sha1.update(&written);
+        Ok(written)
+    }
+
+    fn end(&mut self) -> Bytes {
+        let tail = self.member.as_ref().map_or_else(Bytes::new, |member| Bytes::copy_from_slice(&member.tail()));
+        self.sha1.update(&tail);
+        tail
     }
 }
 
-/// A gzip member or a zstd frame. Nothing is written for nothing.
+/// A piece of gzip or a zstd frame. Nothing is written for nothing.
 fn pack(text: &[u8], compression: Compression) -> io::Result<Vec<u8>> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
     match compression {
-        Compression::Gzip => {
-            let mut member = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
-            member.write_all(text)?;
-            member.finish()
-        }
+        Compression::Gzip => gzip_piece(text, EFFORT).map_err(io::Error::other),
         Compression::Zstd => zstd::bulk::compress(text, 9),
     }
 }

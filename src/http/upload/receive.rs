@@ -49,7 +49,7 @@ pub(super) async fn receive_stream(
     let mut stream = std::pin::pin!(stream);
     let trouble = loop {
         let frame = match tokio::time::timeout(SILENCE, stream.next()).await {
-            Err(_) => break too_slow(format!("Nothing came for {} seconds", SILENCE.as_secs())),
+            Err(_) => break too_slow(&format!("Nothing came for {} seconds", SILENCE.as_secs())),
             Ok(None) => return writer.complete().await.map_err(|error| no_room(&error)),
             Ok(Some(Err(why))) => break broke_off(&why),
             Ok(Some(Ok(frame))) => frame,
@@ -60,7 +60,7 @@ pub(super) async fn receive_stream(
         }
         let elapsed = began.elapsed();
         if elapsed > SLOW_START && received / elapsed.as_secs().max(1) < SLOWEST {
-            break too_slow(format!("{received} bytes came in {} seconds", elapsed.as_secs()));
+            break too_slow(&format!("{received} bytes came in {} seconds", elapsed.as_secs()));
         }
         if let Err(error) = writer.append(frame).await {
             break no_room(&error);
@@ -81,7 +81,7 @@ fn no_room(error: &SpoolError) -> Problem {
     }
 }
 
-fn too_slow(what: String) -> Problem {
+fn too_slow(what: &str) -> Problem {
     Problem::new(
         StatusCode::REQUEST_TIMEOUT,
         "The upload is too slow",

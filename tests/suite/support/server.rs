@@ -76,7 +76,7 @@ impl Plan {
 }
 
 /// The binary under test: the one that was built with these tests, unless the environment names another.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     std::env::var_os("ARTIFACTAPI_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_artifactapi").into(), Into::into)
 }
 

@@ -147,7 +147,9 @@ async fn folders_are_listed() {
         let items = json(reply)["items"].as_array().expect("items").clone();
         items
             .iter()
-            .map(|item| format!("{} {}", item["type"].as_str().unwrap(), item["name"].as_str().unwrap()))
+            .map(|item| {
+                format!("{} {}", item["type"].as_str().expect("a type"), item["name"].as_str().expect("a name"))
+            })
             .collect()
     };
     for top in ["own/", "own"] {

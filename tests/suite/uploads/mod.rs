@@ -1,6 +1,8 @@
 //! What people put in: what is acknowledged is there for the next client of every replica, and nothing else is.
 
+mod apk;
 mod files;
+mod rpm;
 
 use serde_json::Value;
 

@@ -11,6 +11,7 @@ use flate2::write::GzEncoder;
 
 use super::archive;
 use crate::publish::WrittenList;
+use crate::trust::RsaDigest;
 use crate::{Algorithm, Digest, Invalid, SigningKeys};
 
 const WHAT: &str = "signature of APKINDEX.tar.gz";
@@ -18,14 +19,15 @@ const WHAT: &str = "signature of APKINDEX.tar.gz";
 /// The member; nothing when nobody signs.
 pub(super) fn prefix(list: &WrittenList, keys: &SigningKeys, time: u64) -> Result<Vec<u8>, Invalid> {
     let mut entries = Vec::new();
-    for key in keys.apk() {
-        let digest = match key.signature().digest() {
-            Algorithm::Sha1 => Digest::from_bytes(Algorithm::Sha1, &list.sha1),
-            _ => Ok(list.sha256.into()),
+    for key in keys.rsa() {
+        let refused = |why: &str| Invalid::malformed(WHAT, format!("{}: {why}", key.name()));
+        let (kind, digest) = match key.digest() {
+            RsaDigest::Sha1 => ("RSA", Digest::from_bytes(Algorithm::Sha1, &list.sha1)),
+            RsaDigest::Sha256 => ("RSA256", Ok(list.sha256.into())),
         };
-        let digest = digest.map_err(|why| Invalid::malformed(WHAT, why.to_string()))?;
-        let signature = key.sign(&digest).map_err(|why| Invalid::malformed(WHAT, format!("{}: {why}", key.name())))?;
-        entries.extend(archive::entry(&key.entry(), time, &signature));
+        let digest = digest.map_err(|why| refused(&why.to_string()))?;
+        let signature = key.sign(&digest).map_err(refused)?;
+        entries.extend(archive::entry(&format!(".SIGN.{kind}.{}", key.name()), time, &signature));
     }
     if entries.is_empty() {
         let why = "none of the keys is one that apk knows";

@@ -48,6 +48,10 @@ enum Key {
 }
 
 impl Signer {
+    pub(in crate::trust) fn fingerprint(&self) -> &Fingerprint {
+        &self.fingerprint
+    }
+
     /// Whether the signature names this key, or nobody.
     pub(super) fn may_have_made(&self, signature: &Signature) -> bool {
         let (prints, ids) = (signature.issuer_fingerprint(), signature.issuer_key_id());
@@ -65,7 +69,7 @@ impl Signer {
     }
 
     /// Whether the key is good now, for a signature made at `made`.
-    pub(super) fn stands(&self, made: u64, now: u64) -> Result<(), Untrusted> {
+    pub(in crate::trust) fn stands(&self, made: u64, now: u64) -> Result<(), Untrusted> {
         let mut statement = self.primary.at(now, &self.name)?;
         let mut created = self.primary.created;
         if let Some(own) = &self.own {

@@ -1,6 +1,6 @@
 //! RSA keys that sign indexes for apk (FORMATS 1.2).
 //!
-//! apk knows a key by nothing but the name of the file below `/etc/apk/keys` that holds its public half, so an [`ApkKey`] is
+//! apk knows a key by nothing but the name of the file below `/etc/apk/keys` that holds its public half, so an [`RsaKey`] is
 //! a secret key together with that name. It is read from the PEM that openssl and abuild-keygen write. What is accepted here is
 //! what the verifying side accepts, so that nobody signs what nobody could check. Whoever can time the private operation could learn
 //! about the key (RUSTSEC-2023-0071), so every one of them is blinded with fresh random numbers; and it is checked with the public
@@ -17,62 +17,45 @@ use rsa::rand_core::{CryptoRngCore, OsRng};
 
 use super::keys::InvalidKey;
 use super::public_key::{PublicKey, padding};
-use crate::{Algorithm, Digest, RepoPath};
+use crate::{Digest, RepoPath};
 
 /// What the name of a public key ends with, wherever apk meets one.
 const SUFFIX: &str = ".rsa.pub";
-/// A tar header has room for a name this long and a NUL. Longer ones need extensions, which signatures do without.
-const TAR_NAME: usize = 99;
+/// The longest name. That of a tar entry has 99 bytes and a NUL, and begins with `.SIGN.RSA256.`; longer ones need extensions, which
+/// signatures do without.
+const LONGEST: usize = 86;
 
-/// What a signature for apk is over.
+/// What a signature is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ApkSignature {
-    /// SHA-1, `.SIGN.RSA.<name>`: what every apk there has been reads, and what Alpine itself uses.
-    Rsa,
-    /// SHA-256, `.SIGN.RSA256.<name>`: apk-tools 2.8 and later.
+pub enum RsaDigest {
+    /// SHA-1: what every apk there has been reads, and what Alpine itself uses.
+    Sha1,
+    /// SHA-256: apk-tools 2.8 and later.
     #[default]
-    Rsa256,
+    Sha256,
 }
 
-impl ApkSignature {
-    /// The digest that is signed.
-    #[must_use]
-    pub const fn digest(self) -> Algorithm {
-        match self {
-            Self::Rsa => Algorithm::Sha1,
-            Self::Rsa256 => Algorithm::Sha256,
-        }
-    }
-
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Rsa => "RSA",
-            Self::Rsa256 => "RSA256",
-        }
-    }
-}
-
-/// A secret key that signs for apk.
-pub struct ApkKey {
+/// A secret key that signs.
+pub struct RsaKey {
     name: String,
-    signature: ApkSignature,
+    digest: RsaDigest,
     secret: RsaPrivateKey,
     public_pem: String,
 }
 
 /// A pair of keys that was just made, in PEM.
-pub struct ApkKeyPair {
+pub struct RsaKeyPair {
     secret: Zeroizing<String>,
     public: String,
 }
 
-impl ApkKey {
+impl RsaKey {
     /// Reads a private key in PEM, PKCS#1 or PKCS#8. `name` is the file name under which clients keep the public key, such as
     /// `ci@example.org-5f3a.rsa.pub`.
     ///
     /// # Errors
     /// [`InvalidKey`], which says nothing of what the key is.
-    pub fn read(name: &str, signature: ApkSignature, pem: &[u8]) -> Result<Self, InvalidKey> {
+    pub fn read(name: &str, digest: RsaDigest, pem: &[u8]) -> Result<Self, InvalidKey> {
         check_name(name)?;
         let malformed = |why: &str| InvalidKey::Malformed { why: why.to_owned() };
         let text = std::str::from_utf8(pem).map_err(|_| malformed(NO_KEY))?.trim();
@@ -85,16 +68,16 @@ impl ApkKey {
             Some("PUBLIC KEY") => return Err(malformed("it is the public half; signing needs the private key")),
             _ => return Err(malformed(NO_KEY)),
         };
-        Self::new(name, signature, secret)
+        Self::new(name, digest, secret)
     }
 
-    fn new(name: &str, signature: ApkSignature, secret: RsaPrivateKey) -> Result<Self, InvalidKey> {
+    fn new(name: &str, digest: RsaDigest, secret: RsaPrivateKey) -> Result<Self, InvalidKey> {
         let unusable = |why: &str| InvalidKey::Unusable { why: why.to_owned() };
         let public = secret.to_public_key().to_public_key_der().map_err(|_| unusable("it has no public half"))?;
         PublicKey::read(public.as_bytes()).map_err(unusable)?;
         let public_pem =
             public.to_pem("PUBLIC KEY", LineEnding::LF).map_err(|_| unusable("its public half cannot be written"))?;
-        Ok(Self { name: name.to_owned(), signature, secret, public_pem })
+        Ok(Self { name: name.to_owned(), digest, secret, public_pem })
     }
 
     /// The file name under which clients keep the public key.
@@ -111,16 +94,11 @@ impl ApkKey {
 
     /// What its signatures are over.
     #[must_use]
-    pub const fn signature(&self) -> ApkSignature {
-        self.signature
+    pub const fn digest(&self) -> RsaDigest {
+        self.digest
     }
 
-    /// The name of the tar entry that holds its signature.
-    pub(crate) fn entry(&self) -> String {
-        format!(".SIGN.{}.{}", self.signature.word(), self.name)
-    }
-
-    /// Signs what has `digest`, which is of [`ApkSignature::digest`].
+    /// Signs what has `digest`, which is one of [`RsaKey::digest`].
     pub(crate) fn sign(&self, digest: &Digest) -> Result<Vec<u8>, &'static str> {
         let padding = padding(digest.algorithm()).ok_or("no signature is made over such a digest")?;
         self.secret
@@ -130,9 +108,9 @@ impl ApkKey {
 }
 
 /// The name only.
-impl fmt::Debug for ApkKey {
+impl fmt::Debug for RsaKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApkKey").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("RsaKey").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -140,7 +118,7 @@ impl fmt::Debug for ApkKey {
 ///
 /// # Errors
 /// [`InvalidKey`] when there is no key of that length that may be used.
-pub fn generate_apk(bits: usize, random: &mut impl CryptoRngCore) -> Result<ApkKeyPair, InvalidKey> {
+pub fn generate_rsa(bits: usize, random: &mut impl CryptoRngCore) -> Result<RsaKeyPair, InvalidKey> {
     let unusable = |why: &str| InvalidKey::Unusable { why: why.to_owned() };
     if !(2048..=4096).contains(&bits) {
         return Err(unusable("a key has 2048 to 4096 bits"));
@@ -148,10 +126,18 @@ pub fn generate_apk(bits: usize, random: &mut impl CryptoRngCore) -> Result<ApkK
     let secret = RsaPrivateKey::new(random, bits).map_err(|_| unusable("it could not be made"))?;
     let pem = secret.to_pkcs8_pem(LineEnding::LF).map_err(|_| unusable("it could not be written"))?;
     let public = secret.to_public_key().to_public_key_pem(LineEnding::LF);
-    Ok(ApkKeyPair { secret: pem, public: public.map_err(|_| unusable("it could not be written"))? })
+    Ok(RsaKeyPair { secret: pem, public: public.map_err(|_| unusable("it could not be written"))? })
 }
 
-impl ApkKeyPair {
+impl RsaKeyPair {
+    /// Makes a key of that many bits with the system's random numbers.
+    ///
+    /// # Errors
+    /// As [`generate_rsa`].
+    pub fn random(bits: usize) -> Result<Self, InvalidKey> {
+        generate_rsa(bits, &mut OsRng)
+    }
+
     /// The private key, PKCS#8. Wiped when this pair is dropped; what is done with copies is the caller's care.
     #[must_use]
     pub fn secret_pem(&self) -> &str {
@@ -166,9 +152,9 @@ impl ApkKeyPair {
 }
 
 /// Nothing.
-impl fmt::Debug for ApkKeyPair {
+impl fmt::Debug for RsaKeyPair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApkKeyPair").finish_non_exhaustive()
+        f.debug_struct("RsaKeyPair").finish_non_exhaustive()
     }
 }
 
@@ -182,14 +168,13 @@ fn label(text: &str) -> Option<&str> {
 }
 
 fn check_name(name: &str) -> Result<(), InvalidKey> {
-    let longest = TAR_NAME - ".SIGN.RSA256.".len();
     let plain = name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/');
     let why = if !plain || RepoPath::new(name).is_err() {
         "is no file name of ASCII without blanks and slashes".to_owned()
     } else if !name.ends_with(SUFFIX) || name.len() == SUFFIX.len() {
         format!("does not end with {SUFFIX}, as clients expect")
-    } else if name.len() > longest {
-        format!("is longer than {longest} bytes, for which a signature has no room")
+    } else if name.len() > LONGEST {
+        format!("is longer than {LONGEST} bytes, for which a signature has no room")
     } else {
         return Ok(());
     };
