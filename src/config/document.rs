@@ -133,7 +133,8 @@ fn draft(name: &str, field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<D
     let cache = table
         .read(reader, "cache", Field::table)
         .map_or_else(CachePolicy::default, |table| cache(&table, word, reader));
-    let said_of_reading = table.read(reader, "anonymous_read", Field::flag);
+    // One that cannot be read has been reported, and counts as said.
+    let said_of_reading = table.get("anonymous_read").map(|field| field.flag(reader).unwrap_or(true));
     let mut members = Vec::new();
     let kind = match word {
         Some("remote") => upstream::read(&table, format, reader).map(|remote| Kind::Remote(Box::new(remote))),

@@ -54,7 +54,8 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
     let generation = artifacts.fast.generation();
     if let Some((repository, folder)) = local_folder(&artifacts.repositories, &parts.uri)? {
         artifacts.gate.authorize(&parts, &repository, Grant::Read).await?;
-        return folder::list(&*artifacts.catalog, &repository, &folder, &parts).await;
+        let listing = folder::list(&*artifacts.catalog, &repository, &folder, &parts).await?;
+        return Ok(keep_private(listing, &repository));
     }
     let Named { repository, target, when } = resolve(&artifacts.repositories, &parts.uri)?;
     artifacts.gate.authorize(&parts, &repository, Grant::Read).await?;

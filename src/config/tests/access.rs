@@ -52,7 +52,7 @@ fn who_may_read() {
     );
     assert_eq!(
         problems(&text.replace("anonymous_read: true", "anonymous_read: yes")),
-        ["4:78: remotes.all.anonymous_read: wants true or false, and this is text"]
+        ["4:79: remotes.all.anonymous_read: wants true or false, and this is text"]
     );
 }
 

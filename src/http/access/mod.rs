@@ -156,7 +156,9 @@ fn not_for_everybody(headers: &mut HeaderMap) {
         said.split(',').map(str::trim).filter(|word| !matches!(*word, "" | "public" | "private")).collect();
     let private = [&["private"], &kept[..]].concat().join(", ");
     headers.insert(CACHE_CONTROL, HeaderValue::try_from(private).unwrap_or(HeaderValue::from_static("private")));
-    headers.append(VARY, HeaderValue::from_static("authorization"));
+    let varies: Vec<&str> = headers.get_all(VARY).iter().filter_map(|value| value.to_str().ok()).collect();
+    let varies = [&varies[..], &["authorization"]].concat().join(", ");
+    headers.insert(VARY, HeaderValue::try_from(varies).unwrap_or(HeaderValue::from_static("*")));
 }
 
 fn unauthorized(detail: String) -> Problem {
@@ -225,5 +227,8 @@ mod tests {
             assert_eq!(headers.get(CACHE_CONTROL).expect("it is there"), expected);
             assert_eq!(headers.get(VARY).expect("it is there"), "authorization");
         }
+        let mut headers = HeaderMap::from_iter([(VARY, HeaderValue::from_static("accept"))]);
+        not_for_everybody(&mut headers);
+        assert_eq!(headers.get_all(VARY).iter().collect::<Vec<_>>(), ["accept, authorization"], "in one line");
     }
 }

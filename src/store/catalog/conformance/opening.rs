@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::{Raw, Subject, artifact, postgres, target, url};
 use crate::store::catalog::sqlite::SqliteCatalog;
-use crate::store::catalog::{Catalog, CatalogErrorKind, Published, sql};
+use crate::store::catalog::{Catalog, CatalogErrorKind, Published, sql, tokens};
 use crate::store::services::Service;
 
 #[tokio::test]
@@ -109,7 +109,17 @@ async fn a_schema_of_a_newer_version_is_passed_over() {
 async fn no_statement_of_sqlite_scans_a_table() {
     let Subject { catalog: _open, raw: Raw::Sqlite(path, _folder), .. } = Subject::sqlite().await else { panic!() };
     let mut db = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.expect("a file");
-    for statement in [sql::LOOKUP, sql::LIST, sql::TOUCH, sql::TOTALS, sql::FORGET_RESTED] {
+    for statement in [
+        sql::LOOKUP,
+        sql::LIST,
+        sql::TOUCH,
+        sql::TOTALS,
+        sql::FORGET_RESTED,
+        tokens::sql::LIST,
+        tokens::sql::REVOKE,
+        tokens::sql::FIND,
+        tokens::sql::USED,
+    ] {
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
         for row in sqlx::query(explain).fetch_all(&mut db).await.expect("a plan") {
             let step: String = row.get("detail");
