@@ -139,7 +139,7 @@ class Artifactapi(Server):
 
     def __init__(
         self, processes: Processes, binary: Path, folder: Path, upstream: Upstream, *, name: str = "artifactapi",
-        s3: "Seaweed | None" = None, wait: bool = True,
+        s3: "Seaweed | None" = None, wait: bool = True, repositories: str = "", more: dict[str, str] | None = None,
     ) -> None:
         folder.mkdir(exist_ok=True)
         (port,) = free_ports(1)
@@ -152,12 +152,12 @@ remotes:
     package: "generic"
     cache:
       file_ttl: 0
-""")
+{repositories}""")
         environment = {
             "ARTIFACTAPI_LISTEN": f"127.0.0.1:{port}",
             "ARTIFACTAPI_CONFIG": str(config),
             "ARTIFACTAPI_DATA_DIR": str(folder / "data"),
-        } | (s3.settings() if s3 else {})
+        } | (s3.settings() if s3 else {}) | (more or {})
         process = processes.start(name, [binary, "serve"], environment, under_test=True)
         super().__init__(name, process, port, "/api/bench")
         if wait:

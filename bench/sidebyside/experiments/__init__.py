@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from ..bench import Bench
 from ..report import Report
-from . import first_byte, herd, hits, memory, parse, startup
+from . import first_byte, herd, hits, memory, parse, publishing, startup
 
 EXPERIMENTS: dict[str, Callable[[Bench, Report], None]] = {
     "hits": hits.run,
@@ -13,4 +13,5 @@ EXPERIMENTS: dict[str, Callable[[Bench, Report], None]] = {
     "memory": memory.run,
     "startup": startup.run,
     "parse": parse.run,
+    "publishing": publishing.run,
 }
