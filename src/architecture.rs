@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("frames", &[]),
     ("spool", &[]),
-    ("store", &["spool", "store"]),
-    ("config", &["config", "store::key"]),
+    ("access", &["access", "store::key"]),
+    ("store", &["spool", "store", "access"]),
+    ("config", &["config", "store::key", "access"]),
     ("upstream", &["upstream", "config"]),
     ("calendar", &[]),
-    ("engine", &["engine", "store", "upstream", "spool", "config", "calendar"]),
-    ("http", &["http", "engine", "calendar", "store", "upstream", "spool", "frames", "config"]),
-    ("app", &["http", "engine", "store", "upstream", "spool", "config"]),
-    ("cli", &["cli", "app", "config", "engine", "store", "calendar"]),
+    ("engine", &["engine", "store", "upstream", "spool", "config", "calendar", "access"]),
+    ("http", &["http", "engine", "calendar", "store", "upstream", "spool", "frames", "config", "access"]),
+    ("app", &["http", "engine", "store", "upstream", "spool", "config", "access"]),
+    ("cli", &["cli", "app", "config", "engine", "store", "calendar", "access"]),
 ];
 
 /// Words that name no idea.

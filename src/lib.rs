@@ -1,5 +1,6 @@
 //! artifactapi: a package-manager-aware repository server. ARCHITECTURE.md is the map.
 
+pub mod access;
 pub mod app;
 #[cfg(test)]
 mod architecture;

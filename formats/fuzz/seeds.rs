@@ -34,6 +34,11 @@ fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let text = stanza("musl", "1.2.5-r10", "x86_64", &[1; 20]) + &stanza("doc", "1_git1~ab-r1", "noarch", &[2; 20]);
     let apk = Apk::new("sample", "1.0-r0");
     let info = format!("pkgname = sample\ndatahash = {}\n", samples::sha256(b"data"));
+    let described = format!(
+        "pkgname = sample\npkgver = 1.0-r0\narch = x86_64\nsize = 1\nbuilddate = 2\nprovider_priority = 3\n\
+         depend = a>1\nprovides = b=1\ninstall_if = c\n{}",
+        info.replace("pkgname = sample\n", "")
+    );
     let packages: [(&str, &str, &str, &[u8]); 2] =
         [("one", "1.0", "x86_64", &[1; 32]), ("two", "2", "noarch", &[2; 20])];
     let values = index_v3_values("${arch}/${name:2}-${version}-${hash:4}.apk", &packages);
@@ -57,6 +62,14 @@ fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
                 chosen(0, &apk.file()),
                 chosen(1, &tar_entry(".PKGINFO", b'0', info.as_bytes())),
                 chosen(2, info.as_bytes()),
+            ],
+        ),
+        (
+            "apk_describe",
+            vec![
+                chosen(0, &apk.file()),
+                chosen(1, &tar_entry(".PKGINFO", b'0', described.as_bytes())),
+                chosen(2, described.as_bytes()),
             ],
         ),
         (

@@ -23,6 +23,7 @@ mod index;
 mod invalid;
 pub mod limits;
 pub mod path;
+pub mod pieces;
 pub mod publish;
 mod registry;
 pub mod rpm;
@@ -42,7 +43,8 @@ pub use path::{InvalidPath, RepoPath};
 pub use publish::PublishFormat;
 pub use registry::Formats;
 pub use trust::{
-    InvalidKey, KeyKind, OpenPgpKey, OpenPgpKind, SignedBy, SigningKey, SigningKeys, TrustedKeys, Untrusted,
+    InvalidKey, KeyKind, OpenPgpKey, OpenPgpKind, RsaDigest, RsaKey, RsaKeyPair, SignedBy, SigningKey, SigningKeys,
+    TrustedKeys, Untrusted, generate_rsa,
 };
 
 /// Every format there is. Adding one is adding a row.

@@ -47,15 +47,27 @@ pub struct Totals {
     pub written_at: u64,
 }
 
-/// How a list is compressed. Pieces are compressed each for itself and joined: several members (gzip) or frames (zstd) one
-/// after another are one stream by their standards (RFC 1952, 2.2; RFC 8878, 3).
+/// How a list is compressed. Pieces are compressed each for itself and joined. zstd frames one after another are one stream by
+/// their standard (RFC 8878, 3). gzip members would be too (RFC 1952, 2.2), but apk takes an index of exactly one member
+/// (FORMATS 1.2), so gzip pieces are joined within one: [`crate::pieces`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compression {
-    /// gzip: read by every client there is.
+    /// gzip, one member: read by every client there is.
     #[default]
     Gzip,
     /// Zstandard.
     Zstd,
+}
+
+impl Compression {
+    /// How names of files end that are compressed so, without the dot.
+    #[must_use]
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::Gzip => "gz",
+            Self::Zstd => "zst",
+        }
+    }
 }
 
 /// A list whose bytes have been joined.

@@ -119,12 +119,16 @@ fn a_format_is_its_folder_and_its_row() {
         include_str!("../src/invalid.rs"),
         include_str!("../src/limits.rs"),
         include_str!("../src/path.rs"),
+        include_str!("../src/pieces.rs"),
+        include_str!("../src/publish.rs"),
         include_str!("../src/registry.rs"),
         include_str!("../src/trust/armor.rs"),
         include_str!("../src/trust/keys.rs"),
         include_str!("../src/trust/mod.rs"),
         include_str!("../src/trust/openpgp.rs"),
         include_str!("../src/trust/public_key.rs"),
+        include_str!("../src/trust/rsa_signing.rs"),
+        include_str!("../src/trust/signing.rs"),
         include_str!("../src/trust/verdict.rs"),
     ];
     let names = |line: &&str| ["alpine", "rpm::", "Alpine", "Rpm", "Apk"].iter().any(|word| code(line).contains(word));

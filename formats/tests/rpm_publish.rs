@@ -340,7 +340,7 @@ fn a_whole_index() {
             .map(|(kind, made)| OpenPgpKey::generate(kind, "Example", made, &mut random()).expect("a key"))
             .collect();
         let certificates: Vec<_> = pair.iter().map(|key| key.certificate().to_owned()).collect();
-        let keys: SigningKeys = pair.into_iter().map(SigningKey::from).collect();
+        let keys = SigningKeys::new(pair.into_iter().map(SigningKey::from).collect()).expect("two keys");
         let index_of =
             |written_at| Index { root: &root, lists: &lists, carried: &carried, keys: &keys, written_at, revision: 7 };
         let finished = rpm().finish(&index_of(NOW)).expect("finished");

@@ -19,18 +19,23 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::config::{LiveRepositories, Settings};
+use crate::config::{LiveRepositories, Secret, Settings};
 use crate::engine::batch::{BatchParts, Batches};
+use crate::engine::callers::Callers;
 use crate::engine::counts::Counts;
 use crate::engine::fills::{FillParts, Fills};
 use crate::engine::generations::Generations;
 use crate::engine::keep::Keeper;
 use crate::engine::pins::Pins;
+use crate::engine::prefetch::follow::{Follower, follow};
+use crate::engine::publish::{Publisher, PublisherParts};
 use crate::engine::read::{Reader, ReaderParts};
 use crate::engine::retention::{Retention, RetentionParts, task};
 use crate::engine::roots::Roots;
 use crate::engine::shelf::{Shelf, ShelfBudget};
+use crate::engine::switches::Switches;
 use crate::engine::tend;
+use crate::http::access::Gate;
 use crate::http::artifact::Artifacts;
 use crate::http::fast::Fast;
 use crate::http::manage::artifacts::Listing;
@@ -44,12 +49,13 @@ use crate::http::manage::root::Root;
 use crate::http::manage::snapshots::SnapshotRoutes;
 use crate::http::manage::totals::Holdings;
 use crate::http::manage::{self, Management};
+use crate::http::upload::Uploads;
 use crate::http::{self, serve};
 use crate::spool::SpoolFolder;
 use crate::store::catalog::Catalog;
 use crate::upstream::Upstream;
 
-pub use self::stores::{DurableStores, Stores, StoresBeside, open_snapshots};
+pub use self::stores::{DurableStores, Stores, StoresBeside, open_snapshots, open_tokens, tell_that_tokens_changed};
 
 /// Why the server cannot start: one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -101,11 +107,29 @@ impl App {
         let mut registry = Registry::with_prefix("artifactapi");
         let counts = Arc::new(Counts::registered(&mut registry));
 
-        let Stores { blobs, catalog, snapshots, coordinator } = stores;
+        let Stores { blobs, catalog, snapshots, fragments, tokens, coordinator } = stores;
         let budget = ShelfBudget(settings.memory_cache_bytes);
         let shelf = Arc::new(Shelf::new(budget, Arc::clone(&catalog), Arc::clone(&blobs)));
         let pins = Arc::new(Pins::default());
         let keeper = Arc::new(Keeper::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator)));
+        let switches = Arc::new(Switches::new(Arc::clone(&shelf), Arc::clone(&snapshots), Arc::clone(&pins)));
+        let publisher = Publisher::open(
+            &data.join("publish"),
+            PublisherParts {
+                limits: Limits::default(),
+                spool: spool.clone(),
+                shelf: Arc::clone(&shelf),
+                keeper: Arc::clone(&keeper),
+                catalog: Arc::clone(&catalog),
+                snapshots: Arc::clone(&snapshots),
+                fragments,
+                coordinator: Arc::clone(&coordinator),
+                switches: Arc::clone(&switches),
+            },
+        );
+        let publisher =
+            publisher.map_err(|error| StartError::new("the folder for pieces of indexes cannot be opened", &error))?;
+        let uploading = spool.clone();
         let fills = Arc::new(Fills::new(FillParts {
             upstream,
             spool,
@@ -116,9 +140,10 @@ impl App {
             snapshots: Arc::clone(&snapshots),
             blobs: Arc::clone(&blobs),
             coordinator: Arc::clone(&coordinator),
-            pins: Arc::clone(&pins),
+            switches: Arc::clone(&switches),
             counts: Arc::clone(&counts),
         }));
+        let prefetching = Arc::clone(&fills);
         let roots = Roots::new(Arc::clone(&shelf), Arc::clone(&snapshots), Limits::default());
         let generations = Generations::new(Arc::clone(&snapshots));
         let reader = Arc::new(Reader::new(ReaderParts {
@@ -127,6 +152,7 @@ impl App {
             roots,
             generations: generations.clone(),
             pins: Arc::clone(&pins),
+            switches,
             blobs: Arc::clone(&blobs),
             counts: Arc::clone(&counts),
         }));
@@ -139,12 +165,23 @@ impl App {
         });
         let fast = Arc::new(Fast::new(Arc::clone(&repositories), Arc::clone(&pins)));
 
+        let administrator = settings.admin_token.as_ref().map(Secret::expose);
+        let callers = Arc::new(Callers::new(administrator, Arc::clone(&repositories), tokens));
+        let gate = Arc::new(Gate::new(Arc::clone(&callers), settings.trusted_proxies.clone().into()));
         let artifacts = Artifacts {
             repositories: Arc::clone(&repositories),
             reader: Arc::clone(&reader),
             blobs: Arc::clone(&blobs),
+            catalog: Arc::clone(&catalog),
             fast: Arc::clone(&fast),
+            gate: Arc::clone(&gate),
             trusted_proxies: settings.trusted_proxies.clone().into(),
+        };
+        let uploads = Uploads {
+            repositories: Arc::clone(&repositories),
+            publisher: Arc::new(publisher),
+            spool: uploading,
+            gate: Arc::clone(&gate),
         };
         let stage = Arc::new(Stage::default());
         let holdings = Arc::new(Holdings::new(Arc::clone(&catalog)));
@@ -153,6 +190,7 @@ impl App {
             reader,
             fills: Arc::clone(&fills),
             catalog: Arc::clone(&catalog),
+            snapshots: Arc::clone(&snapshots),
             blobs: Arc::clone(&blobs),
             limits: Limits::default(),
         });
@@ -160,6 +198,7 @@ impl App {
             root: Root {
                 repositories: Arc::clone(&repositories),
                 holdings: Arc::clone(&holdings),
+                gate: Arc::clone(&gate),
                 trusted_proxies: settings.trusted_proxies.clone().into(),
             },
             health: Health::new(
@@ -175,21 +214,34 @@ impl App {
             configuration: Configuration {
                 settings: Arc::new(settings.clone()),
                 repositories: Arc::clone(&repositories),
+                gate: Arc::clone(&gate),
             },
-            snapshots: SnapshotRoutes { repositories: Arc::clone(&repositories), generations },
-            packages: Packages { repositories: Arc::clone(&repositories), snapshots },
-            listing: Listing { repositories: Arc::clone(&repositories), catalog: Arc::clone(&catalog) },
-            cache_artifact: CacheArtifact { repositories: Arc::clone(&repositories), batches: Arc::new(batches) },
+            snapshots: SnapshotRoutes { repositories: Arc::clone(&repositories), generations, gate: Arc::clone(&gate) },
+            packages: Packages { repositories: Arc::clone(&repositories), snapshots, gate: Arc::clone(&gate) },
+            listing: Listing {
+                repositories: Arc::clone(&repositories),
+                catalog: Arc::clone(&catalog),
+                gate: Arc::clone(&gate),
+            },
+            cache_artifact: CacheArtifact { repositories: Arc::clone(&repositories), batches: Arc::new(batches), gate },
             metrics: Metrics::new(
                 registry,
                 Gauges { fills, shelf: Arc::clone(&shelf), holdings },
                 Arc::clone(&repositories),
             ),
         };
-        let routes = http::artifact_routes(artifacts).merge(manage::routes(management));
+        let routes =
+            http::artifact_routes(artifacts).merge(http::upload_routes(uploads)).merge(manage::routes(management));
         let router = http::finish(times.around(routes));
 
         let mut background = JoinSet::new();
+        background.spawn(follow(Follower {
+            fills: prefetching,
+            repositories: Arc::clone(&repositories),
+            coordinator: Arc::clone(&coordinator),
+        }));
+        callers.first_token(&settings.data_dir, &mut background).await;
+        background.spawn(callers.hear(Arc::clone(&coordinator)));
         background.spawn(tend::hear(coordinator, Arc::clone(&shelf), Arc::clone(&pins)));
         background.spawn(tend::report_uses(Arc::clone(&catalog), Arc::clone(&shelf)));
         background.spawn(tend::sweep(Arc::clone(&catalog), blobs));

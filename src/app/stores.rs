@@ -11,13 +11,15 @@ use crate::store::blobs::files::FileBlobs;
 use crate::store::blobs::hot_tier::HotTier;
 use crate::store::blobs::s3::{self, S3Blobs};
 use crate::store::blobs::{BlobErrorKind, BlobStore};
+use crate::store::catalog::fragments::Fragments;
 use crate::store::catalog::postgres::{self, PostgresCatalog};
 use crate::store::catalog::snapshots::Snapshots;
 use crate::store::catalog::sqlite::SqliteCatalog;
+use crate::store::catalog::tokens::Tokens;
 use crate::store::catalog::{Catalog, CatalogErrorKind};
-use crate::store::coordinator::Coordinator;
 use crate::store::coordinator::in_process::InProcessCoordinator;
 use crate::store::coordinator::redis::RedisCoordinator;
+use crate::store::coordinator::{self, Coordinator, Event};
 
 /// The three stores, whichever they are.
 pub struct Stores {
@@ -27,6 +29,10 @@ pub struct Stores {
     pub catalog: Arc<dyn Catalog>,
     /// Snapshots, in the same database.
     pub snapshots: Arc<dyn Snapshots>,
+    /// What our own packages contribute to indexes, in the same database.
+    pub fragments: Arc<dyn Fragments>,
+    /// Tokens, in the same database.
+    pub tokens: Arc<dyn Tokens>,
     /// Leases and events.
     pub coordinator: Arc<dyn Coordinator>,
 }
@@ -42,7 +48,7 @@ impl Stores {
             Some(s3) => Arc::new(open_s3(settings, s3, spool).await?),
             None => Arc::new(open_files(data)?),
         };
-        let (catalog, snapshots) = open_catalog(settings).await?;
+        let Records { catalog, snapshots, fragments, tokens } = open_catalog(settings).await?;
         let coordinator: Arc<dyn Coordinator> = match &settings.redis {
             Some(redis) => {
                 let redis = RedisCoordinator::connect(redis.url.expose()).await;
@@ -50,7 +56,7 @@ impl Stores {
             }
             None => Arc::new(InProcessCoordinator::new()),
         };
-        Ok(Self { blobs, catalog, snapshots, coordinator })
+        Ok(Self { blobs, catalog, snapshots, fragments, tokens, coordinator })
     }
 }
 
@@ -64,7 +70,7 @@ pub struct DurableStores {
     /// Snapshots, in the same database.
     pub snapshots: Arc<dyn Snapshots>,
     /// Files below the data folder have one user at a time; a bucket has many.
-    _data_lock: Option<File>,
+    data_lock: Option<File>,
 }
 
 impl DurableStores {
@@ -83,8 +89,14 @@ impl DurableStores {
                 (Arc::new(open_files(data)?), Some(lock))
             }
         };
-        let (catalog, snapshots) = open_catalog(settings).await?;
-        Ok(Self { blobs, catalog, snapshots, _data_lock: data_lock })
+        let Records { catalog, snapshots, .. } = open_catalog(settings).await?;
+        Ok(Self { blobs, catalog, snapshots, data_lock })
+    }
+
+    /// Whether no server uses the files now.
+    #[must_use]
+    pub const fn are_ours_alone(&self) -> bool {
+        self.data_lock.is_some()
     }
 }
 
@@ -107,7 +119,7 @@ impl StoresBeside {
     /// # Errors
     /// [`StartError`] when one of them needs an operator.
     pub async fn open(settings: &Settings, with_blobs: bool) -> Result<Self, StartError> {
-        let (catalog, snapshots) = open_catalog(settings).await?;
+        let Records { catalog, snapshots, .. } = open_catalog(settings).await?;
         let (blobs, data_lock): (Option<Arc<dyn BlobStore>>, _) = match &settings.s3 {
             _ if !with_blobs => (None, None),
             Some(s3) => (Some(Arc::new(reach_s3(s3).await?)), None),
@@ -126,21 +138,58 @@ impl StoresBeside {
 /// # Errors
 /// [`StartError`] when the catalog needs an operator.
 pub async fn open_snapshots(settings: &Settings) -> Result<Arc<dyn Snapshots>, StartError> {
-    open_catalog(settings).await.map(|(_, snapshots)| snapshots)
+    open_catalog(settings).await.map(|records| records.snapshots)
+}
+
+/// The tokens alone, for the subcommand that makes and revokes them; servers may run beside it.
+///
+/// # Errors
+/// [`StartError`] when the catalog needs an operator.
+pub async fn open_tokens(settings: &Settings) -> Result<Arc<dyn Tokens>, StartError> {
+    open_catalog(settings).await.map(|records| records.tokens)
+}
+
+/// Tells every server that tokens changed, where there is Redis. A server that does not hear of it asks the catalog within a
+/// second anyway.
+///
+/// # Errors
+/// [`StartError`] when nobody could be told.
+pub async fn tell_that_tokens_changed(settings: &Settings) -> Result<(), StartError> {
+    let Some(redis) = &settings.redis else { return Ok(()) };
+    let told = coordinator::redis::tell(redis.url.expose(), &Event::TokensChanged).await;
+    told.map_err(|error| StartError::new("the servers could not be told", &error))
+}
+
+/// What one database keeps.
+struct Records {
+    catalog: Arc<dyn Catalog>,
+    snapshots: Arc<dyn Snapshots>,
+    fragments: Arc<dyn Fragments>,
+    tokens: Arc<dyn Tokens>,
+}
+
+impl Records {
+    fn of<C: Catalog + Snapshots + Fragments + Tokens + 'static>(database: C) -> Self {
+        let catalog = Arc::new(database);
+        Self {
+            snapshots: Arc::clone(&catalog) as _,
+            fragments: Arc::clone(&catalog) as _,
+            tokens: Arc::clone(&catalog) as _,
+            catalog,
+        }
+    }
 }
 
 fn open_files(data: &Path) -> Result<FileBlobs, StartError> {
     FileBlobs::open(data).map_err(|error| StartError::new("the file store cannot be opened", &error))
 }
 
-async fn open_catalog(settings: &Settings) -> Result<(Arc<dyn Catalog>, Arc<dyn Snapshots>), StartError> {
+async fn open_catalog(settings: &Settings) -> Result<Records, StartError> {
     if let Some(postgres) = &settings.postgres {
-        let catalog = Arc::new(open_postgres(postgres).await?);
-        return Ok((Arc::clone(&catalog) as Arc<dyn Catalog>, catalog));
+        return Ok(Records::of(open_postgres(postgres).await?));
     }
     let sqlite = SqliteCatalog::open(&settings.data_dir.join("catalog.sqlite")).await;
-    let catalog = Arc::new(sqlite.map_err(|error| StartError::new("the SQLite catalog cannot be opened", &error))?);
-    Ok((Arc::clone(&catalog) as Arc<dyn Catalog>, catalog))
+    Ok(Records::of(sqlite.map_err(|error| StartError::new("the SQLite catalog cannot be opened", &error))?))
 }
 
 async fn open_s3(settings: &Settings, s3: &S3Settings, spool: &SpoolFolder) -> Result<HotTier<S3Blobs>, StartError> {

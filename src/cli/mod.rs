@@ -5,9 +5,13 @@
 mod check;
 mod gc;
 mod health;
+mod key;
+mod prefetch;
 mod rebuild;
+mod scrub;
 mod serve;
 mod snapshot;
+mod token;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -47,11 +51,21 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Make keys that indexes of local repositories are signed with.
+    #[command(subcommand)]
+    Key(key::What),
+    /// Have the server on this machine fetch packages that indexes name, and show how far it is.
+    Prefetch(prefetch::What),
+    /// Compare what the store holds with its records and indexes. With files, while no server runs; with S3, at any time.
+    Scrub(scrub::What),
     /// Make the catalog anew from what the store holds. With files, while no server runs; with S3, at any time.
     RebuildCatalog,
     /// List, compare and tag the snapshots of index roots.
     #[command(subcommand)]
     Snapshot(snapshot::Snapshots),
+    /// Make, list and revoke tokens.
+    #[command(subcommand)]
+    Token(token::Tokens),
 }
 
 /// Runs the command line.
@@ -68,10 +82,14 @@ pub fn main() -> ExitCode {
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(&settings),
         Command::Check { file } => check::run(&settings, file),
+        Command::Key(what) => key::run(&what),
         Command::Health => health::run(&settings),
         Command::Gc { dry_run } => gc::run(&settings, dry_run),
+        Command::Prefetch(what) => prefetch::run(&settings, &what),
+        Command::Scrub(what) => scrub::run(&settings, &what),
         Command::RebuildCatalog => rebuild::run(&settings),
         Command::Snapshot(what) => snapshot::run(&settings, what),
+        Command::Token(what) => token::run(&settings, what),
     }
 }
 

@@ -66,11 +66,6 @@ async fn serve(settings: &Settings, source: Source) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    for repository in repositories.current().iter() {
-        if repository.patterns.include().is_none() && repository.kind.name() == "remote" {
-            tracing::info!(repository = %repository.name, "no include_patterns: every path of its upstream may be fetched");
-        }
-    }
     match app.address() {
         Ok(addr) => tracing::info!(%addr, version = env!("CARGO_PKG_VERSION"), "listening"),
         Err(error) => tracing::warn!(%error, "listening, at an address that cannot be told"),

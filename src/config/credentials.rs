@@ -74,7 +74,7 @@ fn is_token(text: &str) -> bool {
 }
 
 /// A secret that the file gives in one of the three ways.
-struct Given<'t, 'n> {
+pub(super) struct Given<'t, 'n> {
     field: &'t Field<'n>,
     from: From,
 }
@@ -86,7 +86,8 @@ enum From {
 }
 
 impl<'t, 'n> Given<'t, 'n> {
-    fn find(table: &'t Table<'n>, name: &str, reader: &mut Reader<'_, '_>) -> Option<Self> {
+    /// Finds it under `name`, `{name}_env` or `{name}_file`.
+    pub(super) fn find(table: &'t Table<'n>, name: &str, reader: &mut Reader<'_, '_>) -> Option<Self> {
         let ways = [("", From::Here), ("_env", From::Environment), ("_file", From::File)];
         let mut found: Option<Self> = None;
         for (suffix, from) in ways {
@@ -103,7 +104,13 @@ impl<'t, 'n> Given<'t, 'n> {
         found
     }
 
-    fn value(&self, reader: &mut Reader<'_, '_>) -> Option<Secret> {
+    /// The key that gives it.
+    pub(super) const fn field(&self) -> &'t Field<'n> {
+        self.field
+    }
+
+    /// The secret itself.
+    pub(super) fn value(&self, reader: &mut Reader<'_, '_>) -> Option<Secret> {
         let text = self.field.text(reader)?;
         let value = match self.from {
             From::Here => Ok(text.to_owned()),

@@ -14,7 +14,7 @@ use super::problem::Problem;
 use super::reader::{Field, Outside, Reader, Table};
 use super::repositories::{CachePolicy, FileTtl, Kind, Repositories, Repository};
 use super::suggest::closest;
-use super::{credentials, upstream, view, yaml};
+use super::{access, credentials, local, upstream, view, yaml};
 use crate::store::key::RepositoryName;
 
 /// The words that `type:` takes.
@@ -27,6 +27,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("description", TYPES),
     ("include_patterns", TYPES),
     ("exclude_patterns", TYPES),
+    ("anonymous_read", TYPES),
     ("cache", &["remote", "local"]),
     ("base_url", &["remote"]),
     ("mirrors", &["remote"]),
@@ -38,6 +39,13 @@ const KEYS: &[(&str, &[&str])] = &[
     ("verify", &["remote"]),
     ("hold", &["remote"]),
     ("trusted_keys", &["remote"]),
+    ("prefetch", &["remote"]),
+    ("overwrite", &["local"]),
+    ("root_depth", &["local"]),
+    ("max_file_bytes", &["local"]),
+    ("quota", &["local"]),
+    ("compression", &["local"]),
+    ("signing_keys", &["local"]),
     ("members", &["virtual"]),
 ];
 
@@ -52,15 +60,25 @@ fn repository_keys() -> impl Iterator<Item = &'static str> {
 /// Every key that there is, for the test of the reference.
 #[cfg(test)]
 pub(super) fn known_keys() -> impl Iterator<Item = &'static str> {
-    repository_keys().chain(CACHE_KEYS.iter().copied())
+    let of_access = access::KEYS.iter().chain(access::TOKEN_KEYS).copied();
+    let of_prefetch = super::prefetch::KEYS.iter().copied();
+    repository_keys()
+        .chain(CACHE_KEYS.iter().copied())
+        .chain(of_prefetch)
+        .chain(of_access)
+        .chain(super::signing::KEYS.iter().copied())
 }
 
 /// Reads the text of a remotes.yaml; if anything is wrong with it, everything that is.
 pub(super) fn read(text: &str, formats: Formats, outside: &mut Outside<'_>) -> Result<Repositories, Vec<Problem>> {
     let tree = yaml::parse(text).map_err(|problem| vec![problem])?;
     let mut reader = Reader { formats, outside, problems: Vec::new() };
-    let drafts = repositories(&Field::top(&tree), &mut reader);
+    let top = Field::top(&tree);
+    let table = if top.is_empty() { None } else { top.table(&mut reader) };
+    let drafts = repositories(&top, table.as_ref(), &mut reader);
     members::check(&drafts, &mut reader);
+    let given = table.as_ref().and_then(|table| table.get("access"));
+    let tokens = given.map(|field| access::read(field, &drafts, &mut reader)).unwrap_or_default();
     let mut problems = reader.problems;
     if !problems.is_empty() {
         problems.sort();
@@ -68,20 +86,20 @@ pub(super) fn read(text: &str, formats: Formats, outside: &mut Outside<'_>) -> R
     }
     let named = |draft: Draft| draft.repository.map(|repository| (draft.name, Arc::new(repository)));
     let by_name: BTreeMap<_, _> = drafts.into_iter().filter_map(named).collect();
-    let digest = view::digest(by_name.values().map(|repository: &Arc<Repository>| &**repository));
-    Ok(Repositories { by_name, generation: 0, digest })
+    let digest = view::digest(by_name.values().map(|repository: &Arc<Repository>| &**repository), &tokens);
+    Ok(Repositories { by_name, tokens, generation: 0, digest })
 }
 
-fn repositories(top: &Field<'_>, reader: &mut Reader<'_, '_>) -> Vec<Draft> {
+fn repositories(top: &Field<'_>, table: Option<&Table<'_>>, reader: &mut Reader<'_, '_>) -> Vec<Draft> {
     const WANTED: &str = "write remotes: and the repositories below it (remotes: {} for none)";
     if top.is_empty() {
         top.refuse(reader, format!("the file is empty; {WANTED}"));
         return Vec::new();
     }
-    let Some(table) = top.table(reader) else {
+    let Some(table) = table else {
         return Vec::new();
     };
-    table.only(reader, &["remotes"]);
+    table.only(reader, &["remotes", "access"]);
     let Some(remotes) = table.get("remotes") else {
         reader.report(top.place, "remotes", format!("missing; {WANTED}"));
         return Vec::new();
@@ -97,21 +115,29 @@ fn draft(name: &str, field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<D
     let name: Option<RepositoryName> =
         name.parse().map_err(|why| reader.report(field.place, &field.key, format!("{why}"))).ok();
     let Some(table) = field.table(reader) else {
-        return name.map(|name| Draft { name, format: None, members: Vec::new(), repository: None });
+        return name.map(|name| Draft {
+            name,
+            format: None,
+            members: Vec::new(),
+            said_of_reading: None,
+            repository: None,
+        });
     };
     let word = type_of(&table, reader);
     keys(&table, word, reader);
     let format = package(&table, reader);
+    prefetch_needs_an_index(&table, format, reader);
     let description = table.read(reader, "description", Field::text).map(str::to_owned);
     let include = table.read(reader, "include_patterns", patterns);
     let exclude = table.read(reader, "exclude_patterns", patterns);
     let cache = table
         .read(reader, "cache", Field::table)
         .map_or_else(CachePolicy::default, |table| cache(&table, word, reader));
+    let said_of_reading = table.read(reader, "anonymous_read", Field::flag);
     let mut members = Vec::new();
     let kind = match word {
         Some("remote") => upstream::read(&table, format, reader).map(|remote| Kind::Remote(Box::new(remote))),
-        Some("local") => Some(Kind::Local),
+        Some("local") => Some(Kind::Local(Box::new(local::read(&table, format, reader)))),
         Some("virtual") => {
             members = member_names(&table, reader);
             Some(Kind::Virtual { members: members.iter().map(|member| member.name.clone()).collect() })
@@ -121,10 +147,19 @@ fn draft(name: &str, field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<D
     let name = name?;
     let repository = || {
         let patterns = Patterns::new(include, exclude);
-        Some(Repository { name: name.clone(), format: format?, description, kind: kind?, patterns, cache })
+        let anonymous_read = said_of_reading.unwrap_or(true);
+        Some(Repository {
+            name: name.clone(),
+            format: format?,
+            description,
+            kind: kind?,
+            patterns,
+            anonymous_read,
+            cache,
+        })
     };
     let repository = repository();
-    Some(Draft { name, format: format.map(Format::name), members, repository })
+    Some(Draft { name, format: format.map(Format::name), members, said_of_reading, repository })
 }
 
 /// The word in `type:`; a repository that does not say is a remote.
@@ -173,13 +208,25 @@ fn package(table: &Table<'_>, reader: &mut Reader<'_, '_>) -> Option<&'static dy
     format
 }
 
+/// What is fetched ahead is what an index names.
+fn prefetch_needs_an_index(table: &Table<'_>, format: Option<&'static dyn Format>, reader: &mut Reader<'_, '_>) {
+    if let (Some(field), Some(format)) = (table.get("prefetch"), format)
+        && format.index().is_none()
+    {
+        let name = format.name();
+        let text = format!("package: {name} has no index that names packages; POST /cache-artifact fetches such files");
+        reader.report(field.place, &field.key, text);
+    }
+}
+
 fn unknown(word: &str, what: &str, known: &[&str]) -> String {
     let choice = format!("write one of {}", known.join(", "));
     let hint = closest(word, known.iter().copied()).map_or(choice, |near| format!("did you mean {near}?"));
     format!("{word:?} is not a {what}; {hint}")
 }
 
-fn patterns(field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<PatternSet> {
+/// A list of patterns; each that is wrong is reported where it stands.
+pub(super) fn patterns(field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<PatternSet> {
     let (fields, written): (Vec<_>, Vec<_>) = field.texts(reader)?.into_iter().unzip();
     match PatternSet::compile(written.into_iter().map(str::to_owned).collect()) {
         Ok(set) => Some(set),

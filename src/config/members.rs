@@ -1,4 +1,5 @@
-//! Whether the virtual repositories make sense together: members exist, share a format, and lead nowhere in circles.
+//! Whether the virtual repositories make sense together: members exist, share a format, lead nowhere in circles, and are not
+//! shown to everybody by accident.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +16,8 @@ pub(super) struct Draft {
     pub(super) format: Option<&'static str>,
     /// Empty unless it is virtual.
     pub(super) members: Vec<Member>,
+    /// `anonymous_read`, where it is written.
+    pub(super) said_of_reading: Option<bool>,
     /// `None` when something about it is wrong.
     pub(super) repository: Option<Repository>,
 }
@@ -56,6 +59,10 @@ fn mismatch(draft: &Draft, member: &Member, by_name: &ByName<'_>, first: bool) -
     match (draft.format, found.format) {
         (Some(ours), Some(theirs)) if ours != theirs => Some(format!(
             "{} is package: {theirs}, and this repository is package: {ours}; members share one",
+            member.name
+        )),
+        _ if draft.said_of_reading.is_none() && found.said_of_reading == Some(false) => Some(format!(
+            "{} has anonymous_read: false; say here, too, whether anybody may read it through this repository",
             member.name
         )),
         _ => None,

@@ -7,20 +7,24 @@
 //! The environment is fixed for the life of the process. The file is not: [`LiveRepositories`] holds the reading in
 //! force, and [`watch`] replaces it when the file changes for the better.
 
+mod access;
 mod credentials;
 mod document;
 pub mod duration;
 pub mod environment;
 mod fingerprint;
 pub mod live;
+mod local;
 mod members;
 pub mod patterns;
+pub mod prefetch;
 pub mod problem;
 mod reader;
 pub mod repositories;
 pub mod secret;
 mod services;
 pub mod settings;
+mod signing;
 pub mod size;
 pub mod source;
 mod suggest;
@@ -30,11 +34,15 @@ pub mod view;
 pub mod watch;
 mod yaml;
 
+pub use access::ConfiguredToken;
 pub use environment::{SettingsError, process_environment};
 pub use live::{LiveRepositories, ReloadError};
 pub use patterns::{Admission, PatternSet, Patterns};
+pub use prefetch::Prefetch;
 pub use problem::{ConfigError, Place, Problem};
-pub use repositories::{CachePolicy, Credentials, FileTtl, Kind, Remote, Repositories, Repository, Timeouts, Verify};
+pub use repositories::{
+    CachePolicy, Credentials, FileTtl, Kind, Local, Remote, Repositories, Repository, Timeouts, Verify,
+};
 pub use secret::Secret;
 pub use settings::{LogFormat, LogSettings, PostgresSettings, RedisSettings, S3Keys, S3Settings, Settings};
 pub use source::{Environment, Source};

@@ -146,6 +146,20 @@ impl<'n> Field<'n> {
         parsed.map_err(|why| self.refuse(reader, format!("{written} {why}"))).ok()
     }
 
+    /// A number of bytes, or a text with a unit.
+    pub(super) fn size(&self, reader: &mut Reader<'_, '_>) -> Option<u64> {
+        match &self.node.value {
+            Value::Number(bytes) => Some(*bytes),
+            Value::Text(text) => size::parse(text).map_err(|why| self.refuse(reader, format!("{text:?} {why}"))).ok(),
+            _ => self.wants(reader, r#"a number of bytes: 1048576 or a text such as "10MiB""#),
+        }
+    }
+
+    /// Whether there are keys below it.
+    pub(super) const fn is_table(&self) -> bool {
+        matches!(self.node.value, Value::Table(_))
+    }
+
     /// The elements of a list.
     pub(super) fn list(&self, reader: &mut Reader<'_, '_>) -> Option<Vec<Self>> {
         let Value::List(nodes) = &self.node.value else {

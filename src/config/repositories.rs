@@ -9,19 +9,24 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use artifactapi_formats::{Format, Sha256, TrustedKeys};
+use artifactapi_formats::publish::Compression;
+use artifactapi_formats::{Format, Sha256, SigningKeys, TrustedKeys};
 use url::Url;
 
+use super::access::ConfiguredToken;
 use super::patterns::Patterns;
+use super::prefetch::Prefetch;
 use super::secret::Secret;
 #[cfg(doc)]
 use super::source::Source;
+use crate::access::Policy;
 use crate::store::key::RepositoryName;
 
 /// Every repository of one reading of the file. Never changes; a new reading makes a new value.
 #[derive(Debug, Clone)]
 pub struct Repositories {
     pub(super) by_name: BTreeMap<RepositoryName, Arc<Repository>>,
+    pub(super) tokens: Vec<ConfiguredToken>,
     pub(super) generation: u64,
     pub(super) digest: Sha256,
 }
@@ -48,6 +53,12 @@ impl Repositories {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_name.is_empty()
+    }
+
+    /// The tokens of `access:`.
+    #[must_use]
+    pub fn tokens(&self) -> &[ConfiguredToken] {
+        &self.tokens
     }
 
     /// Counts the readings that were put to use: 1 for the first, one more for each that replaced another.
@@ -82,11 +93,19 @@ pub struct Repository {
     pub kind: Kind,
     /// Which paths may be fetched.
     pub patterns: Patterns,
+    /// Whether anybody may read it, without a token.
+    pub anonymous_read: bool,
     /// How long things are kept, and how much of them.
     pub cache: CachePolicy,
 }
 
 impl Repository {
+    /// What it says of access.
+    #[must_use]
+    pub const fn policy(&self) -> Policy<'_> {
+        Policy { repository: &self.name, anonymous_read: self.anonymous_read }
+    }
+
     fn remarks(&self) -> Vec<String> {
         let Kind::Remote(remote) = &self.kind else {
             return Vec::new();
@@ -110,7 +129,7 @@ pub enum Kind {
     /// From an upstream server; what has been fetched is kept.
     Remote(Box<Remote>),
     /// From uploads.
-    Local,
+    Local(Box<Local>),
     /// From other repositories of the same format, asked in turn.
     Virtual {
         /// In the order in which they are asked.
@@ -124,11 +143,31 @@ impl Kind {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Remote(_) => "remote",
-            Self::Local => "local",
+            Self::Local(_) => "local",
             Self::Virtual { .. } => "virtual",
         }
     }
 }
+
+/// What is taken from people who upload.
+#[derive(Debug, Clone, Default)]
+pub struct Local {
+    /// Whether a path may be given other bytes.
+    pub overwrite: bool,
+    /// How many folders lead to an index root: 2 for `el9/x86_64`. Only where names do not say it themselves (rpm).
+    pub root_depth: usize,
+    /// The largest file taken, in bytes.
+    pub max_file_bytes: u64,
+    /// The most bytes held; `None` has no bound.
+    pub quota: Option<u64>,
+    /// How indexes are compressed; `None` is the format's usual way.
+    pub compression: Option<Compression>,
+    /// Who signs the indexes.
+    pub signing_keys: SigningKeys,
+}
+
+/// The largest file taken unless the configuration says otherwise, in bytes.
+pub const MAX_FILE_BYTES: u64 = 10 << 30;
 
 /// An upstream server.
 #[derive(Debug, Clone)]
@@ -153,6 +192,8 @@ pub struct Remote {
     pub hold: Option<Duration>,
     /// Of which one must have signed each index; empty when nobody asks who did.
     pub trusted_keys: TrustedKeys,
+    /// What is fetched before anybody asks for it.
+    pub prefetch: Option<Prefetch>,
 }
 
 /// What happens to a package that is not what the held index says of it.
@@ -274,6 +315,7 @@ impl std::fmt::Debug for Repository {
             .field("description", &self.description)
             .field("kind", &self.kind)
             .field("patterns", &self.patterns)
+            .field("anonymous_read", &self.anonymous_read)
             .field("cache", &self.cache)
             .finish()
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use artifactapi_formats::Format;
 use url::Url;
 
+use super::prefetch::Prefetch;
 use super::reader::{Field, Reader, Table};
 use super::repositories::{Remote, Timeouts, Verify};
 use super::{credentials, trust};
@@ -45,6 +46,7 @@ pub(super) fn read(table: &Table<'_>, format: Option<&dyn Format>, reader: &mut 
         verify,
         trusted_keys,
         hold: table.read(reader, "hold", Field::duration).filter(|hold| !hold.is_zero()),
+        prefetch: table.read(reader, "prefetch", Prefetch::read),
     })
 }
 

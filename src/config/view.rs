@@ -10,11 +10,15 @@ use artifactapi_formats::Sha256;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
+use super::access::ConfiguredToken;
+use super::patterns::PatternSet;
+use super::prefetch::Prefetch;
 use super::repositories::{CachePolicy, Credentials, FileTtl, Kind, Remote, Repositories, Repository, Timeouts};
 use super::secret::STARS;
 use super::settings::Settings;
+use crate::access::Grant;
 
-/// What `GET /config` answers.
+/// What `GET /config` answers. To whoever may read everything; [`ConfigView::only`] is for the others.
 #[derive(Debug, Serialize)]
 pub struct ConfigView<'a> {
     /// [`Repositories::generation`].
@@ -22,6 +26,8 @@ pub struct ConfigView<'a> {
     /// [`Repositories::digest`], in hexadecimal digits.
     pub digest: String,
     remotes: Remotes<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access: Option<AccessView<'a>>,
     environment: BTreeMap<&'static str, Value>,
 }
 
@@ -33,9 +39,40 @@ impl<'a> ConfigView<'a> {
             generation: repositories.generation(),
             digest: repositories.digest().hex(),
             remotes: remotes(repositories.iter().map(|repository| &**repository)),
+            access: Some(access(repositories.tokens())),
             environment: environment(settings),
         }
     }
+
+    /// The same without the repositories that are not for whoever asks, and without the tokens, which name them too.
+    #[must_use]
+    pub fn only(mut self, may_see: impl Fn(&str) -> bool) -> Self {
+        self.remotes.retain(|name, _| may_see(name));
+        self.access = None;
+        self
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct AccessView<'a> {
+    tokens: Vec<TokenView<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct TokenView<'a> {
+    name: &'a str,
+    /// Of a token that an operator chose, the digest would be enough to try words against.
+    sha256: &'static str,
+    grants: BTreeMap<&'a str, Vec<&'static str>>,
+}
+
+fn access<'a>(tokens: &'a [ConfiguredToken]) -> AccessView<'a> {
+    let view = |token: &'a ConfiguredToken| TokenView {
+        name: token.name.as_str(),
+        sha256: STARS,
+        grants: token.grants.iter().map(|(scope, set)| (scope, set.iter().map(Grant::name).collect())).collect(),
+    };
+    AccessView { tokens: tokens.iter().map(view).collect() }
 }
 
 type Remotes<'a> = BTreeMap<&'a str, RepositoryView<'a>>;
@@ -45,8 +82,8 @@ fn remotes<'a>(repositories: impl Iterator<Item = &'a Repository>) -> Remotes<'a
 }
 
 /// See [`Repositories::digest`].
-pub(super) fn digest<'a>(repositories: impl Iterator<Item = &'a Repository>) -> Sha256 {
-    Sha256::of(json!(remotes(repositories)).to_string().as_bytes())
+pub(super) fn digest<'a>(repositories: impl Iterator<Item = &'a Repository>, tokens: &[ConfiguredToken]) -> Sha256 {
+    Sha256::of(json!({ "remotes": remotes(repositories), "access": access(tokens) }).to_string().as_bytes())
 }
 
 #[derive(Debug, Serialize)]
@@ -63,6 +100,7 @@ struct RepositoryView<'a> {
     include_patterns: Option<&'a [String]>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     exclude_patterns: &'a [String],
+    anonymous_read: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache: Option<CacheView>,
 }
@@ -89,6 +127,19 @@ struct RemoteView<'a> {
     hold: Option<Time>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     trusted_keys: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prefetch: Option<PrefetchView<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct PrefetchView<'a> {
+    used: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    include: Option<&'a [String]>,
+    before_switch: bool,
+    parallel: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bandwidth: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -120,7 +171,7 @@ impl Serialize for Time {
 fn view(repository: &Repository) -> RepositoryView<'_> {
     let (remote, members) = match &repository.kind {
         Kind::Remote(remote) => (Some(remote_view(remote)), None),
-        Kind::Local => (None, None),
+        Kind::Local(_) => (None, None),
         Kind::Virtual { members } => (None, Some(members.iter().map(|name| name.as_str()).collect())),
     };
     RepositoryView {
@@ -132,6 +183,7 @@ fn view(repository: &Repository) -> RepositoryView<'_> {
         members,
         include_patterns: repository.patterns.include(),
         exclude_patterns: repository.patterns.exclude(),
+        anonymous_read: repository.anonymous_read,
     }
 }
 
@@ -156,6 +208,18 @@ fn remote_view(remote: &Remote) -> RemoteView<'_> {
         verify: remote.verify.name(),
         hold: remote.hold.map(Time),
         trusted_keys: remote.trusted_keys.shown().collect(),
+        prefetch: remote.prefetch.as_ref().map(prefetch_view),
+    }
+}
+
+fn prefetch_view(prefetch: &Prefetch) -> PrefetchView<'_> {
+    let Prefetch { used, include, before_switch, parallel, bandwidth } = prefetch;
+    PrefetchView {
+        used: *used,
+        include: include.as_ref().map(PatternSet::written),
+        before_switch: *before_switch,
+        parallel: parallel.get(),
+        bandwidth: bandwidth.map(std::num::NonZeroU64::get),
     }
 }
 

@@ -57,6 +57,12 @@ pub struct Counts {
     pub older_refused: Counter,
     /// Indexes refused because no trusted key signed them.
     pub untrusted: Counter,
+    /// Packages fetched before anybody asked for them.
+    pub prefetched_files: Counter,
+    /// Their bytes.
+    pub prefetched_bytes: Counter,
+    /// Packages that could not be fetched ahead.
+    pub prefetch_failures: Counter,
     /// Bodies that were passed on but could not be kept.
     pub unkept: Counter<u64, AtomicU64>,
     /// Files whose records were removed to keep a budget.
@@ -81,6 +87,14 @@ impl Counts {
         registry.register("indexes_older_refused", "Indexes refused as older than the one that is served", older);
         let untrusted = counts.untrusted.clone();
         registry.register("indexes_untrusted", "Indexes refused because no trusted key signed them", untrusted);
+        let prefetched = [
+            ("prefetched_files", "Packages fetched before anybody asked for them", &counts.prefetched_files),
+            ("prefetched_bytes", "Bytes of packages fetched before anybody asked for them", &counts.prefetched_bytes),
+            ("prefetch_failures", "Packages that could not be fetched ahead", &counts.prefetch_failures),
+        ];
+        for (name, help, counter) in prefetched {
+            registry.register(name, help, counter.clone());
+        }
         registry.register("fills_unkept", "Bodies passed on that could not be kept", counts.unkept.clone());
         registry.register("evicted_files", "Files removed to keep a budget", counts.evicted_files.clone());
         registry.register("evicted_bytes", "Bytes of files removed to keep a budget", counts.evicted_bytes.clone());

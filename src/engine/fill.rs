@@ -5,6 +5,7 @@
 //! or another metadata file never streams: readers get what is held until the new one is whole and checked.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use artifactapi_formats::{Expected, Mutability, Role};
@@ -132,18 +133,21 @@ pub enum State {
 #[derive(Debug, Clone)]
 pub struct Fill {
     state: watch::Receiver<State>,
+    has_streamed: Arc<AtomicBool>,
 }
 
 /// The task's end of a [`Fill`].
 #[derive(Debug)]
 pub(super) struct FillSender {
     state: watch::Sender<State>,
+    has_streamed: Arc<AtomicBool>,
 }
 
 impl Fill {
     pub(super) fn new() -> (FillSender, Self) {
         let (state, watched) = watch::channel(State::Waiting);
-        (FillSender { state }, Self { state: watched })
+        let has_streamed = Arc::new(AtomicBool::new(false));
+        (FillSender { state, has_streamed: Arc::clone(&has_streamed) }, Self { state: watched, has_streamed })
     }
 
     /// Waits until there is something to serve: a growing body, or the outcome.
@@ -175,6 +179,13 @@ impl Fill {
         tokio::time::timeout(patience, self.settled()).await.ok()
     }
 
+    /// Whether readers were given its beginning. If it then failed, the sources after the one that broke off were not asked:
+    /// none of them could go on with what the readers had.
+    #[must_use]
+    pub fn has_streamed(&self) -> bool {
+        self.has_streamed.load(Ordering::Acquire)
+    }
+
     /// The growing body, if there is one now.
     #[must_use]
     pub fn streaming(&self) -> Option<(Arc<Head>, SpoolReader)> {
@@ -187,6 +198,7 @@ impl Fill {
 
 impl FillSender {
     pub(super) fn stream(&self, head: Arc<Head>, reader: SpoolReader) {
+        self.has_streamed.store(true, Ordering::Release);
         self.state.send_replace(State::Streaming(head, reader));
     }
 

@@ -80,7 +80,7 @@ impl Held {
         }
     }
 
-    /// Whether nothing is known to have replaced it.
+    /// Whether it may be given to later requests: nothing is known to have replaced it, and it is what they would find.
     #[must_use]
     pub fn is_current(&self) -> bool {
         !self.superseded.load(Ordering::Acquire)

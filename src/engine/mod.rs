@@ -5,6 +5,7 @@
 //! functions ([`freshness`]); I/O is around them.
 
 pub mod batch;
+pub mod callers;
 pub mod counts;
 pub mod fill;
 pub mod fills;
@@ -15,10 +16,14 @@ pub mod keep;
 pub mod past;
 pub mod pattern;
 pub mod pins;
+pub mod prefetch;
+pub mod publish;
 pub mod read;
 pub mod rebuild;
 pub mod retention;
 pub mod roots;
+pub mod scrub;
 pub mod shelf;
+pub mod switches;
 pub mod tend;
 mod transfer;

@@ -200,6 +200,15 @@ impl Shelf {
         });
     }
 
+    /// Every record of a repository is compared with the catalog at its next use.
+    pub fn doubt(&self, repository: &RepositoryName) {
+        for (target, held) in self.cache.iter() {
+            if target.repository == *repository {
+                held.record_is_doubtful();
+            }
+        }
+    }
+
     /// Events were lost: every record is compared with the catalog at its next use.
     pub fn doubt_all(&self) {
         for (_, held) in self.cache.iter() {

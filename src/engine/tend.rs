@@ -52,6 +52,8 @@ pub async fn hear(coordinator: Arc<dyn Coordinator>, shelf: Arc<Shelf>, pins: Ar
                 }
             }
             Ok(Event::Purged(repository)) => shelf.forget_all(Some(&repository)),
+            // Not about anything on the shelf.
+            Ok(Event::TokensChanged) => {}
             Ok(Event::Missed) | Err(RecvError::Lagged(_)) => shelf.doubt_all(),
             Err(RecvError::Closed) => return,
         }

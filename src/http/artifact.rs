@@ -10,20 +10,24 @@ use axum::response::Response;
 use bytes::Bytes;
 use ipnet::IpNet;
 
+use super::access::{Gate, keep_private};
 use super::body::{Origin, ServedBody};
 use super::client::client_id;
 use super::conditional::{Verdict, evaluate, range_applies};
 use super::deliver::{Status, finish, growing, insert, origin, source_headers, through, unsatisfiable, whole_or_parts};
 use super::error::Problem;
 use super::fast::Fast;
+use super::folder;
 use super::headers::Representation;
 use super::range::{self, Ranges};
-use crate::config::{Admission, LiveRepositories, Repository};
+use crate::access::Grant;
+use crate::config::{Admission, Kind, LiveRepositories, Repository};
 use crate::engine::counts::RepositoryCounts;
 use crate::engine::generations::When;
 use crate::engine::held::Held;
 use crate::engine::read::{self, Reader, Reading, Source, Wish};
 use crate::store::blobs::{BlobBody, BlobStore};
+use crate::store::catalog::Catalog;
 use crate::store::key::Target;
 
 /// What reading is done with.
@@ -33,7 +37,9 @@ pub struct Artifacts {
     pub repositories: Arc<LiveRepositories>,
     pub reader: Arc<Reader>,
     pub blobs: Arc<dyn BlobStore>,
+    pub catalog: Arc<dyn Catalog>,
     pub fast: Arc<Fast>,
+    pub gate: Arc<Gate>,
     pub trusted_proxies: Arc<[IpNet]>,
 }
 
@@ -46,7 +52,12 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
     let head_only = parts.method == Method::HEAD;
     let generation = artifacts.fast.generation();
+    if let Some((repository, folder)) = local_folder(&artifacts.repositories, &parts.uri)? {
+        artifacts.gate.authorize(&parts, &repository, Grant::Read).await?;
+        return folder::list(&*artifacts.catalog, &repository, &folder, &parts).await;
+    }
     let Named { repository, target, when } = resolve(&artifacts.repositories, &parts.uri)?;
+    artifacts.gate.authorize(&parts, &repository, Grant::Read).await?;
     let counts = artifacts.reader.counts().of(&repository.name);
     let role = repository.format.classify(&target.path);
     match repository.patterns.admits(target.path.as_str(), role) {
@@ -74,18 +85,18 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
         };
         Problem::from_read(&error, &repository, wish.target.path.as_str())
     })?;
-    match reading {
+    let response = match reading {
         Reading::Held { held, source, fresh_for } => {
             count(&counts, source, held.artifact.size);
             held.used();
             if source == Source::Hit && wish.when.is_none() {
-                artifacts.fast.remember(&parts.uri, generation, &held, fresh_for, &counts);
+                artifacts.fast.remember(&parts.uri, generation, &repository, &held, fresh_for, &counts);
             }
             let about = Representation::of_held(&held);
             let status = source_headers(source, fresh_for);
             match origin(&held) {
-                Some(origin) => Ok(whole_or_parts(&parts.headers, head_only, about, &origin, &status, Some(&held))),
-                None => distant(&artifacts, &parts.headers, head_only, about, &held, &status).await,
+                Some(origin) => whole_or_parts(&parts.headers, head_only, about, &origin, &status, Some(&held)),
+                None => distant(&artifacts, &parts.headers, head_only, about, &held, &status).await?,
             }
         }
         Reading::Growing { head, body, was_stale } => {
@@ -95,21 +106,42 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
             let about = Representation::of_head(&head, &wish.target.path, role, &mutability);
             let why = if was_stale { "stale" } else { "uri-miss" };
             let status = [("remote".to_owned(), format!("artifactapi; fwd={why}; stored"))];
-            Ok(growing(&parts.headers, head_only, about, body, &status[0]))
+            growing(&parts.headers, head_only, about, body, &status[0])
         }
         Reading::Through { answer, head } => {
             counts.passed_through.inc();
             let mutability = repository.format.mutability(&wish.target.path);
             let about = Representation::of_head(&head, &wish.target.path, role, &mutability);
-            Ok(through(head_only, about, *answer))
+            through(head_only, about, *answer)
         }
         Reading::Head(head) => {
             counts.miss.inc();
             let mutability = repository.format.mutability(&wish.target.path);
             let about = Representation::of_head(&head, &wish.target.path, role, &mutability);
             let status = ("remote".to_owned(), "artifactapi; fwd=uri-miss".to_owned());
-            Ok(finish(StatusCode::OK, about.headers, about.size, &status, ServedBody::empty()))
+            finish(StatusCode::OK, about.headers, about.size, &status, ServedBody::empty())
         }
+    };
+    Ok(keep_private(response, &repository))
+}
+
+/// The local repository and the folder that a URI names, `""` for its top; `None` for everything else. What is in a folder of
+/// another repository only its upstream can say.
+///
+/// # Errors
+/// 400 for a path that cannot be used.
+pub fn local_folder(repositories: &LiveRepositories, uri: &Uri) -> Result<Option<(Arc<Repository>, String)>, Problem> {
+    let below = uri.path().strip_prefix("/api/").unwrap_or_default();
+    let (name, raw_path) = below.split_once('/').unwrap_or((below, ""));
+    let is_folder = raw_path.is_empty() || raw_path.ends_with('/');
+    let Some(repository) =
+        repositories.get(name).filter(|repository| is_folder && matches!(repository.kind, Kind::Local(_)))
+    else {
+        return Ok(None);
+    };
+    match raw_path {
+        "" => Ok(Some((repository, String::new()))),
+        _ => Ok(Some((repository, resolve(repositories, uri)?.target.path.as_str().to_owned()))),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Who asks, as far as it can be told: the connection, and the address with the user agent.
 //!
-//! Used to keep a client with the generation of an index it was given, and for nothing that needs to be sure. The address is
+//! Used to keep a client with the generation of an index it was given; its address also to count wrong tokens, and for nothing
+//! that needs to be sure. The address is
 //! that of the connection, unless that is a trusted proxy's (`ARTIFACTAPI_TRUSTED_PROXIES`): then it is the last one in
 //! `X-Forwarded-For` that is not a trusted proxy's.
 
@@ -31,7 +32,7 @@ pub(super) fn client_id(headers: &HeaderMap, peer: SocketAddr, trusted_proxies: 
 }
 
 /// The address that the client has, by the word of those we trust.
-fn address(headers: &HeaderMap, peer: IpAddr, trusted_proxies: &[IpNet]) -> IpAddr {
+pub(super) fn address(headers: &HeaderMap, peer: IpAddr, trusted_proxies: &[IpNet]) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted_proxies.iter().any(|network| network.contains(&address));
     let mut address = peer.to_canonical();
     if !is_trusted(address) {

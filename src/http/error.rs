@@ -28,6 +28,18 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The media type of a problem.
 const MEDIA_TYPE: &str = "application/problem+json";
 
+/// The id of a request that may change something, in its extensions.
+#[derive(Debug, Clone)]
+pub struct RequestId(Arc<str>);
+
+impl RequestId {
+    /// The id, as the answer has it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// An error on its way to a client.
 #[derive(Debug, Clone)]
 pub struct Problem {
@@ -111,6 +123,13 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "A part of the server is away", detail)
             .caused_by(cause)
             .with(header::RETRY_AFTER, HeaderValue::from_static("5"))
+    }
+
+    /// Says more.
+    #[must_use]
+    pub fn also(mut self, sentence: &str) -> Self {
+        self.detail = format!("{} {sentence}", self.detail);
+        self
     }
 
     /// Adds a header.
@@ -220,8 +239,12 @@ impl IntoResponse for Problem {
 }
 
 /// Gives each request an id, each log line of it that id, and each [`Problem`] its body.
-pub async fn identify(request: Request, next: Next) -> axum::response::Response {
+pub async fn identify(mut request: Request, next: Next) -> axum::response::Response {
     let id = new_request_id();
+    // For the audit, which has no lines about reading.
+    if !request.method().is_safe() {
+        request.extensions_mut().insert(RequestId(Arc::from(&*id)));
+    }
     let span = tracing::info_span!("request", id = %id, method = %request.method(), path = request.uri().path());
     let mut response = next.run(request).instrument(span.clone()).await;
     let Some(problem) = response.extensions_mut().remove::<Arc<Problem>>() else {

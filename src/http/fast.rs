@@ -5,6 +5,8 @@
 //! that is contended, no log line. Anything out of the ordinary (a range, a condition, `no-cache`, credentials) takes
 //! the long way, and so does a content that was replaced, whose time is over, or that was answered under an earlier
 //! configuration.
+//!
+//! Nobody is asked for a token here, so nothing is remembered of a repository that not everybody may read.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +16,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header}
 use super::artifact::depends_on_index;
 use super::body::{Origin, ServedBody};
 use super::headers::{CACHE_STATUS, Representation, X_ARTIFACT_SOURCE};
-use crate::config::LiveRepositories;
+use crate::config::{LiveRepositories, Repository};
 use crate::engine::counts::RepositoryCounts;
 use crate::engine::held::{Held, HeldBody};
 use crate::engine::pins::Pins;
@@ -103,6 +105,7 @@ impl Fast {
         &self,
         uri: &Uri,
         generation: u64,
+        repository: &Repository,
         held: &Arc<Held>,
         fresh_for: Option<Duration>,
         counts: &Arc<RepositoryCounts>,
@@ -112,6 +115,9 @@ impl Fast {
             HeldBody::File(file) => Origin::File(Arc::clone(file)),
             HeldBody::Growing(_) | HeldBody::Distant => return,
         };
+        if !repository.anonymous_read {
+            return;
+        }
         let spelling = spelling(uri);
         let lasts = fresh_for.is_none_or(|fresh| !fresh.is_zero());
         let addressed = matches!(held.mutability, artifactapi_formats::Mutability::Addressed(_));

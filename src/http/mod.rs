@@ -1,5 +1,6 @@
 //! Routes: one file for each kind of request. The only part that knows HTTP status codes.
 
+pub mod access;
 pub mod artifact;
 pub mod body;
 mod client;
@@ -8,23 +9,35 @@ mod deliver;
 mod direct;
 pub mod error;
 pub mod fast;
+mod folder;
 pub mod headers;
 pub mod manage;
 pub mod range;
 mod refused;
 pub mod serve;
+pub mod upload;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::StatusCode;
-use axum::routing::get;
+use axum::routing::{get, put};
 
 use self::artifact::Artifacts;
 use self::error::Problem;
+use self::upload::Uploads;
 
 /// Everything below `/api/`.
 pub fn artifact_routes(artifacts: Artifacts) -> Router {
     Router::new().route("/api/{*below}", get(artifact::get)).with_state(artifacts)
+}
+
+/// What is put in below `/api/`.
+pub fn upload_routes(uploads: Uploads) -> Router {
+    // Sizes are the repository's to bound, and bodies go to the disk.
+    Router::new()
+        .route("/api/{*below}", put(upload::put).delete(upload::delete).post(upload::post))
+        .layer(DefaultBodyLimit::disable())
+        .with_state(uploads)
 }
 
 /// Puts what every route shares around the routes: answers for unknown paths and methods, and request ids.

@@ -100,6 +100,7 @@ impl Generation {
     }
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "it is some dozens of bytes")]
 /// A signature as nobody's key makes it: everything in it is right but the sum at its end (RFC 9580, 5.2.3). Which index it
 /// belongs to can be seen, by us as by everybody, from the beginning of the digest that it carries.
 fn signature(entry: &[u8]) -> String {

@@ -15,13 +15,18 @@
 //! | `snapshots` | an index and what it names switch together; the past is served; what contradicts an index is not |
 //! | `retention` | budgets hold while files are read; what is superseded stays for its time |
 //! | `trust` | with keys configured, what none of them signed is not shown |
+//! | `prefetch` | packages are there before anybody asks for them |
+//! | `scrub` | bytes that rot on the disk are found and come back |
+//! | `uploads` | what is acknowledged is there, for everybody, and nothing else is |
 //! | `crash` | killed again and again while it fills, nothing corrupt is ever served |
+//! | `access` | tokens: every route, every grant; made, revoked on every replica at once, sent by real clients, never shown |
 //! | `replicas` | two servers over the same stores |
 //! | `away` | each thing it stands on is taken away under load, and comes back |
 //!
 //! `support` is the harness. One binary, so that it is linked once; every test is independent of every other and finds
 //! its own ports and folders, so that they run side by side, as processes (cargo-nextest) or as threads (cargo test).
 
+mod access;
 mod away;
 mod clients;
 mod conditions;
@@ -30,12 +35,15 @@ mod doubts;
 mod faults;
 mod fills;
 mod flip;
+mod prefetch;
 mod replicas;
 mod retention;
+mod scrub;
 mod secrets;
 mod snapshots;
 mod startup;
 mod stopping;
 mod support;
 mod trust;
+mod uploads;
 mod urls;

@@ -148,7 +148,7 @@ async fn superseded_packages_stay_for_their_time() {
         until("this build", || async { (site.server.get(path).await.body == *build).then_some(()) }).await;
         site.server.holds(path).await;
     }
-    let tag = Request::new("PUT", format!("/snapshots/made/made?tag=first&snapshot={}", ids[2]));
+    let tag = Request::new("PUT", format!("/snapshots/made/made?tag=first&snapshot={}", ids[2])).by_administrator();
     site.server.ask(&tag).await.has(200);
     let then = |when: &str| path.replacen("made", &format!("made@{when}"), 1);
     let shown = site.server.plan.run(&["gc", "--dry-run"]).await.succeeded();

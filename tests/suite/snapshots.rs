@@ -105,7 +105,7 @@ async fn an_upstream_in_the_middle_of_an_update_is_waited_out() {
 async fn a_signature_that_came_before_its_index_is_not_shown_with_the_old_one() {
     let signature = format!("{PLAIN}/repomd.xml.asc");
     // Nothing is held but the entry.
-    let setup = Setup::new(Laptop).await.set("cache.negative_ttl", 0);
+    let setup = Setup::new(Laptop).await.set("cache.negative_ttl", 0).set("cache.index_ttl", 0);
     setup.upstream.put(&format!("/{signature}"), fixture(2, &signature));
     let site = setup.start().await;
     site.server.get(&format!("{PLAIN}/repomd.xml")).await.is(&fixture(1, &format!("{PLAIN}/repomd.xml")));
@@ -183,7 +183,7 @@ async fn the_past_is_served(backend: Backend) {
     ] {
         let ids = snapshots(&site.server, root, 2).await;
         let (repository, _) = root.split_once('/').expect("a repository");
-        let tag = Request::new("PUT", format!("/snapshots/{root}?tag=first&snapshot={}", ids[1]));
+        let tag = Request::new("PUT", format!("/snapshots/{root}?tag=first&snapshot={}", ids[1])).by_administrator();
         site.server.ask(&tag).await.has(200);
         for (when, generation) in [(ids[0].to_string(), 2), (ids[1].to_string(), 1), ("first".to_owned(), 1)] {
             for file in &files {
@@ -210,8 +210,9 @@ async fn the_past_is_served(backend: Backend) {
             .collect();
         assert!(changes.contains(&("removed", package.split_once('/').expect("a path").1)), "{changes:?}");
         assert!(changes.iter().any(|(change, path)| *change == "added" && path.contains("hello-1.0-")), "{changes:?}");
-        site.server.ask(&Request::new("DELETE", format!("/snapshots/{root}?tag=first"))).await.has(204);
-        site.server.ask(&Request::new("DELETE", format!("/snapshots/{root}?tag=first"))).await.problem(404);
+        let untag = Request::new("DELETE", format!("/snapshots/{root}?tag=first")).by_administrator();
+        site.server.ask(&untag).await.has(204);
+        site.server.ask(&untag).await.problem(404);
     }
 }
 

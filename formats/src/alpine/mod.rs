@@ -13,6 +13,7 @@ mod package;
 mod package_v2;
 mod pkginfo;
 mod place;
+mod publish;
 mod signature;
 mod stanza;
 mod tar;
@@ -25,7 +26,7 @@ use std::ops::ControlFlow;
 use crate::check::{Opening, WholeFile};
 use crate::{
     Checker, Expected, Format, Identity, IndexFormat, IndexLayout, IndexRoot, Invalid, KeyKind, Limits, Member,
-    Mutability, PackageEntry, ReadSeek, RepoPath, Role, SignedBy, TrustedKeys, Untrusted,
+    Mutability, PackageEntry, PublishFormat, ReadSeek, RepoPath, Role, SignedBy, TrustedKeys, Untrusted,
 };
 
 /// The format of `package: "alpine"`.
@@ -60,6 +61,10 @@ impl Format for Alpine {
     }
 
     fn index(&self) -> Option<&dyn IndexFormat> {
+        Some(self)
+    }
+
+    fn publish(&self) -> Option<&dyn PublishFormat> {
         Some(self)
     }
 }

@@ -24,6 +24,8 @@ pub(super) struct Entry<'t> {
     pub name: &'t [u8],
     /// Whether it is a plain file: extension headers (pax, GNU) have contents too.
     pub is_file: bool,
+    /// The type field.
+    pub kind: u8,
     /// When the content was made, in Unix seconds; 0 when the field cannot be read.
     pub time: u64,
 }
@@ -109,7 +111,7 @@ impl Tar {
         self.padding = self.content.wrapping_neg() % BLOCK as u64;
         let name = self.header[NAME].split(|&byte| byte == 0).next().unwrap_or_default();
         let time = octal(&self.header[TIME]).unwrap_or(0);
-        each(Event::Entry(&Entry { name, is_file: matches!(kind, b'0' | b'7'), time }))?;
+        each(Event::Entry(&Entry { name, is_file: matches!(kind, b'0' | b'7'), kind, time }))?;
         if self.content == 0 {
             each(Event::End)?;
         }

@@ -8,13 +8,15 @@
 //! know neither time nor revocation; and OpenPGP certificates, which know both. Digests are computed by this crate as the
 //! index streams by, so a signature is always checked over a digest: `ring`, which the TLS stack brings, wants the whole
 //! message in memory and so cannot do this for an index of many megabytes. The `rsa` crate can; its known weakness (time
-//! tells about the private key, RUSTSEC-2023-0071) is of no matter where there is no private key, and of little where one signs now and then what we wrote ourselves.
+//! tells about the private key, RUSTSEC-2023-0071) is of no matter where there is no private key. Where there is one, to sign
+//! indexes of our own ([`SigningKeys`]), every use of it is blinded.
 
 mod armor;
 mod keys;
 mod openpgp;
 mod openpgp_signing;
 mod public_key;
+mod rsa_signing;
 mod signing;
 mod verdict;
 
@@ -22,5 +24,8 @@ pub(crate) use keys::Named;
 pub use keys::{InvalidKey, KeyKind, TrustedKeys};
 pub(crate) use openpgp::is_over_something_else;
 pub use openpgp_signing::{OpenPgpKey, OpenPgpKind};
+/// Random numbers that keys are made with.
+pub use rsa::rand_core::{CryptoRngCore, OsRng};
+pub use rsa_signing::{RsaDigest, RsaKey, RsaKeyPair, generate_rsa};
 pub use signing::{SigningKey, SigningKeys};
 pub use verdict::{SignedBy, Untrusted};

@@ -45,6 +45,7 @@ pub enum OpenPgpKind {
 pub struct OpenPgpKey {
     whole: SignedSecretKey,
     fingerprint: String,
+    file_name: String,
     /// The public halves of what in it may sign, the preferred one first.
     signers: Vec<Signer>,
     certificate: String,
@@ -107,6 +108,7 @@ impl OpenPgpKey {
         Ok(Self {
             certificate: public.to_armored_string(ArmorOptions::default()).map_err(failed)?,
             whole,
+            file_name: format!("{}.asc", certificate.fingerprint),
             fingerprint: certificate.fingerprint,
             signers,
         })
@@ -116,6 +118,12 @@ impl OpenPgpKey {
     #[must_use]
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// What a file with the public half is called: the fingerprint, and `.asc`.
+    #[must_use]
+    pub fn file_name(&self) -> &str {
+        &self.file_name
     }
 
     /// The public half, armored: what clients import.

@@ -86,7 +86,7 @@ impl PublicKey {
 }
 
 /// The padding: the DER head of a `DigestInfo` for each digest that signatures are made over (RFC 8017, 9.2).
-fn padding(algorithm: Algorithm) -> Option<Pkcs1v15Sign> {
+pub(super) fn padding(algorithm: Algorithm) -> Option<Pkcs1v15Sign> {
     const SHA1: &[u8] = b"\x30\x21\x30\x09\x06\x05\x2b\x0e\x03\x02\x1a\x05\x00\x04\x14";
     const SHA256: &[u8] = b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20";
     const SHA512: &[u8] = b"\x30\x51\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x03\x05\x00\x04\x40";

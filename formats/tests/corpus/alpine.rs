@@ -2,9 +2,10 @@
 
 use std::io::Cursor;
 
-use artifactapi_formats::{Invalid, KeyKind, Limits, RepoPath, TrustedKeys, Untrusted};
+use artifactapi_formats::publish::{Described, Upload};
+use artifactapi_formats::{Invalid, KeyKind, Limits, RepoPath, Sha256, TrustedKeys, Untrusted};
 
-use super::{check, files, format, index, packages, read, root};
+use super::{check, files, format, index, packages, read, root, testbed};
 
 #[test]
 fn every_index_is_read_to_its_last_package() {
@@ -32,7 +33,7 @@ fn every_index_is_read_to_its_last_package() {
 fn real_indexes_say_when_they_were_made() {
     let made_at = |entry: &str| {
         let root = root(entry);
-        index("alpine").made_at(&root, &read(&root.entry), &artifactapi_formats::Limits::default())
+        index("alpine").made_at(&root, &read(&root.entry), &Limits::default())
     };
     let (older, newer) = (
         made_at("alpine/real-main/alpine-316/APKINDEX.tar.gz"),
@@ -137,4 +138,49 @@ fn real_signatures() {
     }
     let unsigned = verify("alpine/v3-generated/alpine-317-main-aarch64.deflate.adb", &alpine("616ae350"));
     assert!(matches!(unsigned, Err(Untrusted::Unsigned { .. })), "{unsigned:?}");
+}
+
+/// Described as they would be after an upload, packages have the stanzas that melange wrote for them, but for its two habits: it leaves
+/// out an empty `U:`, and writes the time of a package that has none.
+#[test]
+fn real_packages_get_the_stanzas_they_have() {
+    let mut compared = 0;
+    for entry in
+        files("alpine", |name| name == "APKINDEX.tar.gz").iter().filter(|path| path.as_str().contains("/apko-"))
+    {
+        let text = testbed::tar_entry(&testbed::open_members(&read(entry)), "APKINDEX").replace("\nt:0\n", "\n");
+        let stanzas: Vec<&str> = text.split_inclusive("\n\n").collect();
+        for package in packages(index("alpine"), &root(entry.as_str()), entry) {
+            let described = described(&package.path, &read(&package.path));
+            let ours = String::from_utf8(described.fragments.concat()).expect("UTF-8").replace("\nU:\n", "\n");
+            assert!(stanzas.contains(&ours.as_str()), "{ours}\nis none of\n{text}");
+            assert_eq!(described.entry, package);
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 12);
+}
+
+/// The same by apk itself, for every v2 package, under the name and architecture that it gives itself.
+#[test]
+fn real_packages_get_the_stanzas_that_apk_writes() {
+    let (scratch, mut compared) = (testbed::folder("corpus_stanzas"), 0);
+    for path in files("alpine", |name| name.ends_with(".apk")).iter().filter(|path| read(path).starts_with(&[0x1f])) {
+        let theirs = testbed::apk_index(&scratch, None, &[super::corpus().join(path.as_str())]).concat();
+        let field = |letter: &str| theirs.lines().find_map(|line| line.strip_prefix(letter)).unwrap_or_default();
+        let at = format!("{}/{}-{}.apk", field("A:"), field("P:"), field("V:"));
+        let described = described(&RepoPath::new(&at).expect("a path"), &read(path));
+        assert_eq!(String::from_utf8(described.fragments.concat()).expect("UTF-8"), theirs, "{path}");
+        compared += 1;
+    }
+    assert_eq!(compared, 15);
+}
+
+/// As it would be after an upload to `path`.
+fn described(path: &RepoPath, file: &[u8]) -> Described {
+    let publish = format("alpine").publish().expect("it can be published");
+    let root = publish.root_for(path, 0).expect("a root");
+    let upload = Upload { root: &root, path, size: file.len() as u64, sha256: Sha256::of(file), uploaded_at: 0 };
+    let described = publish.describe(&upload, &mut Cursor::new(file), &Limits::default());
+    described.unwrap_or_else(|invalid| panic!("{path}: {invalid}"))
 }

@@ -9,6 +9,8 @@ mod alpine;
 mod publishing;
 mod rpm;
 mod rpm_publish;
+#[path = "../testbed/mod.rs"]
+mod testbed;
 
 use std::fs::{self, File};
 use std::io::Read;

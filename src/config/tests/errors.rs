@@ -18,7 +18,7 @@ fn the_file_as_a_whole() {
         ("[remotes]", "1:1: wants a mapping (key: value), and this is a list"),
         ("remotes:\n", "1:8: remotes: empty; it wants a mapping (key: value)"),
         ("remotes: []", "1:10: remotes: wants a mapping (key: value), and this is a list"),
-        ("remotes: {}\nrepos: {}\n", "2:1: repos: unknown key; the keys here are remotes"),
+        ("remotes: {}\nrepos: {}\n", "2:1: repos: unknown key; the keys here are remotes, access"),
         ("remotes: {}\nremotes: {}\n", "2:1: remotes: given twice, first in line 1; keep one of them"),
         ("remotes: {a: 1", "1:10: not YAML: unclosed bracket '{'"),
     ]);
@@ -98,11 +98,16 @@ fn keys_in_the_wrong_place() {
              change the type",
         ),
     ]);
+    check(&[(
+        "remotes:\n  r: {package: generic, base_url: 'https://example.com', prefetch: {used: true}}\n",
+        "2:58: remotes.r.prefetch: package: generic has no index that names packages; POST /cache-artifact fetches such \
+         files",
+    )]);
     assert_eq!(
         with("colour: red"),
         ["5:5: remotes.r.colour: unknown key; the keys here are type, package, description, include_patterns, \
-         exclude_patterns, cache, base_url, mirrors, connect_timeout, idle_timeout, allow_private_redirects, \
-         max_parallel, allow_rollback, verify, hold, trusted_keys, members, username, username_env, username_file, password, password_env, password_file, token, \
+         exclude_patterns, anonymous_read, cache, base_url, mirrors, connect_timeout, idle_timeout, allow_private_redirects, \
+         max_parallel, allow_rollback, verify, hold, trusted_keys, prefetch, members, username, username_env, username_file, password, password_env, password_file, token, \
          token_env, token_file"]
     );
     assert_eq!(with("include: []"), ["5:5: remotes.r.include: unknown key; did you mean include_patterns?"]);
@@ -165,6 +170,25 @@ fn values_of_the_wrong_kind() {
         (
             "cache: {max_bytes: [1]}",
             "5:24: remotes.r.cache.max_bytes: wants a number of bytes: 1048576 or a text such as \"10GiB\", and this is a list",
+        ),
+        (
+            "prefetch: {parallel: 1}",
+            "5:15: remotes.r.prefetch: says nothing to fetch; add used: true, include: [\".*\"], or both",
+        ),
+        ("prefetch: {used: 1}", "5:22: remotes.r.prefetch.used: wants true or false, and this is a number"),
+        ("prefetch: {use: true, used: true}", "5:16: remotes.r.prefetch.use: unknown key; did you mean used?"),
+        (
+            "prefetch: {used: true, bandwidth: 10G}",
+            "5:39: remotes.r.prefetch.bandwidth: \"10G\" is not a number of bytes; write it as 1048576, \"64MiB\" or \
+             \"10GiB\"",
+        ),
+        (
+            "prefetch: {used: true, bandwidth: 0}",
+            "5:39: remotes.r.prefetch.bandwidth: 0 would fetch nothing; leave the key out for no bound",
+        ),
+        (
+            "prefetch: {include: ['(']}",
+            "5:26: remotes.r.prefetch.include[0]: is not a regular expression: unclosed group",
         ),
         (
             "idle_timeout: 30m1h",

@@ -88,7 +88,7 @@ fn the_shipped_file() {
         assert_eq!(include, patterns, "{name}");
     }
     let local = get(&repositories, "local-generic");
-    assert!(matches!(local.kind, Kind::Local));
+    assert!(matches!(local.kind, Kind::Local(_)));
     assert_eq!(local.format.name(), "generic");
     assert_eq!(local.patterns.include(), None);
 
@@ -144,6 +144,7 @@ remotes:
     allow_rollback: true
     verify: off
     hold: 7d
+    prefetch: {used: true, include: ['x86_64/.*'], before_switch: true, parallel: 3, bandwidth: 20 MB}
     cache: &cache
       file_ttl: 7d
       index_ttl: 2h
@@ -187,6 +188,10 @@ remotes:
     assert!(upstream.allow_private && upstream.allow_rollback);
     assert_eq!(upstream.verify, Verify::Off);
     assert_eq!(upstream.hold, Some(Duration::from_secs(604_800)));
+    let prefetch = upstream.prefetch.as_ref().expect("prefetch");
+    assert!(prefetch.used && prefetch.before_switch);
+    assert_eq!(prefetch.include.as_ref().map(|include| include.written().len()), Some(1));
+    assert_eq!((prefetch.parallel.get(), prefetch.bandwidth.map(u64::from)), (3, Some(20_000_000)));
     assert_eq!(upstream.max_parallel.map(std::num::NonZeroUsize::get), Some(4));
     let cache = CachePolicy {
         file_ttl: FileTtl::For(Duration::from_secs(604_800)),

@@ -1,5 +1,6 @@
 //! Tests that look at the configuration as a whole.
 
+mod access;
 mod environment;
 mod errors;
 mod examples;

@@ -14,11 +14,17 @@ remotes:
     username: planted-secret-user
     password: planted-secret-word
     max_parallel: 2
+    prefetch: {used: true, include: ['a/.*'], bandwidth: 10MiB}
     mirrors: ['https://two.example/x']
     cache: {refresh_wait: 1500ms, file_ttl: 1h, max_bytes: 100MB}
   bearer: {base_url: 'https://three.example', package: alpine, token_env: UPSTREAM_PASSWORD, exclude_patterns: [a]}
   ours: {type: local, package: rpm, description: Ours}
   all: {type: virtual, package: rpm, members: [ours, basic]}
+  closed: {type: local, package: rpm, anonymous_read: false}
+access:
+  tokens:
+    - {name: ci, sha256: 84e7b9b8a4ee5f0dcfcb4e39d6f1a6b2fdcaa4c1e1c5ac4a3c2f1a0b9d8e7f60, grants: {ours: [write, read], '*': [read]}}
+    - {name: robot, token_env: UPSTREAM_PASSWORD, grants: {all: [admin]}}
 ";
 
 fn environment(name: &str) -> Option<String> {
@@ -48,7 +54,7 @@ fn shows_everything_but_the_secrets() {
     for shown in
         [view.to_string(), format!("{settings:?} {settings:#?}"), format!("{repositories:?} {repositories:#?}")]
     {
-        assert!(!shown.contains("planted"), "{shown}");
+        assert!(!shown.contains("planted") && !shown.contains("84e7b9b8"), "{shown}");
     }
     assert_eq!(view["digest"], json!(repositories.digest().hex()));
     assert_eq!(
@@ -57,7 +63,10 @@ fn shows_everything_but_the_secrets() {
             "type": "remote", "package": "rpm", "base_url": "https://one.example/", "mirrors": ["https://two.example/x/"],
             "username": "***", "password": "***", "connect_timeout": 10, "idle_timeout": 30,
             "allow_private_redirects": false, "max_parallel": 2, "allow_rollback": false, "verify": "strict",
-            "include_patterns": [".*"],
+            "prefetch": {
+                "used": true, "include": ["a/.*"], "before_switch": false, "parallel": 2, "bandwidth": 10_485_760,
+            },
+                        "include_patterns": [".*"], "anonymous_read": true,
             "cache": {
                 "file_ttl": 3600, "index_ttl": 300, "negative_ttl": 30, "refresh_wait": "1500ms", "pin": 60,
                 "snapshot_keep": 604_800, "max_bytes": 100_000_000,
@@ -67,7 +76,22 @@ fn shows_everything_but_the_secrets() {
     assert_eq!(view["remotes"]["bearer"]["token"], "***");
     assert_eq!(view["remotes"]["bearer"]["exclude_patterns"], json!(["a"]));
     assert_eq!(view["remotes"]["ours"]["description"], "Ours");
-    assert_eq!(view["remotes"]["all"], json!({"type": "virtual", "package": "rpm", "members": ["ours", "basic"]}));
+    assert_eq!(
+        view["remotes"]["all"],
+        json!({"type": "virtual", "package": "rpm", "members": ["ours", "basic"], "anonymous_read": true})
+    );
+    assert_eq!(view["remotes"]["closed"]["anonymous_read"], false);
+    assert_eq!(
+        view["access"],
+        json!({"tokens": [
+            {"name": "ci", "sha256": "***", "grants": {"*": ["read"], "ours": ["read", "write"]}},
+            {"name": "robot", "sha256": "***", "grants": {"all": ["admin"]}},
+        ]})
+    );
+    let some = ConfigView::of(&settings, &repositories).only(|name| name != "closed");
+    let some = serde_json::to_value(some).expect("json");
+    assert!(some["remotes"].get("closed").is_none() && some.get("access").is_none(), "{some}");
+    assert_eq!(some["remotes"]["basic"], view["remotes"]["basic"]);
     assert_eq!(
         view["environment"],
         json!({

@@ -37,6 +37,7 @@ use super::read::Reader;
 use crate::config::Admission;
 use crate::store::blobs::BlobStore;
 use crate::store::catalog::Catalog;
+use crate::store::catalog::snapshots::Snapshots;
 use crate::store::key::Target;
 
 /// How many files of one batch are read at once.
@@ -54,6 +55,7 @@ pub struct BatchParts {
     pub reader: Arc<Reader>,
     pub fills: Arc<Fills>,
     pub catalog: Arc<dyn Catalog>,
+    pub snapshots: Arc<dyn Snapshots>,
     pub blobs: Arc<dyn BlobStore>,
     pub limits: Limits,
 }

@@ -1,8 +1,9 @@
 //! Packages that indexes name.
 //!
 //! The roots looked at are the folder that was asked for, if it is one, and every root below it whose entry the catalog
-//! has. Each index is read through the engine, so it is refreshed when it is due and checked as always, and parsed on a
-//! blocking thread that hands out one package at a time.
+//! has. Each index is read through the engine, so it is refreshed when it is due and checked as always. When the current
+//! snapshot of the root was made of just that index, its packages are the rows of the catalog; a root that was never complete
+//! has none, and is parsed on a blocking thread that hands out one package at a time.
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -15,7 +16,8 @@ use tokio::sync::mpsc;
 use super::report::Reason;
 use super::settle::settle;
 use super::{BatchParts, Finds, QUEUE, bytes};
-use crate::engine::read::Reader;
+use crate::engine::held::Held;
+use crate::engine::prefetch::rows::Rows;
 use crate::store::catalog::ListQuery;
 use crate::store::key::Target;
 
@@ -115,7 +117,11 @@ async fn packages(
     root: &IndexRoot,
     finds: &Finds<'_>,
 ) -> Result<(), Halt> {
-    let entry = open(parts, &root.entry, finds).await?;
+    let held = had(parts, &root.entry, finds).await?;
+    if rows(parts, &held, finds).await? {
+        return Ok(());
+    }
+    let entry = opened(parts, &root.entry, &held).await?;
     // A format whose entry is the whole index names it without being shown any members.
     let (list, bytes) = match index.package_list(root, &[]) {
         Some(list) if list == root.entry => (list, entry),
@@ -124,7 +130,8 @@ async fn packages(
             let list = index.package_list(root, &members).ok_or_else(|| {
                 Halt::At(root.entry.clone(), Reason::Unfit("it names no list of packages".to_owned()))
             })?;
-            let bytes = open(parts, &list, finds).await?;
+            let held = had(parts, &list, finds).await?;
+            let bytes = opened(parts, &list, &held).await?;
             (list, bytes)
         }
     };
@@ -144,16 +151,38 @@ async fn packages(
     finished(parsing.await, &list)
 }
 
-/// Opens a file of an index, after the engine has made sure of it.
-async fn open(parts: &BatchParts, path: &RepoPath, finds: &Finds<'_>) -> Result<Opened, Halt> {
+/// Hands out the packages of a root by their rows. `false` if its current snapshot is not of this entry.
+async fn rows(parts: &BatchParts, entry: &Held, finds: &Finds<'_>) -> Result<bool, Halt> {
+    let root = &entry.artifact.target;
+    let away = |_| Halt::At(root.path.clone(), Reason::Away);
+    let current = parts.snapshots.current(root).await.map_err(away)?;
+    if current.is_none_or(|current| current.file(&root.path).is_none_or(|file| file.sha256 != entry.artifact.sha256)) {
+        return Ok(false);
+    }
+    let mut rows = Rows::current(Arc::clone(&parts.snapshots), root);
+    loop {
+        let page = rows.next().await.map_err(away)?;
+        if page.is_empty() {
+            return Ok(true);
+        }
+        for row in page {
+            if finds.file(row.package.path, row.package.size).await.is_break() {
+                return Err(Halt::Unwanted);
+            }
+        }
+    }
+}
+
+/// A file of an index, after the engine has made sure of it.
+async fn had(parts: &BatchParts, path: &RepoPath, finds: &Finds<'_>) -> Result<Arc<Held>, Halt> {
     let repository = &finds.batch.repository;
     let target = Target::new(repository.name.clone(), path.clone());
-    let opened = async {
-        let reader: &Arc<Reader> = &parts.reader;
-        let settled = settle(reader, &parts.fills, repository, &target).await?;
-        bytes::open(&settled.held, &parts.blobs).await
-    };
-    opened.await.map_err(|reason| Halt::At(path.clone(), reason))
+    let settled = settle(&parts.reader, &parts.fills, repository, &target).await;
+    settled.map(|settled| settled.held).map_err(|reason| Halt::At(path.clone(), reason))
+}
+
+async fn opened(parts: &BatchParts, path: &RepoPath, held: &Held) -> Result<Opened, Halt> {
+    bytes::open(held, &parts.blobs).await.map_err(|reason| Halt::At(path.clone(), reason))
 }
 
 async fn members(

@@ -16,12 +16,13 @@ pub(super) fn remote(format: &str, base: &str, mirrors: &[&str], include: Option
         verify: Verify::default(),
         hold: None,
         trusted_keys: Default::default(),
+        prefetch: None,
     }));
     repository(format, kind, include)
 }
 
 pub(super) fn local(format: &str) -> Arc<Repository> {
-    repository(format, Kind::Local, None)
+    repository(format, Kind::Local(Default::default()), None)
 }
 
 pub(super) fn remote_of(repository: &Repository) -> &Remote {
@@ -39,6 +40,7 @@ fn repository(format: &str, kind: Kind, include: Option<&[&str]>) -> Arc<Reposit
         format: artifactapi_formats::find(format).expect("a format"),
         description: None,
         kind,
+        anonymous_read: true,
         patterns: Patterns::new(include.map(compile), None),
         cache: CachePolicy::default(),
     })

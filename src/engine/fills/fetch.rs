@@ -292,12 +292,13 @@ impl Fills {
             match self.keeper.keep(&spooled, draft.clone(), replaces).await {
                 Ok(Kept::Current(artifact)) => {
                     let held = self.held(order, artifact, &spooled).await;
-                    self.shelf.put(&held);
+                    self.switches.shelve(&order.repository, &held).await;
                     return Outcome::Held(held, Via::Fetched);
                 }
                 Ok(Kept::Beaten(_)) => {
                     self.shelf.forget(&order.target);
-                    if let Ok(Found::Held(held)) = self.shelf.find(&order.target, order.role, &order.mutability).await {
+                    let found = self.switches.find(&order.repository, &order.target, order.role, &order.mutability);
+                    if let Ok(Found::Held(held)) = found.await {
                         return Outcome::Held(held, Via::Elsewhere);
                     }
                 }
@@ -310,7 +311,10 @@ impl Fills {
         let mut artifact = draft;
         artifact.size = spooled.size;
         artifact.sha256 = spooled.sha256;
-        Outcome::Held(self.held(order, artifact, &spooled).await, Via::Unkept)
+        let held = self.held(order, artifact, &spooled).await;
+        // It is not what the next request finds.
+        held.supersede();
+        Outcome::Held(held, Via::Unkept)
     }
 
     /// The spooled bytes as something to serve; the spool's file is the body.

@@ -12,23 +12,25 @@ mod opinion;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use artifactapi_formats::Limits;
+use artifactapi_formats::{Identity, Limits, Role};
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, broadcast};
 
 use super::counts::Counts;
 use super::fill::{Fill, FillError, FillSender, Order, Outcome, Via};
 use super::held::{Held, now};
 use super::keep::Keeper;
-use super::pins::Pins;
+use super::prefetch::Prefetcher;
 use super::shelf::{Found, Shelf};
-use crate::config::{Kind, Remote};
+use super::switches::Switches;
+use crate::config::{Kind, Remote, Repository};
 use crate::spool::SpoolFolder;
 use crate::store::blobs::BlobStore;
-use crate::store::catalog::Catalog;
-use crate::store::catalog::snapshots::Snapshots;
+use crate::store::catalog::snapshots::{SnapshotId, Snapshots};
+use crate::store::catalog::{Artifact, Catalog};
 use crate::store::coordinator::{Coordinator, Entered};
 use crate::store::key::{RepositoryName, Target};
 use crate::upstream::Upstream;
@@ -49,9 +51,22 @@ const ROOMLESS: usize = 1_024;
 /// For how long such a target is passed through without being kept.
 const ROOMLESS_FOR: Duration = Duration::from_secs(60);
 
+/// How many publications a listener may lag behind before it misses some.
+const PUBLICATIONS_KEPT: usize = 256;
+
+/// A snapshot that this server published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    /// Its root.
+    pub root: Target,
+    /// Its number.
+    pub snapshot: SnapshotId,
+}
+
 /// Everything a fill works with.
 pub struct Fills {
-    running: Mutex<HashMap<Target, Fill>>,
+    running: Mutex<HashMap<Target, Running>>,
+    started: AtomicU64,
     suspects: quick_cache::sync::Cache<Target, usize>,
     roomless: quick_cache::sync::Cache<Target, Instant>,
     room: Semaphore,
@@ -65,8 +80,10 @@ pub struct Fills {
     snapshots: Arc<dyn Snapshots>,
     blobs: Arc<dyn BlobStore>,
     coordinator: Arc<dyn Coordinator>,
-    pins: Arc<Pins>,
+    switches: Arc<Switches>,
     counts: Arc<Counts>,
+    prefetcher: Prefetcher,
+    publications: broadcast::Sender<Publication>,
 }
 
 /// What [`Fills::new`] is handed.
@@ -81,7 +98,7 @@ pub struct FillParts {
     pub snapshots: Arc<dyn Snapshots>,
     pub blobs: Arc<dyn BlobStore>,
     pub coordinator: Arc<dyn Coordinator>,
-    pub pins: Arc<Pins>,
+    pub switches: Arc<Switches>,
     pub counts: Arc<Counts>,
 }
 
@@ -89,7 +106,12 @@ impl Fills {
     /// No fills yet.
     #[must_use]
     pub fn new(parts: FillParts) -> Self {
+        let FillParts { catalog, snapshots, shelf, counts, .. } = &parts;
+        let prefetcher =
+            Prefetcher::new(Arc::clone(catalog), Arc::clone(snapshots), Arc::clone(shelf), Arc::clone(counts));
         Self {
+            prefetcher,
+            publications: broadcast::Sender::new(PUBLICATIONS_KEPT),
             running: Mutex::default(),
             suspects: quick_cache::sync::Cache::new(SUSPECTS),
             roomless: quick_cache::sync::Cache::new(ROOMLESS),
@@ -104,7 +126,8 @@ impl Fills {
             snapshots: parts.snapshots,
             blobs: parts.blobs,
             coordinator: parts.coordinator,
-            pins: parts.pins,
+            switches: parts.switches,
+            started: AtomicU64::new(0),
             counts: parts.counts,
         }
     }
@@ -115,10 +138,31 @@ impl Fills {
         &self.upstream
     }
 
+    /// What fetches ahead.
+    #[must_use]
+    pub fn prefetcher(&self) -> &Prefetcher {
+        &self.prefetcher
+    }
+
+    /// Snapshots that this server publishes from now on.
+    #[must_use]
+    pub fn publications(&self) -> broadcast::Receiver<Publication> {
+        self.publications.subscribe()
+    }
+
+    /// How many fills of packages and files of a repository run now.
+    #[must_use]
+    pub fn bodies_of(&self, repository: &Repository) -> usize {
+        let is_body = |target: &&Target| {
+            target.repository == repository.name && !repository.format.classify(&target.path).is_metadata()
+        };
+        self.running.lock().keys().filter(is_body).count()
+    }
+
     /// The fill of a target that runs now.
     #[must_use]
     pub fn running(&self, target: &Target) -> Option<Fill> {
-        self.running.lock().get(target).cloned()
+        self.running.lock().get(target).map(|running| running.fill.clone())
     }
 
     /// How many fills run now.
@@ -131,15 +175,17 @@ impl Fills {
     #[must_use]
     pub fn join(self: &Arc<Self>, order: Order, held: Option<Arc<Held>>) -> Fill {
         let mut running = self.running.lock();
-        if let Some(fill) = running.get(&order.target) {
-            return fill.clone();
+        if let Some(running) = running.get(&order.target).filter(|running| running.is_for(&order)) {
+            return running.fill.clone();
         }
         let (sender, fill) = Fill::new();
-        running.insert(order.target.clone(), fill.clone());
+        let number = self.started.fetch_add(1, Ordering::Relaxed);
+        let expected = order.expected.as_ref().map(|expected| expected.identity.clone());
+        running.insert(order.target.clone(), Running { number, fill: fill.clone(), expected });
         drop(running);
         let fills = Arc::clone(self);
         tokio::spawn(async move {
-            let ending = Ending { fills: &fills, target: order.target.clone() };
+            let ending = Ending { fills: &fills, target: order.target.clone(), number };
             let outcome = Box::pin(fills.run(&order, held.clone(), &sender)).await;
             if let (Outcome::Failed(_) | Outcome::Absent(_), Some(held)) = (&outcome, &held) {
                 held.revalidation_failed(now());
@@ -179,7 +225,7 @@ impl Fills {
             return outcome;
         }
         // The record may have changed since the request looked; what is confirmed or replaced is the current one.
-        if let Some(current) = self.shelf.peek(&order.target) {
+        if let Some(current) = self.shelf.peek(&order.target).filter(|current| is_wanted(order, &current.artifact)) {
             held = Some(current);
         }
         let outcome = self.fetch(order, remote, held, sender).await;
@@ -210,7 +256,7 @@ impl Fills {
         held: Option<&Arc<Held>>,
         wanted_after: SystemTime,
     ) -> Option<Outcome> {
-        let current = self.catalog.lookup(&order.target).await.ok()??;
+        let current = self.catalog.lookup(&order.target).await.ok()?.filter(|current| is_wanted(order, current))?;
         let is_wanted = current.checked_at > wanted_after;
         match held {
             Some(held) if current.revision == held.artifact.revision => {
@@ -223,7 +269,7 @@ impl Fills {
             Some(_) => self.shelf.forget(&order.target),
             None => {}
         }
-        match self.shelf.find(&order.target, order.role, &order.mutability).await {
+        match self.switches.find(&order.repository, &order.target, order.role, &order.mutability).await {
             Ok(Found::Held(held)) if is_wanted => Some(Outcome::Held(held, Via::Elsewhere)),
             // Newer than what was known and still not new enough: on the shelf now, and asked about from here on.
             _ => None,
@@ -237,14 +283,44 @@ struct Turn<'a> {
     _room: SemaphorePermit<'a>,
 }
 
+/// A fill that runs.
+struct Running {
+    number: u64,
+    fill: Fill,
+    /// What its index says the package must be.
+    expected: Option<Identity>,
+}
+
+impl Running {
+    /// Whether what it fetches is what is ordered: of a package that was built again under its name there are two.
+    fn is_for(&self, order: &Order) -> bool {
+        match &order.expected {
+            Some(expected) if order.role == Role::Package => self.expected.as_ref() == Some(&expected.identity),
+            _ => true,
+        }
+    }
+}
+
+/// Whether some content is not known to be another package than the one that is ordered.
+fn is_wanted(order: &Order, artifact: &Artifact) -> bool {
+    match (&order.expected, &artifact.identity) {
+        (Some(expected), Some(identity)) if order.role == Role::Package => expected.identity == *identity,
+        _ => true,
+    }
+}
+
 /// Frees the target however the task ends.
 struct Ending<'a> {
     fills: &'a Fills,
     target: Target,
+    number: u64,
 }
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        self.fills.running.lock().remove(&self.target);
+        let mut running = self.fills.running.lock();
+        if running.get(&self.target).is_some_and(|running| running.number == self.number) {
+            running.remove(&self.target);
+        }
     }
 }

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use artifactapi_formats::{Mutability, Role};
+use artifactapi_formats::{Mutability, Role, Sha256};
 
+use super::super::fill::Outcome;
 use super::super::generations::When;
-use super::super::held::{Held, now};
+use super::super::held::now;
 use super::super::past::{self, Then};
 use super::super::pins::is_pinned;
 use super::super::shelf::{Found, ShelfError};
@@ -45,7 +46,7 @@ impl Reader {
     }
 
     /// The snapshot whose entry the client was given, if another is current by now and the pin lasts.
-    async fn pinned(&self, wish: &Wish) -> Result<Option<SnapshotId>, ReadError> {
+    pub(super) async fn pinned(&self, wish: &Wish) -> Result<Option<SnapshotId>, ReadError> {
         let Some(client) = wish.client else {
             return Ok(None);
         };
@@ -148,12 +149,35 @@ impl Reader {
         }
     }
 
-    /// Notes that a client is given an entry.
-    pub(super) fn note(&self, wish: &Wish, held: &Held) {
-        if let (Some(client), Role::Index, Kind::Remote(_)) = (wish.client, wish.role, &wish.repository.kind)
-            && wish.repository.format.index().is_some()
-        {
-            self.pins.hand_out(client, &wish.target, held.artifact.sha256);
+    /// The entry that a client is being given, if that is known by now; if not, it is noted once it is.
+    pub(super) fn given(&self, wish: &Wish, reading: &Reading) -> Option<Sha256> {
+        let (Some(client), Role::Index, Kind::Remote(_) | Kind::Local(_)) =
+            (wish.client, wish.role, &wish.repository.kind)
+        else {
+            return None;
+        };
+        wish.repository.format.index()?;
+        match reading {
+            Reading::Held { held, .. } => Some(held.artifact.sha256),
+            Reading::Growing { .. } => {
+                let (pins, target) = (Arc::clone(&self.pins), wish.target.clone());
+                let mut fill = self.fills.running(&target)?;
+                tokio::spawn(async move {
+                    if let Outcome::Held(held, _) = fill.settled().await {
+                        pins.hand_out(client, &target, held.artifact.sha256);
+                    }
+                });
+                None
+            }
+            Reading::Through { .. } | Reading::Head(_) => None,
+        }
+    }
+
+    /// Notes that a client is given an entry, and that it is in force.
+    pub(super) async fn hand_out(&self, wish: &Wish, entry: Option<Sha256>) {
+        if let (Some(entry), Some(client)) = (entry, wish.client) {
+            self.switches.notice_entry(&wish.repository, &wish.target, &entry).await;
+            self.pins.hand_out(client, &wish.target, entry);
         }
     }
 }

@@ -7,6 +7,7 @@
 mod answer;
 mod away;
 mod generation;
+mod local;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -23,7 +24,8 @@ use super::held::{Held, HeldBody, now};
 use super::past::Past;
 use super::pins::Pins;
 use super::roots::{Bond, Roots};
-use super::shelf::{Found, Shelf, ShelfError};
+use super::shelf::{Found, Shelf};
+use super::switches::Switches;
 use crate::config::{FileTtl, Kind, Remote, Verify};
 use crate::spool::SpoolReader;
 use crate::store::blobs::BlobStore;
@@ -37,6 +39,9 @@ pub const FAR_AHEAD: u64 = 8 << 20;
 /// How many negative answers are remembered.
 const NEGATIVES: usize = 65_536;
 
+/// How many switches may come between the steps of one read.
+const SWITCHES_MEANWHILE: usize = 8;
+
 /// How many pairs of an entry and a younger file are remembered.
 const CONTEMPORARIES: usize = 4_096;
 
@@ -48,6 +53,7 @@ pub struct Reader {
     generations: Generations,
     past: Past,
     pins: Arc<Pins>,
+    switches: Arc<Switches>,
     blobs: Arc<dyn BlobStore>,
     negatives: quick_cache::sync::Cache<Target, (Instant, String)>,
     /// Entries and younger files of which the catalog said that they are current together.
@@ -63,6 +69,7 @@ pub struct ReaderParts {
     pub roots: Roots,
     pub generations: Generations,
     pub pins: Arc<Pins>,
+    pub switches: Arc<Switches>,
     pub blobs: Arc<dyn BlobStore>,
     pub counts: Arc<Counts>,
 }
@@ -71,7 +78,7 @@ impl Reader {
     /// Over the parts it uses.
     #[must_use]
     pub fn new(parts: ReaderParts) -> Self {
-        let ReaderParts { shelf, fills, roots, generations, pins, blobs, counts } = parts;
+        let ReaderParts { shelf, fills, roots, generations, pins, switches, blobs, counts } = parts;
         let past = Past::new(generations.clone(), Arc::clone(&shelf));
         Self {
             shelf,
@@ -80,6 +87,7 @@ impl Reader {
             generations,
             past,
             pins,
+            switches,
             blobs,
             negatives: quick_cache::sync::Cache::new(NEGATIVES),
             contemporaries: quick_cache::sync::Cache::new(CONTEMPORARIES),
@@ -100,27 +108,32 @@ impl Reader {
     pub async fn read(&self, wish: &Wish) -> Result<Reading, ReadError> {
         let remote = match &wish.repository.kind {
             Kind::Remote(remote) => remote,
-            Kind::Local => {
-                let mutability = wish.repository.format.mutability(&wish.target.path);
-                return local(self.shelf.find(&wish.target, wish.role, &mutability).await);
-            }
+            Kind::Local(_) => return self.read_local(wish).await,
             Kind::Virtual { .. } => {
                 return Err(ReadError::Unreadable("virtual repositories are not served yet".to_owned()));
             }
         };
-        let reading = match self.read_generation(wish, remote).await? {
-            Some(earlier) => earlier,
-            None => self.read_current(wish, remote).await?,
-        };
-        if let Reading::Held { held, .. } = &reading {
-            self.note(wish, held);
+        for _ in 0..SWITCHES_MEANWHILE {
+            if let Some(earlier) = self.read_generation(wish, remote).await? {
+                if let (Some(entry), Some(client)) = (self.given(wish, &earlier), wish.client) {
+                    self.pins.hand_out(client, &wish.target, entry);
+                }
+                return Ok(earlier);
+            }
+            let reading = self.read_current(wish, remote).await?;
+            // A switch between the two steps would answer with the files of an index that this client was not given.
+            if self.pinned(wish).await?.is_none() {
+                let given = self.given(wish, &reading);
+                self.hand_out(wish, given).await;
+                return Ok(reading);
+            }
         }
-        Ok(reading)
+        Err(ReadError::Unreadable("its index changes faster than it can be read; try again".to_owned()))
     }
 
     async fn read_current(&self, wish: &Wish, remote: &Remote) -> Result<Reading, ReadError> {
         let mutability = wish.repository.format.mutability(&wish.target.path);
-        match self.shelf.find(&wish.target, wish.role, &mutability).await {
+        match self.switches.find(&wish.repository, &wish.target, wish.role, &mutability).await {
             Ok(Found::Held(held)) => self.read_held(wish, remote, held).await,
             Ok(Found::Bodiless(artifact)) => {
                 let husk = husk(*artifact, wish.role, &mutability);
@@ -236,9 +249,6 @@ impl Reader {
         {
             return Err(ReadError::Absent(why));
         }
-        if let Some(earlier) = self.of_the_clients_generation(wish, remote).await? {
-            return Ok(earlier);
-        }
         let running = self.fills.running(&wish.target);
         if wish.head_only && !wish.role.is_metadata() {
             match running.as_ref().and_then(Fill::streaming) {
@@ -255,12 +265,23 @@ impl Reader {
             }
             _ => self.roots.of(&wish.repository, &wish.target, wish.role).await,
         };
-        let mut fill = self.fills.join(order(wish, mutability.clone(), bond.as_ref()), husk);
+        // Only now: a switch after this question is one after the index was asked what the package must be.
+        if let Some(earlier) = self.of_the_clients_generation(wish, remote).await? {
+            return Ok(earlier);
+        }
+        let order = order(wish, mutability.clone(), bond.as_ref());
+        let mut fill = self.fills.join(order.clone(), husk.clone());
         // A HEAD of metadata waits for the whole, so that its ETag is the one that a GET will have (FORMATS 1.6).
         if wish.head_only {
             let _ = fill.settled_within(wish.repository.cache.refresh_wait).await;
         }
-        match fill.ready().await {
+        let mut state = fill.ready().await;
+        // It broke off before this request gave anything away: another source may have it whole.
+        if matches!(state, State::Settled(Outcome::Failed(_))) && fill.has_streamed() && !remote.mirrors.is_empty() {
+            fill = self.fills.join(order, husk);
+            state = fill.ready().await;
+        }
+        match state {
             State::Streaming(head, body) if is_far_ahead(wish, &head, &body) => {
                 match self.pass_range_through(wish, remote, mutability).await {
                     Some(through) => Ok(through),
@@ -357,17 +378,6 @@ impl Reader {
             Decision::Serve { fresh_for } => fresh_for,
             Decision::Revalidate | Decision::Fetch => Some(Duration::ZERO),
         }
-    }
-}
-
-fn local(found: Result<Found, ShelfError>) -> Result<Reading, ReadError> {
-    match found? {
-        Found::Held(held) => Ok(hit(held, None)),
-        Found::Bodiless(artifact) => {
-            tracing::error!(path = %artifact.target, blob = %artifact.blob, "the record's blob is missing or damaged");
-            Err(ReadError::Unreadable("the stored file is missing or damaged".to_owned()))
-        }
-        Found::Nothing => Err(ReadError::Absent("no such file in this repository".to_owned())),
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use artifactapi_formats::RepoPath;
 use axum::extract::{Path, RawQuery, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -15,9 +16,11 @@ use axum::{Json, Router};
 use serde::Serialize;
 
 use super::cursor;
+use crate::access::Grant;
 use crate::calendar::rfc3339;
 use crate::config::LiveRepositories;
 use crate::engine::pattern::RequestPattern;
+use crate::http::access::Gate;
 use crate::http::error::Problem;
 use crate::store::catalog::{Artifact, Catalog, ListQuery};
 use crate::store::key::RepositoryName;
@@ -37,6 +40,7 @@ pub const SCAN: usize = 10_000;
 pub struct Listing {
     pub repositories: Arc<LiveRepositories>,
     pub catalog: Arc<dyn Catalog>,
+    pub gate: Arc<Gate>,
 }
 
 /// `/artifacts/{remote}`.
@@ -46,10 +50,12 @@ pub fn routes(listing: Listing) -> Router {
 
 async fn list(
     State(listing): State<Listing>,
+    parts: Parts,
     Path(remote): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let repository = listing.repositories.get(&remote).ok_or_else(|| Problem::no_such_repository(&remote))?;
+    listing.gate.authorize(&parts, &repository, Grant::Read).await?;
     let asked = Asked::parse(query.as_deref().unwrap_or_default())?;
     let pattern = match asked.pattern.clone() {
         None => None,

@@ -12,7 +12,8 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
@@ -20,8 +21,10 @@ use serde::{Deserialize, Serialize};
 
 use super::accept::prefers;
 use super::batch_answer::{Line, SummaryView};
-use crate::config::LiveRepositories;
+use crate::access::Grant;
+use crate::config::{LiveRepositories, Repository};
 use crate::engine::batch::{Batch, Batches, Running, Summary, Wanted};
+use crate::http::access::Gate;
 use crate::http::error::Problem;
 
 /// The largest request, in bytes.
@@ -38,6 +41,7 @@ const NDJSON: &str = "application/x-ndjson";
 pub struct CacheArtifact {
     pub repositories: Arc<LiveRepositories>,
     pub batches: Arc<Batches>,
+    pub gate: Arc<Gate>,
 }
 
 /// `/cache-artifact`.
@@ -65,26 +69,37 @@ struct Asked {
 
 async fn cache(
     State(state): State<CacheArtifact>,
-    headers: HeaderMap,
+    parts: Parts,
     body: Result<Json<Asked>, JsonRejection>,
 ) -> Result<Response, Problem> {
+    // Whoever may do nothing is not told what is wrong with the body.
+    state.gate.somebody(&parts).await?;
     let Json(asked) = body.map_err(|rejection| Problem::from_json(&rejection))?;
     let Asked { remote, include_pattern, path, paths, urls, dry_run } = asked;
     let repository = state.repositories.get(&remote).ok_or_else(|| Problem::no_such_repository(&remote))?;
+    let entry = state.gate.authorize(&parts, &repository, Grant::Write).await?;
+    let below = path.clone().unwrap_or_default();
     let wanted = Wanted { include_pattern, path, paths, urls, dry_run };
-    // A large pattern takes milliseconds to compile.
-    let checked = tokio::task::spawn_blocking(move || Batch::new(repository, &wanted)).await;
-    let checked = checked.map_err(|error| Problem::unavailable("The request could not be checked.", &error))?;
-    let batch = checked.map_err(|invalid| Problem::unprocessable(format!("{invalid}.")))?;
-    let running = state.batches.start(batch).map_err(|busy| {
-        Problem::new(StatusCode::TOO_MANY_REQUESTS, "Too many batches", format!("{busy}; ask again when one is over."))
-            .with(header::RETRY_AFTER, HeaderValue::from_static("30"))
-    })?;
+    let running = entry.audited("cache", &below, state.start(repository, wanted)).await?;
     let told = Told { remote, dry_run, running, summary: Summary::default() };
     let mut response =
-        if prefers(&headers, NDJSON, "application/json") { told.into_lines() } else { told.into_summary().await };
+        if prefers(&parts.headers, NDJSON, "application/json") { told.into_lines() } else { told.into_summary().await };
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+impl CacheArtifact {
+    async fn start(&self, repository: Arc<Repository>, wanted: Wanted) -> Result<Running, Problem> {
+        // A large pattern takes milliseconds to compile.
+        let checked = tokio::task::spawn_blocking(move || Batch::new(repository, &wanted)).await;
+        let checked = checked.map_err(|error| Problem::unavailable("The request could not be checked.", &error))?;
+        let batch = checked.map_err(|invalid| Problem::unprocessable(format!("{invalid}.")))?;
+        self.batches.start(batch).map_err(|busy| {
+            let detail = format!("{busy}; ask again when one is over.");
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "Too many batches", detail)
+                .with(header::RETRY_AFTER, HeaderValue::from_static("30"))
+        })
+    }
 }
 
 /// A batch that is being told about.

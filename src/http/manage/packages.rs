@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, RawQuery, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -11,7 +12,9 @@ use axum::{Json, Router};
 use serde::Serialize;
 
 use super::asked::Asked;
+use crate::access::Grant;
 use crate::config::LiveRepositories;
+use crate::http::access::Gate;
 use crate::http::error::Problem;
 use crate::store::catalog::snapshots::{NamedPackage, PackageQuery, PackageRowId, Snapshots};
 
@@ -21,6 +24,7 @@ use crate::store::catalog::snapshots::{NamedPackage, PackageQuery, PackageRowId,
 pub struct Packages {
     pub repositories: Arc<LiveRepositories>,
     pub snapshots: Arc<dyn Snapshots>,
+    pub gate: Arc<Gate>,
 }
 
 /// `/packages/{remote}`.
@@ -66,10 +70,12 @@ impl From<NamedPackage> for Row {
 
 async fn search(
     State(packages): State<Packages>,
+    parts: Parts,
     Path(remote): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let repository = packages.repositories.get(&remote).ok_or_else(|| Problem::no_such_repository(&remote))?;
+    packages.gate.authorize(&parts, &repository, Grant::Read).await?;
     let asked = Asked::parse(query.as_deref(), &["name", "version", "arch", "file", "root", "limit", "after"])?;
     let text = |name| asked.text(name).map(str::to_owned);
     let limit = asked.limit()?;

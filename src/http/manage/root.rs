@@ -1,4 +1,4 @@
-//! `GET /`: which repositories there are and how to use them. JSON for programs, a page for people.
+//! `GET /`: which repositories there are for whoever asks and how to use them. JSON for programs, a page for people.
 //!
 //! The page is plain HTML with one style and nothing that runs; its Content-Security-Policy allows exactly that style, so
 //! that even a description with markup in it, were it not escaped, could do nothing.
@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 
 use artifactapi_formats::Sha256;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -23,6 +24,8 @@ use super::own_url::own_url;
 use super::page;
 use super::totals::Holdings;
 use crate::config::{LiveRepositories, Repository};
+use crate::http::access::{Gate, may_see};
+use crate::http::error::Problem;
 use crate::store::catalog::Totals;
 use crate::store::key::RepositoryName;
 
@@ -32,6 +35,7 @@ use crate::store::key::RepositoryName;
 pub struct Root {
     pub repositories: Arc<LiveRepositories>,
     pub holdings: Arc<Holdings>,
+    pub gate: Arc<Gate>,
     /// Whose `X-Forwarded-Proto` is believed.
     pub trusted_proxies: Arc<[IpNet]>,
 }
@@ -41,21 +45,24 @@ pub fn routes(root: Root) -> Router {
     Router::new().route("/", get(show)).with_state(root)
 }
 
-async fn show(State(root): State<Root>, request: Request) -> Response {
-    let repositories: Vec<Arc<Repository>> = root.repositories.current().iter().cloned().collect();
+async fn show(State(root): State<Root>, parts: Parts) -> Result<Response, Problem> {
+    let caller = root.gate.caller(&parts).await?;
+    // What somebody may not read is not there for him.
+    let repositories: Vec<Arc<Repository>> =
+        root.repositories.current().iter().filter(|repository| may_see(&caller, repository)).cloned().collect();
     let names = repositories.iter().map(|repository| repository.name.clone()).collect();
     let totals = root.holdings.of(names).await;
-    let headers = request.headers();
+    let headers = &parts.headers;
     let mut response = if prefers(headers, "text/html", "application/json") {
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
         let url = own_url(headers, peer, &root.trusted_proxies);
         html(page::front(&url, &repositories, &totals))
     } else {
         Json(Overview::of(&repositories, &totals)).into_response()
     };
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
-    response
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept, authorization"));
+    Ok(response)
 }
 
 fn html(page: String) -> Response {

@@ -9,8 +9,9 @@ pub(super) fn repository(name: &str, format: &str) -> Arc<Repository> {
         name: name.parse().expect("a name"),
         format: artifactapi_formats::find(format).expect("a format"),
         description: None,
-        kind: Kind::Local,
+        kind: Kind::Local(Default::default()),
         patterns: Patterns::default(),
+        anonymous_read: true,
         cache: CachePolicy::default(),
     })
 }

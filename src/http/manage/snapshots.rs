@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use artifactapi_formats::PackageEntry;
 use axum::extract::{Path, RawQuery, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -15,9 +16,11 @@ use axum::{Json, Router};
 use serde::Serialize;
 
 use super::asked::Asked;
+use crate::access::Grant;
 use crate::calendar::rfc3339;
 use crate::config::{LiveRepositories, Repository};
 use crate::engine::generations::{GenerationError, Generations, When};
+use crate::http::access::{Entry, Gate};
 use crate::http::error::Problem;
 use crate::store::catalog::CatalogError;
 use crate::store::catalog::snapshots::{Snapshot, SnapshotId, Snapshots, Tag};
@@ -29,6 +32,7 @@ use crate::store::key::Target;
 pub struct SnapshotRoutes {
     pub repositories: Arc<LiveRepositories>,
     pub generations: Generations,
+    pub gate: Arc<Gate>,
 }
 
 /// `/snapshots/…`.
@@ -113,10 +117,11 @@ impl From<PackageEntry> for Described {
 
 async fn roots(
     State(state): State<SnapshotRoutes>,
+    parts: Parts,
     Path(remote): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let repository = state.repository(&remote)?;
+    let (repository, _) = state.repository(&parts, &remote, Grant::Read).await?;
     let asked = Asked::parse(query.as_deref(), &["limit", "after"])?;
     let limit = asked.limit()?;
     let found = state.snapshots().roots(&repository.name, asked.path("after")?.as_ref(), limit).await;
@@ -128,10 +133,12 @@ async fn roots(
 
 async fn list_or_diff(
     State(state): State<SnapshotRoutes>,
+    parts: Parts,
     Path((remote, root)): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let root = state.root(&remote, &root).await?;
+    let (repository, _) = state.repository(&parts, &remote, Grant::Read).await?;
+    let root = state.root(&repository, &root).await?;
     let asked = Asked::parse(query.as_deref(), &["limit", "before", "from", "to", "after"])?;
     let (limit, path) = (asked.limit()?, root.path.as_str());
     match (asked.when("from")?, asked.when("to")?) {
@@ -176,35 +183,22 @@ impl Change {
 
 async fn tag(
     State(state): State<SnapshotRoutes>,
+    parts: Parts,
     Path((remote, root)): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let root = state.root(&remote, &root).await?;
-    let asked = Asked::parse(query.as_deref(), &["tag", "snapshot"])?;
-    let tag = wanted_tag(&asked)?;
-    let when = asked.when("snapshot")?.unwrap_or_else(|| When::At(std::time::SystemTime::now()));
-    let snapshot = state.generation(&root, &when).await?;
-    if !state.snapshots().tag(snapshot.id, &tag).await.map_err(|error| away(&error))? {
-        return Err(Problem::not_found("The snapshot went away while it was being tagged."));
-    }
-    let mut row = Row::from(snapshot);
-    if !row.tags.iter().any(|known| *known == tag.as_str()) {
-        row.tags.push(tag.to_string());
-    }
-    Ok(answer(row))
+    let (repository, entry) = state.repository(&parts, &remote, Grant::Write).await?;
+    entry.audited("tag", &root, state.tag(&repository, &root, query.as_deref())).await
 }
 
 async fn untag(
     State(state): State<SnapshotRoutes>,
+    parts: Parts,
     Path((remote, root)): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let root = state.root(&remote, &root).await?;
-    let tag = wanted_tag(&Asked::parse(query.as_deref(), &["tag"])?)?;
-    match state.snapshots().untag(&root, &tag).await.map_err(|error| away(&error))? {
-        true => Ok(StatusCode::NO_CONTENT.into_response()),
-        false => Err(Problem::not_found(format!("No snapshot of {} has the tag {tag}.", root.path))),
-    }
+    let (repository, entry) = state.repository(&parts, &remote, Grant::Write).await?;
+    entry.audited("untag", &root, state.untag(&repository, &root, query.as_deref())).await
 }
 
 fn wanted_tag(asked: &Asked<'_>) -> Result<Tag, Problem> {
@@ -213,13 +207,40 @@ fn wanted_tag(asked: &Asked<'_>) -> Result<Tag, Problem> {
 }
 
 impl SnapshotRoutes {
-    fn repository(&self, name: &str) -> Result<Arc<Repository>, Problem> {
-        self.repositories.get(name).ok_or_else(|| Problem::no_such_repository(name))
+    /// The repository of that name, for who may do to it what needs this grant.
+    async fn repository(&self, parts: &Parts, name: &str, needed: Grant) -> Result<(Arc<Repository>, Entry), Problem> {
+        let repository = self.repositories.get(name).ok_or_else(|| Problem::no_such_repository(name))?;
+        let entry = self.gate.authorize(parts, &repository, needed).await?;
+        Ok((repository, entry))
     }
 
-    async fn root(&self, remote: &str, named: &str) -> Result<Target, Problem> {
-        let repository = self.repository(remote)?;
-        self.generations.root_named(&repository, named).await.map_err(|error| not_found(&error))
+    async fn root(&self, repository: &Repository, named: &str) -> Result<Target, Problem> {
+        self.generations.root_named(repository, named).await.map_err(|error| not_found(&error))
+    }
+
+    async fn tag(&self, repository: &Repository, root: &str, query: Option<&str>) -> Result<Response, Problem> {
+        let root = self.root(repository, root).await?;
+        let asked = Asked::parse(query, &["tag", "snapshot"])?;
+        let tag = wanted_tag(&asked)?;
+        let when = asked.when("snapshot")?.unwrap_or_else(|| When::At(std::time::SystemTime::now()));
+        let snapshot = self.generation(&root, &when).await?;
+        if !self.snapshots().tag(snapshot.id, &tag).await.map_err(|error| away(&error))? {
+            return Err(Problem::not_found("The snapshot went away while it was being tagged."));
+        }
+        let mut row = Row::from(snapshot);
+        if !row.tags.iter().any(|known| *known == tag.as_str()) {
+            row.tags.push(tag.to_string());
+        }
+        Ok(answer(row))
+    }
+
+    async fn untag(&self, repository: &Repository, root: &str, query: Option<&str>) -> Result<Response, Problem> {
+        let root = self.root(repository, root).await?;
+        let tag = wanted_tag(&Asked::parse(query, &["tag"])?)?;
+        match self.snapshots().untag(&root, &tag).await.map_err(|error| away(&error))? {
+            true => Ok(StatusCode::NO_CONTENT.into_response()),
+            false => Err(Problem::not_found(format!("No snapshot of {} has the tag {tag}.", root.path))),
+        }
     }
 
     async fn generation(&self, root: &Target, when: &When) -> Result<Snapshot, Problem> {

@@ -1,8 +1,9 @@
-//! The contract of [`Catalog`] and [`Snapshots`], as one suite that runs on SQLite and on a real PostgreSQL.
+//! The contract of [`Catalog`], [`Snapshots`] and [`Tokens`], as one suite that runs on SQLite and on a real PostgreSQL.
 
 mod contents;
 mod expiry;
 mod faults;
+mod fragments;
 mod garbage;
 mod generations;
 mod listing;
@@ -11,6 +12,7 @@ mod packages;
 mod publishing;
 mod records;
 mod scale;
+mod tokens;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,9 +22,11 @@ use artifactapi_formats::{RepoPath, Sha256};
 use sqlx::{Connection as _, PgConnection, SqliteConnection, query, query_scalar};
 use tempfile::TempDir;
 
+use super::fragments::Fragments;
 use super::postgres::{DEFAULT_CONNECTIONS, PostgresCatalog, PostgresSettings};
 use super::snapshots::Snapshots;
 use super::sqlite::SqliteCatalog;
+use super::tokens::Tokens;
 use super::{Artifact, Catalog, Published, Revision, Validators};
 use crate::store::key::Target;
 use crate::store::services::Service;
@@ -61,15 +65,21 @@ suite! {
         newer_builds_of_what_is_held_are_found hostile_text_comes_back;
     contents: records_of_replaced_packages_are_past a_record_without_identity_is_told_by_its_path
         what_is_not_told_apart_stays;
+    fragments: fragments_come_back_by_their_marks fragments_that_no_package_has_are_swept
+        a_record_that_was_kept_as_past_is_found_when_it_is_gone;
     expiry: old_snapshots_expire what_is_tagged_stays staged_blobs_are_garbage_unless_published
         a_named_blob_is_never_taken the_coldest_go_first;
     scale: sixty_thousand_packages;
+    tokens: a_token_is_found_by_its_digest a_name_is_given_once a_revoked_token_is_gone tokens_are_listed_by_name
+        use_is_noted_and_never_moves_backwards a_damaged_token_allows_nothing;
 }
 
 /// A catalog under test, and a way past it.
 struct Subject {
     catalog: Arc<dyn Catalog>,
     snapshots: Arc<dyn Snapshots>,
+    fragments: Arc<dyn Fragments>,
+    tokens: Arc<dyn Tokens>,
     raw: Raw,
 }
 
@@ -83,14 +93,19 @@ impl Subject {
         let folder = TempDir::new().expect("a folder");
         let path = folder.path().join("catalog.db");
         let catalog = Arc::new(SqliteCatalog::open(&path).await.expect("a catalog"));
-        Self { catalog: Arc::clone(&catalog) as Arc<dyn Catalog>, snapshots: catalog, raw: Raw::Sqlite(path, folder) }
+        Self::over(catalog, Raw::Sqlite(path, folder))
     }
 
     async fn postgres() -> Self {
         let service = Service::postgres();
         let catalog = Arc::new(postgres(&service));
         catalog.migrate().await.expect("an empty database");
-        Self { catalog: Arc::clone(&catalog) as Arc<dyn Catalog>, snapshots: catalog, raw: Raw::Postgres(service) }
+        Self::over(catalog, Raw::Postgres(service))
+    }
+
+    fn over<C: Catalog + Snapshots + Fragments + Tokens + 'static>(catalog: Arc<C>, raw: Raw) -> Self {
+        let (snapshots, fragments, tokens) = (Arc::clone(&catalog), Arc::clone(&catalog), Arc::clone(&catalog));
+        Self { catalog, snapshots, fragments, tokens, raw }
     }
 
     /// A number straight from the database.

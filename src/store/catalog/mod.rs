@@ -11,6 +11,8 @@
 //! [`Published::Lost`], an absent record is `None`; neither is an error.
 
 mod error;
+mod fragment_sql;
+pub mod fragments;
 mod pool;
 pub mod postgres;
 mod row;
@@ -19,6 +21,7 @@ mod snapshot_sql;
 pub mod snapshots;
 mod sql;
 pub mod sqlite;
+pub mod tokens;
 
 #[cfg(test)]
 mod conformance;

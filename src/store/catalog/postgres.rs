@@ -8,10 +8,12 @@
 //! It never tries a call again on its own: the caller knows whether that makes sense. It keeps no state about artifacts.
 
 mod database;
+mod fragments;
 mod migrate;
 mod snapshot_statements;
 mod snapshots;
 mod statements;
+mod tokens;
 
 use std::time::{Duration, SystemTime};
 

@@ -186,11 +186,13 @@ pub(super) fn read_marks(
     rows: Vec<(Vec<u8>, i64)>,
     during: &'static str,
 ) -> Result<Vec<(PackageMark, PackageRowId)>, CatalogError> {
-    let read = |(mark, row): (Vec<u8>, i64)| {
-        let mark = mark.try_into().map_err(|_| damaged(during)("a mark is not 16 bytes long".into()))?;
-        Ok((PackageMark(mark), PackageRowId(row)))
-    };
-    rows.into_iter().map(read).collect()
+    rows.into_iter().map(|(mark, row)| Ok((read_mark(&mark, during)?, PackageRowId(row)))).collect()
+}
+
+/// Reads a mark.
+pub(super) fn read_mark(mark: &[u8], during: &'static str) -> Result<PackageMark, CatalogError> {
+    let mark = mark.try_into().map_err(|_| damaged(during)("a mark is not 16 bytes long".into()))?;
+    Ok(PackageMark(mark))
 }
 
 /// A package as it goes into a row.

@@ -118,12 +118,18 @@ pub(super) const fn named(generation: Generation) -> &'static str {
     }
 }
 
-/// What a snapshot is the first to name and of which another build has or had a record: (snapshot, row after, limit). `OFFSET 0`
-/// keeps PostgreSQL from reading all records to ask for a few.
+/// What a snapshot or draft is the first to name: (snapshot, row after, limit).
+pub(super) const ADDED: &str = concat!(
+    packages!(),
+    "WHERE p.root = (SELECT root FROM snapshot WHERE id = $1) AND p.first = $1 AND p.id > $2 AND r.id = p.root
+    ORDER BY p.id LIMIT $3"
+);
+
+/// What of that is another build of what has or had a record: (snapshot, row after, limit). `OFFSET 0` keeps PostgreSQL from
+/// reading all records to ask for a few.
 pub(super) const RENEWALS: &str = concat!(
     packages!(),
-    "WHERE p.root = (SELECT root FROM snapshot WHERE id = $1 AND published_at IS NOT NULL) AND p.first = $1 AND p.id > $2
-        AND r.id = p.root AND EXISTS (
+    "WHERE p.root = (SELECT root FROM snapshot WHERE id = $1) AND p.first = $1 AND p.id > $2 AND r.id = p.root AND EXISTS (
             SELECT 1 FROM package o
             WHERE o.repository = p.repository AND o.name = p.name AND substr(o.name, 1, 255) = substr(p.name, 1, 255)
                 AND o.arch = p.arch AND +o.root = p.root AND o.id <> p.id AND (

@@ -331,8 +331,17 @@ pub trait Snapshots: Send + Sync {
         limit: u32,
     ) -> Result<Vec<PackageChange>, CatalogError>;
 
-    /// Packages that `snapshot` is the first to name, and of which another build (same name and architecture) is held or was:
-    /// newer builds of what clients use. In the order of their rows, only those after `after`.
+    /// Packages that `snapshot` is the first to name, in the order of their rows, only those after `after`. Of a draft, whoever
+    /// has its number sees those that were added so far.
+    async fn added(
+        &self,
+        snapshot: SnapshotId,
+        after: Option<PackageRowId>,
+        limit: u32,
+    ) -> Result<Vec<NamedPackage>, CatalogError>;
+
+    /// Those of [`Snapshots::added`] of which another build (same name and architecture) is held or was: newer builds of what
+    /// clients use.
     async fn renewals(
         &self,
         snapshot: SnapshotId,

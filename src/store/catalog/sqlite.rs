@@ -11,10 +11,12 @@
 mod changes;
 mod drafts;
 mod expire;
+mod fragments;
 #[cfg(test)]
 mod plans;
 mod snapshots;
 mod switch;
+mod tokens;
 mod writer;
 
 use std::path::Path;

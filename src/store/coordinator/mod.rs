@@ -100,6 +100,8 @@ pub enum Event {
     Evicted(Target, Revision),
     /// Everything of a repository changed.
     Purged(RepositoryName),
+    /// Tokens were made or revoked: what is remembered of any may be out of date.
+    TokensChanged,
     /// Events were lost: whatever is remembered may be out of date.
     Missed,
 }

@@ -76,6 +76,28 @@ impl RedisCoordinator {
     }
 }
 
+/// Tells every replica something from beside them, as a subcommand must: without taking part, and without making them doubt
+/// what they know, as one that joins does.
+///
+/// # Errors
+/// [`CoordinatorError`] when nobody was told.
+pub async fn tell(url: &str, event: &Event) -> Result<(), CoordinatorError> {
+    let failed = |error: RedisError| CoordinatorError {
+        what: "Redis does not take an announcement".to_owned(),
+        source: Some(error.into()),
+    };
+    let message = message::write(&instance()?, event).map_err(|error| CoordinatorError {
+        what: "an announcement cannot be written".to_owned(),
+        source: Some(error.into()),
+    })?;
+    let settings = redis::AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(link::ANSWER_TIMEOUT))
+        .set_response_timeout(Some(link::ANSWER_TIMEOUT));
+    let client = Client::open(url).map_err(failed)?;
+    let mut connection = client.get_multiplexed_async_connection_with_config(&settings).await.map_err(failed)?;
+    redis::cmd("PUBLISH").arg(EVENTS).arg(message).query_async(&mut connection).await.map_err(failed)
+}
+
 /// A name that no other replica has.
 fn instance() -> Result<String, CoordinatorError> {
     let mut name = [0; 16];

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::bodies::assert_same;
+use super::server::ADMINISTRATOR;
 use super::within;
 
 /// How much is read at once, in bytes.
@@ -21,11 +22,18 @@ pub(crate) struct Request {
     target: String,
     version: &'static str,
     headers: Vec<(String, String)>,
+    body: Vec<u8>,
 }
 
 impl Request {
     pub(crate) fn new(method: &str, target: impl Into<String>) -> Self {
-        Self { method: method.to_owned(), target: target.into(), version: "HTTP/1.1", headers: Vec::new() }
+        Self {
+            method: method.to_owned(),
+            target: target.into(),
+            version: "HTTP/1.1",
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
     }
 
     pub(crate) fn get(target: impl Into<String>) -> Self {
@@ -39,6 +47,23 @@ impl Request {
     pub(crate) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
         self
+    }
+
+    /// With a body, and its length.
+    pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        let length = self.body.len().to_string();
+        self.with("Content-Length", length)
+    }
+
+    /// The same request by the administrator.
+    pub(crate) fn by_administrator(self) -> Self {
+        self.with("Authorization", format!("Bearer {ADMINISTRATOR}"))
+    }
+
+    /// The same request with a body.
+    pub(crate) fn json(self, body: &serde_json::Value) -> Self {
+        self.with("Content-Type", "application/json").body(body.to_string())
     }
 
     /// The same request in HTTP/1.0.
@@ -223,7 +248,7 @@ impl Connection {
     }
 
     pub(crate) async fn send(&mut self, request: &Request) {
-        self.send_bytes(request.text().as_bytes()).await;
+        self.send_bytes(&[request.text().as_bytes(), &request.body].concat()).await;
     }
 
     pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {

@@ -22,6 +22,12 @@ impl Remote {
         Self { name: name.to_owned(), keys }
     }
 
+    /// A local repository of a format.
+    pub(crate) fn local(name: &str, package: &str) -> Self {
+        let keys = [("type".to_owned(), json!("local")), ("package".to_owned(), json!(package))];
+        Self { name: name.to_owned(), keys: keys.into_iter().collect() }
+    }
+
     /// Sets a key, or one below: `cache.index_ttl`.
     pub(crate) fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
         let (outer, inner) = key.split_once('.').map_or((key, None), |(outer, inner)| (outer, Some(inner)));
@@ -35,7 +41,12 @@ impl Remote {
 
 /// The text of a remotes.yaml.
 pub(crate) fn yaml(remotes: &[Remote]) -> String {
+    yaml_with(remotes, &json!({}))
+}
+
+/// The same with what stands below `access:`.
+pub(crate) fn yaml_with(remotes: &[Remote], access: &Value) -> String {
     let remotes: Map<String, Value> =
         remotes.iter().map(|remote| (remote.name.clone(), Value::Object(remote.keys.clone()))).collect();
-    serde_json::to_string_pretty(&json!({ "remotes": remotes })).expect("JSON")
+    serde_json::to_string_pretty(&json!({ "remotes": remotes, "access": access })).expect("JSON")
 }

@@ -10,6 +10,9 @@ use super::process::{self, Finished, Lines, Process, Signal};
 use super::run::{Port, Run, write};
 use super::{until, within};
 
+/// The administrator's token of every server that is not told another.
+pub(crate) const ADMINISTRATOR: &str = "the-administrators-token-of-tests";
+
 /// How a server is to be run.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -28,6 +31,7 @@ impl Plan {
         plan.set("ARTIFACTAPI_DATA_DIR", plan.data().display().to_string());
         plan.set("ARTIFACTAPI_CONFIG", plan.config().display().to_string());
         plan.set("ARTIFACTAPI_LOG_FORMAT", "json");
+        plan.set("ARTIFACTAPI_ADMIN_TOKEN", ADMINISTRATOR);
         plan.set("RUST_LOG", "info,artifactapi=debug");
         plan
     }
@@ -72,7 +76,7 @@ impl Plan {
 }
 
 /// The binary under test: the one that was built with these tests, unless the environment names another.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     std::env::var_os("ARTIFACTAPI_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_artifactapi").into(), Into::into)
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::remotes::{Remote, yaml};
+use super::remotes::{Remote, yaml_with};
 use super::run::Run;
 use super::server::{Plan, Server};
 use super::services::{Backend, Services};
@@ -55,6 +55,7 @@ pub(crate) struct Setup {
     pub(crate) upstream: Upstream,
     pub(crate) services: Option<Services>,
     remotes: Vec<Remote>,
+    access: serde_json::Value,
     environment: Vec<(String, String)>,
     wrapper: Vec<String>,
 }
@@ -69,7 +70,15 @@ impl Setup {
         let upstream = Upstream::serving(&generation(1)).await;
         let remotes = [("alpine", "alpine", "/alpine"), ("rpm", "rpm", "/rpm"), ("files", "generic", "/generic")];
         let remotes = remotes.map(|(name, package, below)| Remote::new(name, package, upstream.url(below)));
-        Self { run, upstream, services, remotes: remotes.into(), environment: Vec::new(), wrapper: Vec::new() }
+        Self {
+            run,
+            upstream,
+            services,
+            remotes: remotes.into(),
+            access: serde_json::json!({}),
+            environment: Vec::new(),
+            wrapper: Vec::new(),
+        }
     }
 
     /// Sets a key of every remote: `cache.index_ttl`.
@@ -82,6 +91,12 @@ impl Setup {
     /// Adds a remote.
     pub(crate) fn remote(mut self, remote: Remote) -> Self {
         self.remotes.push(remote);
+        self
+    }
+
+    /// Sets what stands below `access:`.
+    pub(crate) fn access(mut self, access: serde_json::Value) -> Self {
+        self.access = access;
         self
     }
 
@@ -98,7 +113,7 @@ impl Setup {
     }
 
     pub(crate) async fn start(self) -> Site {
-        let yaml = yaml(&self.remotes);
+        let yaml = yaml_with(&self.remotes, &self.access);
         let mut plan = plan(&self.run, 1, self.services.as_ref(), &yaml);
         plan.environment.extend(self.environment);
         plan.wrapper = self.wrapper;

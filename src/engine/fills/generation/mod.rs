@@ -27,13 +27,12 @@ use self::gather::Gathered;
 use super::super::fill::{FillError, Order, Outcome, Via};
 use super::super::held::{Held, HeldBody, now};
 use super::super::keep::KeepError;
-use super::super::pins::CHANGED;
 use super::super::shelf::Found;
-use super::Fills;
 use super::fetch::Arrived;
+use super::{Fills, Publication};
 use crate::config::Remote;
 use crate::spool::{FileReader, Spooled};
-use crate::store::catalog::snapshots::{Draft, ROWS, Snapshot, SnapshotId, SnapshotPublished};
+use crate::store::catalog::snapshots::{Draft, Snapshot, SnapshotId, SnapshotPublished};
 use crate::store::catalog::{Artifact, CatalogError};
 use crate::store::coordinator::{Entered, Event};
 use crate::store::key::Target;
@@ -217,7 +216,7 @@ impl Fills {
         }
         self.verify(order, remote, index, &root, entry, companions).await?;
         let draft = self.snapshots.begin(&order.target, began).await?;
-        let written = self.write_and_publish(order, index, &root, entry, made_at, draft, gathered).await;
+        let written = self.write_and_publish(order, remote, index, &root, entry, made_at, draft, gathered).await;
         if written.is_err() {
             // Not needed for correctness: the next publication sweeps it, too.
             let _ = self.snapshots.abandon(draft.id).await;
@@ -230,8 +229,9 @@ impl Fills {
         reason = "one step of build, split off so that its failure can be cleaned up after"
     )]
     async fn write_and_publish(
-        &self,
+        self: &Arc<Self>,
         order: &Order,
+        remote: &Remote,
         index: &'static dyn IndexFormat,
         root: &IndexRoot,
         entry: &Entry,
@@ -246,6 +246,7 @@ impl Fills {
             }
             None => 0,
         };
+        Box::pin(self.prefetcher.before_switch(self, order, remote, draft)).await;
         let published_at = now();
         let mut snapshot = Snapshot {
             id: draft.id,
@@ -389,9 +390,7 @@ impl Fills {
 
     /// Takes off the shelf what was replaced, here and everywhere.
     async fn tell(&self, order: &Order, follows: Option<SnapshotId>, snapshot: &Snapshot, replaced: Vec<Target>) {
-        if let Some(before) = follows {
-            self.note_changes(order, before, snapshot).await;
-        }
+        self.switches.notice(&order.repository, snapshot, follows).await;
         // Packages first: who is given the new index a moment later finds no old one under its names. Then the entry, with which
         // everybody compares what is left of the others.
         for target in replaced {
@@ -402,24 +401,8 @@ impl Fills {
             self.shelf.forget(&file.target);
             self.coordinator.announce(Event::Published(file.target.clone(), file.revision)).await;
         }
-    }
-
-    /// Remembers which paths stand for another package than before, for those who were given the index before.
-    async fn note_changes(&self, order: &Order, before: SnapshotId, snapshot: &Snapshot) {
-        let (pin, mut after, mut seen) = (order.repository.cache.pin, None, 0);
-        while seen < CHANGED {
-            let Ok(changes) = self.snapshots.diff(before, snapshot.id, after.as_ref(), ROWS).await else { return };
-            let Some(last) = changes.last().and_then(|change| change.to.as_ref().or(change.from.as_ref())) else {
-                return;
-            };
-            after = Some(last.path.clone());
-            seen += changes.len();
-            for change in &changes {
-                if let (Some(_), Some(to)) = (&change.from, &change.to) {
-                    self.pins.change(Target::new(order.target.repository.clone(), to.path.clone()), pin);
-                }
-            }
-        }
+        // Nobody listening is nobody to tell.
+        let _ = self.publications.send(Publication { root: order.target.clone(), snapshot: snapshot.id });
     }
 
     /// The first snapshot of a root whose entry was just fetched for the first time: everything else is fetched in the
@@ -444,7 +427,12 @@ impl Fills {
         let Ok(Found::Held(held)) = self.shelf.find(&order.target, order.role, &order.mutability).await else {
             return Ok(());
         };
-        if self.snapshots.current(&order.target).await?.is_some() {
+        // A snapshot of another entry is there when the entry's record was removed since: a damaged one.
+        let current = self.snapshots.current(&order.target).await?;
+        let is_of_it = |current: &Snapshot| {
+            current.file(&order.target.path).is_some_and(|file| file.sha256 == held.artifact.sha256)
+        };
+        if current.as_ref().is_some_and(is_of_it) {
             return Ok(());
         }
         let Some(content) = Content::of(&held) else {

@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use super::Server;
+use super::{Server, as_administrator};
 use crate::engine::batch::MAX_BATCHES;
 
 fn counts(answer: &Value) -> [u64; 6] {
@@ -140,7 +140,7 @@ async fn a_client_that_leaves_stops_new_fetches_and_no_running_one() {
     }
     server.upstream.answer_only(1);
     let body = json!({ "remote": "files", "paths": paths }).to_string();
-    let request = Request::post("/cache-artifact").header("content-type", "application/json");
+    let request = as_administrator(Request::post("/cache-artifact")).header("content-type", "application/json");
     let request = request.header("accept", "application/x-ndjson").body(Body::from(body)).expect("a request");
     let response = server.router.clone().oneshot(request).await.expect("infallible");
     let mut lines = response.into_body().into_data_stream();
@@ -160,7 +160,7 @@ async fn a_few_batches_at_once_and_room_again_when_their_clients_leave() {
     let server = Server::start().await;
     server.upstream.answer_only(0);
     let begin = || async {
-        let request = Request::post("/cache-artifact").header("content-type", "application/json");
+        let request = as_administrator(Request::post("/cache-artifact")).header("content-type", "application/json");
         let request = request.header("accept", "application/x-ndjson");
         let request = request.body(Body::from(r#"{"remote": "files", "paths": ["a"]}"#)).expect("a request");
         server.router.clone().oneshot(request).await.expect("infallible")
@@ -200,7 +200,7 @@ async fn what_is_wrong_is_named() {
     }
     let large = format!(r#"{{"remote": "files", "path": "{}"}}"#, "a".repeat(1 << 20));
     assert_eq!(server.cache_as(&large, "*/*").await.status, 413);
-    let form = Request::post("/cache-artifact").body(Body::from("{}")).expect("a request");
+    let form = as_administrator(Request::post("/cache-artifact")).body(Body::from("{}")).expect("a request");
     assert_eq!(server.send(form).await.status, 415);
     let get = server.get("/cache-artifact").await;
     assert_eq!((get.status.as_u16(), get.header("allow")), (405, "POST"));

@@ -1,5 +1,6 @@
 //! The routes in one process, over real stores (files, SQLite) and a real upstream on loopback.
 
+mod access;
 mod artifacts;
 mod batch;
 mod document;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use artifactapi_formats::Limits;
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::http::{HeaderMap, Method, Request, StatusCode, request};
 use prometheus_client::registry::Registry;
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -24,6 +25,7 @@ use super::{Management, artifacts::Listing, batch::CacheArtifact, config::Config
 use super::{metrics, packages::Packages, root::Root, snapshots::SnapshotRoutes, totals::Holdings};
 use crate::config::{LiveRepositories, Settings, Source};
 use crate::engine::batch::{BatchParts, Batches};
+use crate::engine::callers::Callers;
 use crate::engine::counts::Counts;
 use crate::engine::fills::{FillParts, Fills};
 use crate::engine::generations::Generations;
@@ -32,7 +34,9 @@ use crate::engine::pins::Pins;
 use crate::engine::read::{Reader, ReaderParts};
 use crate::engine::roots::Roots;
 use crate::engine::shelf::{Shelf, ShelfBudget};
+use crate::engine::switches::Switches;
 use crate::http;
+use crate::http::access::Gate;
 use crate::http::artifact::Artifacts;
 use crate::http::fast::Fast;
 use crate::spool::SpoolFolder;
@@ -40,6 +44,7 @@ use crate::store::blobs::BlobStore;
 use crate::store::blobs::files::FileBlobs;
 use crate::store::catalog::snapshots::Snapshots;
 use crate::store::catalog::sqlite::SqliteCatalog;
+use crate::store::catalog::tokens::Tokens;
 use crate::store::catalog::{Artifact, Catalog, ListQuery};
 use crate::store::coordinator::Coordinator;
 use crate::store::coordinator::in_process::InProcessCoordinator;
@@ -66,7 +71,15 @@ remotes:
   ours:
     type: local
     package: generic
+  closed:
+    base_url: "UPSTREAM/closed"
+    type: remote
+    package: generic
+    anonymous_read: false
 "#;
+
+/// What the administrator presents.
+const ADMINISTRATOR: &str = "hunter3";
 
 /// A whole server but for its listener.
 struct Server {
@@ -74,6 +87,8 @@ struct Server {
     router: Router,
     repositories: Arc<LiveRepositories>,
     catalog: Arc<dyn Catalog>,
+    tokens: Arc<dyn Tokens>,
+    fast: Arc<Fast>,
     stage: Arc<Stage>,
     _data: tempfile::TempDir,
 }
@@ -108,6 +123,7 @@ impl Server {
         let catalog = SqliteCatalog::open(&data.path().join("catalog.sqlite")).await.expect("catalog");
         let catalog = Arc::new(catalog);
         let snapshots: Arc<dyn Snapshots> = Arc::clone(&catalog) as _;
+        let tokens: Arc<dyn Tokens> = Arc::clone(&catalog) as _;
         let catalog: Arc<dyn Catalog> = catalog;
         let pins = Arc::new(Pins::default());
         let coordinator: Arc<dyn Coordinator> = Arc::new(InProcessCoordinator::new());
@@ -117,6 +133,7 @@ impl Server {
         let times = metrics::Times::registered(&mut registry);
         let shelf = Arc::new(Shelf::new(ShelfBudget(1 << 20), Arc::clone(&catalog), Arc::clone(&blobs)));
         let keeper = Arc::new(Keeper::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator)));
+        let switches = Arc::new(Switches::new(Arc::clone(&shelf), Arc::clone(&snapshots), Arc::clone(&pins)));
         let fills = Arc::new(Fills::new(FillParts {
             upstream: crate::upstream::Upstream::new(Duration::from_secs(1)).expect("a client"),
             spool: SpoolFolder::open(&data.path().join("spool")).expect("a spool"),
@@ -127,7 +144,7 @@ impl Server {
             snapshots: Arc::clone(&snapshots),
             blobs: Arc::clone(&blobs),
             coordinator: Arc::clone(&coordinator),
-            pins: Arc::clone(&pins),
+            switches: Arc::clone(&switches),
             counts: Arc::clone(&counts),
         }));
         let generations = Generations::new(Arc::clone(&snapshots));
@@ -137,6 +154,7 @@ impl Server {
             roots: Roots::new(Arc::clone(&shelf), Arc::clone(&snapshots), Limits::default()),
             generations: generations.clone(),
             pins: Arc::clone(&pins),
+            switches,
             blobs: Arc::clone(&blobs),
             counts,
         }));
@@ -144,6 +162,7 @@ impl Server {
             reader: Arc::clone(&reader),
             fills: Arc::clone(&fills),
             catalog: Arc::clone(&catalog),
+            snapshots: Arc::clone(&snapshots),
             blobs: Arc::clone(&blobs),
             limits: Limits::default(),
         }));
@@ -157,22 +176,44 @@ impl Server {
             data_dir: data.path().to_owned(),
         };
         let gauges = Gauges { fills, shelf, holdings: Arc::clone(&holdings) };
+        let callers = Callers::new(Some(ADMINISTRATOR), Arc::clone(&repositories), Arc::clone(&tokens));
+        let gate = Arc::new(Gate::new(Arc::new(callers), Arc::from([])));
         let management = Management {
-            root: Root { repositories: Arc::clone(&repositories), holdings, trusted_proxies: Arc::from([]) },
+            root: Root {
+                repositories: Arc::clone(&repositories),
+                holdings,
+                gate: Arc::clone(&gate),
+                trusted_proxies: Arc::from([]),
+            },
             health: Health::new(Arc::clone(&stage), parts),
-            configuration: Configuration { settings: Arc::new(settings()), repositories: Arc::clone(&repositories) },
-            listing: Listing { repositories: Arc::clone(&repositories), catalog: Arc::clone(&catalog) },
-            snapshots: SnapshotRoutes { repositories: Arc::clone(&repositories), generations },
-            packages: Packages { repositories: Arc::clone(&repositories), snapshots },
-            cache_artifact: CacheArtifact { repositories: Arc::clone(&repositories), batches },
+            configuration: Configuration {
+                settings: Arc::new(settings()),
+                repositories: Arc::clone(&repositories),
+                gate: Arc::clone(&gate),
+            },
+            listing: Listing {
+                repositories: Arc::clone(&repositories),
+                catalog: Arc::clone(&catalog),
+                gate: Arc::clone(&gate),
+            },
+            snapshots: SnapshotRoutes { repositories: Arc::clone(&repositories), generations, gate: Arc::clone(&gate) },
+            packages: Packages { repositories: Arc::clone(&repositories), snapshots, gate: Arc::clone(&gate) },
+            cache_artifact: CacheArtifact { repositories: Arc::clone(&repositories), batches, gate: Arc::clone(&gate) },
             metrics: metrics::Metrics::new(registry, gauges, Arc::clone(&repositories)),
         };
         let fast = Arc::new(Fast::new(Arc::clone(&repositories), pins));
-        let artifacts =
-            Artifacts { repositories: Arc::clone(&repositories), reader, blobs, fast, trusted_proxies: Arc::from([]) };
+        let artifacts = Artifacts {
+            repositories: Arc::clone(&repositories),
+            reader,
+            blobs,
+            catalog: Arc::clone(&catalog),
+            fast: Arc::clone(&fast),
+            gate,
+            trusted_proxies: Arc::from([]),
+        };
         let routes = http::artifact_routes(artifacts).merge(super::routes(management));
         let router = http::finish(times.around(routes));
-        Self { upstream, router, repositories, catalog, stage, _data: data }
+        Self { upstream, router, repositories, catalog, tokens, fast, stage, _data: data }
     }
 
     async fn send(&self, request: Request<Body>) -> Answered {
@@ -207,9 +248,13 @@ impl Server {
 
     async fn cache_as(&self, body: &str, accept: &str) -> Answered {
         let request = Request::builder().method(Method::POST).uri("/cache-artifact");
-        let request = request.header("content-type", "application/json").header("accept", accept);
+        let request = as_administrator(request).header("content-type", "application/json").header("accept", accept);
         self.send(request.body(Body::from(body.to_owned())).expect("a request")).await
     }
+}
+
+fn as_administrator(request: request::Builder) -> request::Builder {
+    request.header("authorization", format!("Bearer {ADMINISTRATOR}"))
 }
 
 fn repositories(folder: &Path, upstream: &str) -> LiveRepositories {
@@ -220,6 +265,6 @@ fn repositories(folder: &Path, upstream: &str) -> LiveRepositories {
 }
 
 fn settings() -> Settings {
-    let environment = |name: &str| (name == "ARTIFACTAPI_ADMIN_TOKEN").then(|| "hunter3".to_owned());
+    let environment = |name: &str| (name == "ARTIFACTAPI_ADMIN_TOKEN").then(|| ADMINISTRATOR.to_owned());
     Settings::from_env(&environment).expect("settings")
 }

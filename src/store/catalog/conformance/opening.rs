@@ -95,8 +95,11 @@ async fn publish_from_all(replicas: &[Arc<dyn Catalog>]) {
 
 #[tokio::test]
 async fn a_schema_of_a_newer_version_is_passed_over() {
-    let Subject { catalog, snapshots, raw: Raw::Sqlite(path, _folder) } = Subject::sqlite().await else { panic!() };
-    drop((catalog, snapshots));
+    let Subject { catalog, snapshots, fragments, tokens, raw: Raw::Sqlite(path, _folder) } = Subject::sqlite().await
+    else {
+        panic!()
+    };
+    drop((catalog, snapshots, fragments, tokens));
     let mut db = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.expect("a file");
     db.execute("INSERT INTO _sqlx_migrations VALUES (9999, 'from the future', 0, 1, x'00', 0)").await.expect("a row");
     SqliteCatalog::open(&path).await.expect("migrations only add");

@@ -115,7 +115,16 @@ pub(super) async fn newer_builds_of_what_is_held_are_found(subject: Subject) {
     subject.put(&artifact("main/moved-1.apk", b"m")).await;
     let moved = PackageEntry { path: old[2].path.clone(), ..package("moved", "1", "rebuilt") };
     let new = [package("held", "2", "H"), package("unheld", "2", "U"), moved, arm(package("held", "3", "A"))];
+    let draft = subject.draft(&root(), &new, 15).await;
+    let ahead = subject.snapshots.renewals(draft.id, None, 9).await.expect("packages");
+    assert_eq!(names(&ahead), ["held 2", "moved 1"], "known before they are published");
+    let added = subject.snapshots.added(draft.id, None, 9).await.expect("packages");
+    assert_eq!(names(&added), ["held 2", "unheld 2", "moved 1", "held 3"]);
+    subject.snapshots.abandon(draft.id).await.expect("given up");
+    assert_eq!(subject.snapshots.added(draft.id, None, 9).await.expect("packages"), []);
     let (second, replaced) = subject.next(&root(), &new, 20).await;
+    let added = subject.snapshots.added(second.id, None, 2).await.expect("packages");
+    assert_eq!(names(&added), ["held 2", "unheld 2"]);
     assert_eq!(replaced, [target("main/moved-1.apk")]);
     let found = subject.snapshots.renewals(second.id, None, 9).await.expect("packages");
     assert_eq!(names(&found), ["held 2", "moved 1"]);

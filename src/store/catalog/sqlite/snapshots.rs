@@ -242,6 +242,26 @@ impl Snapshots for SqliteCatalog {
         read_changes(rows, from, to, during)
     }
 
+    async fn added(
+        &self,
+        snapshot: SnapshotId,
+        after: Option<PackageRowId>,
+        limit: u32,
+    ) -> Result<Vec<NamedPackage>, CatalogError> {
+        let during = "looking for new packages";
+        let rows: Vec<PackageRow> = self
+            .read(during, async |db| {
+                query_as(sql::ADDED)
+                    .bind(snapshot.0)
+                    .bind(after.map_or(0, |after| after.0))
+                    .bind(limited(limit))
+                    .fetch_all(db)
+                    .await
+            })
+            .await?;
+        read_packages(rows, during)
+    }
+
     async fn renewals(
         &self,
         snapshot: SnapshotId,

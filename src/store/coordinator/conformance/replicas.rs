@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{LONG, lead, next, published, replica, target, until};
-use crate::store::coordinator::redis::{LEASE_TTL, RedisCoordinator};
+use crate::store::coordinator::redis::{LEASE_TTL, RedisCoordinator, tell};
 use crate::store::coordinator::{Coordinator, Entered, Event};
 use crate::store::services::Service;
 
@@ -149,4 +149,21 @@ async fn a_url_is_never_repeated() {
     let error = away.ping().await.expect_err("nobody is there");
     assert!(!format!("{error} {error:?}").contains("swordfish"), "{error:?}");
     assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_beside_the_replicas_tells_them_one_thing_and_nothing_else() {
+    let service = Service::redis();
+    let replicas = [replica(&service).await, replica(&service).await];
+    let mut heard = replicas.each_ref().map(|replica| replica.events());
+    replicas[0].announce(published(target("first"))).await;
+    for events in &mut heard {
+        while next(events).await != published(target("first")) {}
+    }
+    tell(&format!("redis://127.0.0.1:{}", service.port), &Event::TokensChanged).await.expect("told");
+    for events in &mut heard {
+        assert_eq!(next(events).await, Event::TokensChanged);
+    }
+    let nobody = tell("redis://127.0.0.1:1", &Event::TokensChanged).await.expect_err("nobody is there");
+    assert!(nobody.to_string().contains("does not take an announcement"), "{nobody}");
 }

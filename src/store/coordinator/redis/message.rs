@@ -37,6 +37,7 @@ enum What {
     Purged {
         repository: String,
     },
+    TokensChanged,
     Missed,
 }
 
@@ -54,6 +55,7 @@ pub(super) fn write(from: &str, event: &Event) -> Result<String, serde_json::Err
         Event::Removed(target) => What::Removed(named(target)),
         Event::Evicted(target, revision) => What::Evicted { named: named(target), revision: revision.0 },
         Event::Purged(repository) => What::Purged { repository: repository.to_string() },
+        Event::TokensChanged => What::TokensChanged,
         Event::Missed => What::Missed,
     };
     serde_json::to_string(&Message { v: VERSION, from: from.to_owned(), what })
@@ -74,6 +76,7 @@ fn understand(what: What) -> Option<Event> {
         What::Removed(named) => Event::Removed(target(&named)?),
         What::Evicted { named, revision } => Event::Evicted(target(&named)?, Revision(revision)),
         What::Purged { repository } => Event::Purged(repository.parse().ok()?),
+        What::TokensChanged => Event::TokensChanged,
         What::Missed => Event::Missed,
     })
 }
@@ -104,6 +107,7 @@ mod tests {
             Event::Removed(target.clone()),
             Event::Evicted(target.clone(), Revision(8)),
             Event::Purged(target.repository),
+            Event::TokensChanged,
             Event::Missed,
         ] {
             let message = write("me", &event).expect("JSON");

@@ -1,6 +1,6 @@
 //! dnf, with one root, checking the signatures of packages and of metadata.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::as_root;
 use crate::support::process::{Finished, run};
@@ -15,12 +15,19 @@ pub(crate) struct Dnf {
 impl Dnf {
     /// A new root that uses the repository at `url`.
     pub(crate) fn new(run: &Run, name: &str, url: &str) -> Self {
-        let key = keys().join("RPM-GPG-KEY-fixtures");
+        Self::with_keys(run, name, url, &format!("file://{}", fixture_key().display()))
+    }
+
+    /// A new root that trusts a key beside that of the fixtures' packages.
+    pub(crate) fn trusting(run: &Run, name: &str, url: &str, key: &Path) -> Self {
+        Self::with_keys(run, name, url, &format!("file://{} file://{}", fixture_key().display(), key.display()))
+    }
+
+    fn with_keys(run: &Run, name: &str, url: &str, keys: &str) -> Self {
         let conf = format!(
             "[main]\nreposdir=/dev/null\nvarsdir=/dev/null\nplugins=0\ngpgcheck=1\nkeepcache=1\ninstall_weak_deps=0\n\
              skip_if_unavailable=0\nmodule_platform_id=platform:el9\n\n\
-             [t]\nname=t\nbaseurl={url}\ngpgkey=file://{}\ngpgcheck=1\nrepo_gpgcheck=1\n",
-            key.display()
+             [t]\nname=t\nbaseurl={url}\ngpgkey={keys}\ngpgcheck=1\nrepo_gpgcheck=1\n",
         );
         Self { root: run.path(name), conf: run.file(&format!("{name}.conf"), &conf) }
     }
@@ -38,4 +45,8 @@ impl Dnf {
         command.arg("--root").arg(&self.root).args(["-q", package]);
         run(command).await.output.trim().to_owned()
     }
+}
+
+pub(super) fn fixture_key() -> PathBuf {
+    keys().join("RPM-GPG-KEY-fixtures")
 }

@@ -1,0 +1,146 @@
+//! Writing v2 indexes: `APKINDEX.tar.gz` from packages that were uploaded (FORMATS 1.2 to 1.5, 5).
+//!
+//! An apk index has one list, the text `APKINDEX`, and a package contributes one stanza to it. Around the stanzas goes the
+//! frame of a tar archive (`archive.rs`), around that gzip, and in front of it the signatures, in a member of their own
+//! (`seals.rs`). A stanza is written from the package's own words (`control.rs`, `facts.rs`) in the order of `apk index`
+//! (`lines.rs`), so that the index is the one that `apk index --rewrite-arch` would have made of the same folder.
+//!
+//! The folder of an architecture that holds a package is the root that lists it: clients look for the index there and, since
+//! they make the path of a package from its architecture, for the package too. A package for every architecture (`noarch`)
+//! is therefore listed as one of the folder's. What lies where no client would look is refused, and so is a package that
+//! could harm the others: all of an index is lost to apk if one line of it is too long.
+
+mod archive;
+mod control;
+mod facts;
+mod lines;
+mod seals;
+
+use std::ops::ControlFlow;
+
+use self::facts::Facts;
+use super::names::is_v2_entry;
+use super::package::PackageChecker;
+use super::pkginfo::PkgInfo;
+use super::place::Place;
+use super::{Alpine, names};
+use crate::decompress::pieces;
+use crate::publish::{Compression, Described, Finished, FinishedContent, Index, Totals, Upload};
+use crate::{
+    Checker, Digest, Expected, Identity, IndexRoot, Invalid, Limits, PackageEntry, PublishFormat, ReadSeek, RepoPath,
+};
+
+const PLACE: &str = "path of an apk package";
+const WHAT: &str = "apk package";
+/// What apk calls the architecture of a package that fits all.
+const NOARCH: &str = "noarch";
+
+impl PublishFormat for Alpine {
+    fn lists(&self) -> &'static [&'static str] {
+        &["APKINDEX"]
+    }
+
+    fn compressions(&self) -> &'static [Compression] {
+        &[Compression::Gzip]
+    }
+
+    /// The root is the folder of the package. A `depth` of 0 does not ask how deep that is: branches and repositories may be
+    /// nested as people like.
+    fn root_for(&self, path: &RepoPath, depth: usize) -> Result<IndexRoot, Invalid> {
+        let refuse = |why: String| Err(Invalid::malformed(PLACE, why));
+        if !path.file_name().ends_with(".apk") {
+            return refuse("its name does not end with .apk".to_owned());
+        }
+        let folder = path.folder();
+        let folders = folder.split('/').filter(|name| !name.is_empty()).count();
+        if folders == 0 {
+            return refuse("it needs the folder of an architecture, such as x86_64/".to_owned());
+        }
+        if depth != 0 && folders != depth {
+            return refuse(format!("it lies in {folders} folders; packages of this repository lie in {depth}"));
+        }
+        if arch_of(folder) == NOARCH {
+            let why =
+                "no client reads an index of noarch; upload the package below each architecture that is to offer it";
+            return refuse(why.to_owned());
+        }
+        let [name, ..] = names::ENTRIES;
+        let entry = RepoPath::join(folder, name).map_err(|why| Invalid::malformed(PLACE, why.to_string()))?;
+        Ok(IndexRoot { entry })
+    }
+
+    fn describe(&self, upload: &Upload<'_>, whole: &mut dyn ReadSeek, limits: &Limits) -> Result<Described, Invalid> {
+        if !is_v2_entry(upload.root.entry.file_name()) {
+            return Err(Invalid::malformed(WHAT, "it is listed in indexes of version 2 only"));
+        }
+        let control = control::read(whole, limits)?;
+        // The check reads the same bytes in its own way: what was taken for the control member must be one to it too.
+        check(upload, whole, &control.identity, limits)?;
+        let facts = Facts::read(&control.info)?;
+        if facts.datahash()? != PkgInfo::parse(&control.info)?.datahash {
+            return Err(Invalid::malformed(".PKGINFO", "it has two datahashes"));
+        }
+        let arch = arch_of(upload.root.entry.folder());
+        let (name, version) = (facts.name()?, facts.version()?);
+        if let Some(other) = facts.arch().filter(|own| *own != arch && *own != NOARCH) {
+            return Err(mismatch("architecture of the apk package", arch, other));
+        }
+        let place = Place::new(upload.root).of(name, version, arch);
+        if place.as_ref() != Some(upload.path) {
+            return Err(mismatch(
+                "file name of the apk package",
+                upload.path.file_name(),
+                &format!("{name}-{version}.apk"),
+            ));
+        }
+        let stanza = lines::stanza(&facts, arch, upload.size, &control.identity, limits)?;
+        let entry = PackageEntry {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            arch: arch.to_owned(),
+            path: upload.path.clone(),
+            size: upload.size,
+            identity: Identity::Part(control.identity),
+        };
+        Ok(Described { entry, fragments: vec![stanza] })
+    }
+
+    fn open(&self, _list: usize, totals: &Totals) -> Vec<u8> {
+        let description = format!("{} packages", totals.packages);
+        [
+            archive::entry("DESCRIPTION", totals.written_at, description.as_bytes()),
+            archive::head("APKINDEX", totals.written_at, totals.bytes).to_vec(),
+        ]
+        .concat()
+    }
+
+    fn close(&self, _list: usize, totals: &Totals) -> Vec<u8> {
+        [archive::padding(totals.bytes), &archive::END].concat()
+    }
+
+    fn finish(&self, index: &Index<'_>) -> Result<Vec<Finished>, Invalid> {
+        let list = index.lists.first().filter(|list| list.compression == Compression::Gzip);
+        let list =
+            list.ok_or_else(|| Invalid::malformed("APKINDEX.tar.gz", "it takes one list, compressed with gzip"))?;
+        let prefix = seals::prefix(list, index.keys, index.written_at)?;
+        Ok(vec![Finished { path: index.root.entry.clone(), content: FinishedContent::List { prefix, list: 0 } }])
+    }
+}
+
+/// The architecture that a root is for.
+fn arch_of(folder: &str) -> &str {
+    folder.rsplit_once('/').map_or(folder, |(_, arch)| arch)
+}
+
+/// Whether the package is whole, undamaged and of the length it is said to have.
+fn check(upload: &Upload<'_>, whole: &mut dyn ReadSeek, identity: &Digest, limits: &Limits) -> Result<(), Invalid> {
+    let expected = Expected { size: Some(upload.size), identity: Identity::Part(identity.clone()) };
+    let mut checker = Box::new(PackageChecker::new(Some(&expected), limits));
+    whole.rewind().map_err(Invalid::Read)?;
+    pieces(whole, |bytes| checker.update(bytes).map(ControlFlow::Continue))?;
+    checker.finish(whole)
+}
+
+fn mismatch(what: &'static str, expected: &str, found: &str) -> Invalid {
+    Invalid::Mismatch { what, expected: expected.to_owned(), found: found.to_owned() }
+}

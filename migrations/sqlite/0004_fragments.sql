@@ -1,0 +1,8 @@
+-- What packages of our own contribute to the lists of their index. See src/store/catalog/fragments.rs.
+CREATE TABLE fragment (
+    root INTEGER NOT NULL REFERENCES index_root (id),
+    mark BLOB NOT NULL,         -- as in `package`
+    added_at INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    PRIMARY KEY (root, mark)
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,44 @@
+//! The keys of `type: local`.
+
+use artifactapi_formats::Format;
+use artifactapi_formats::publish::Compression;
+
+use super::reader::{Field, Reader, Table};
+use super::repositories::{Local, MAX_FILE_BYTES};
+use super::signing;
+
+/// Folders that may lead to an index root.
+const MAX_ROOT_DEPTH: usize = 8;
+
+/// Reads them.
+pub(super) fn read(table: &Table<'_>, format: Option<&dyn Format>, reader: &mut Reader<'_, '_>) -> Local {
+    let keys = |field: &Field<'_>, reader: &mut Reader<'_, '_>| signing::read(field, format?, reader);
+    Local {
+        overwrite: table.read(reader, "overwrite", Field::flag).unwrap_or_default(),
+        root_depth: table.read(reader, "root_depth", depth).unwrap_or_default(),
+        max_file_bytes: table.read(reader, "max_file_bytes", Field::budget).unwrap_or(MAX_FILE_BYTES),
+        quota: table.read(reader, "quota", Field::budget),
+        compression: table.read(reader, "compression", compression),
+        signing_keys: table.read(reader, "signing_keys", keys).unwrap_or_default(),
+    }
+}
+
+fn depth(field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<usize> {
+    let depth = field.count(reader)?.get();
+    if depth > MAX_ROOT_DEPTH {
+        field.refuse(reader, format!("{depth} is deeper than {MAX_ROOT_DEPTH}, the most there may be"));
+        return None;
+    }
+    Some(depth)
+}
+
+fn compression(field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<Compression> {
+    match field.text(reader)? {
+        "gzip" => Some(Compression::Gzip),
+        "zstd" => Some(Compression::Zstd),
+        other => {
+            field.refuse(reader, format!("{other:?} is no compression; write gzip or zstd"));
+            None
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! The pieces that lists are joined of, ready compressed, in a folder on this machine.
+//!
+//! A chunk is some dozens of neighbouring packages: for each list their fragments as text and the same compressed. It is
+//! named by what is in it ([`ChunkKey`]), so it never changes and is never wrong, only absent; then it is made of the
+//! fragments in the catalog. The folder is a cache: it may be lost at any time.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use artifactapi_formats::Sha256;
+use artifactapi_formats::pieces::{OneMember, gzip_piece};
+use artifactapi_formats::publish::{Compression, WrittenList};
+use bytes::Bytes;
+use sha1::Digest as _;
+
+use super::PublishError;
+use super::sheet::{ChunkKey, Listed};
+use crate::spool::{SpoolFolder, Spooled};
+use crate::store::catalog::fragments::{FRAGMENTS, Fragments};
+use crate::store::catalog::snapshots::PackageMark;
+use crate::store::key::Target;
+
+/// Chunks whose sizes are remembered.
+const REMEMBERED: usize = 16_384;
+
+/// A chunk that was made this long ago is made anew after the next start.
+const KEPT: Duration = Duration::from_secs(7 * 86_400);
+
+/// The most bytes of one package's fragments, together. A package with a million files has about 100 MiB.
+pub(super) const MAX_FRAGMENT: u64 = 256 << 20;
+
+/// gzip's own measure of how hard to compress.
+const EFFORT: u32 = 6;
+
+/// Bytes read of chunks in one go while a list is joined.
+const READ_AHEAD: u64 = 4 << 20;
+
+/// Where the parts of a chunk's file are: for each list its text, and the same compressed.
+#[derive(Debug, Clone)]
+pub(super) struct Chunk {
+    path: PathBuf,
+    sections: Vec<Section>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Section {
+    text_at: u64,
+    text: u64,
+    packed_at: u64,
+    packed: u64,
+}
+
+impl Chunk {
+    /// The length of a list's text, in bytes.
+    pub(super) fn text(&self, list: usize) -> u64 {
+        self.sections.get(list).map_or(0, |section| section.text)
+    }
+
+    fn head(lists: usize) -> u64 {
+        16 * lists as u64
+    }
+
+    /// Reads where things are. `None` if the file is not whole.
+    fn open(path: PathBuf, lists: usize) -> Option<Self> {
+        let mut file = File::open(&path).ok()?;
+        let (mut sections, mut at) = (Vec::with_capacity(lists), Self::head(lists));
+        for _ in 0..lists {
+            let mut lengths = [0; 16];
+            file.read_exact(&mut lengths).ok()?;
+            let (text, packed) = lengths.split_at(8);
+            let (text, packed) =
+                (u64::from_be_bytes(text.try_into().ok()?), u64::from_be_bytes(packed.try_into().ok()?));
+            sections.push(Section { text_at: at, text, packed_at: at.checked_add(text)?, packed });
+            at = at.checked_add(text)?.checked_add(packed)?;
+        }
+        (file.metadata().ok()?.len() == at).then_some(Self { path, sections })
+    }
+
+    fn read(&self, list: usize) -> io::Result<(Vec<u8>, Vec<u8>)> {
+        let Some(section) = self.sections.get(list) else {
+            return Err(io::Error::other("a chunk has no such list"));
+        };
+        let file = File::open(&self.path)?;
+        let part = |at, length| {
+            let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+            file.read_exact_at(&mut bytes, at).map(|()| bytes)
+        };
+        Ok((part(section.text_at, section.text)?, part(section.packed_at, section.packed)?))
+    }
+}
+
+/// What a chunk is made for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
+    /// How many lists the format has.
+    pub(super) lists: usize,
+    /// How they are compressed.
+    pub(super) compression: Compression,
+}
+
+/// Makes and joins chunks.
+pub(super) struct Chunks {
+    folder: PathBuf,
+    known: quick_cache::sync::Cache<ChunkKey, Arc<Chunk>>,
+    fragments: Arc<dyn Fragments>,
+}
+
+impl Chunks {
+    /// In this folder, which is made, and cleaned of what is old.
+    pub(super) fn open(folder: &Path, fragments: Arc<dyn Fragments>) -> io::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            let made = entry.metadata()?.modified()?;
+            let is_old = SystemTime::now().duration_since(made).unwrap_or_default() > KEPT;
+            if is_old || entry.path().extension().is_some_and(|extension| extension == "new") {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(Self { folder: folder.into(), known: quick_cache::sync::Cache::new(REMEMBERED), fragments })
+    }
+
+    /// The chunk of these packages, made if need be.
+    pub(super) async fn of(
+        &self,
+        root: &Target,
+        key: ChunkKey,
+        packages: &[Listed],
+        shape: Shape,
+    ) -> Result<Arc<Chunk>, PublishError> {
+        if let Some(chunk) = self.known.get(&key) {
+            return Ok(chunk);
+        }
+        let name: String = key.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        let path = self.folder.join(format!("{name}-{}", shape.compression.suffix()));
+        let chunk = match Chunk::open(path.clone(), shape.lists) {
+            Some(chunk) => chunk,
+            None => self.make(root, path, packages, shape).await?,
+        };
+        let chunk = Arc::new(chunk);
+        self.known.insert(key, Arc::clone(&chunk));
+        Ok(chunk)
+    }
+
+    async fn make(
+        &self,
+        root: &Target,
+        path: PathBuf,
+        packages: &[Listed],
+        shape: Shape,
+    ) -> Result<Chunk, PublishError> {
+        let marks: Vec<PackageMark> = packages.iter().map(|listed| listed.mark).collect();
+        let mut bodies = HashMap::with_capacity(marks.len());
+        for marks in marks.chunks(FRAGMENTS) {
+            bodies.extend(self.fragments.fragments(root, marks).await?);
+        }
+        let missing = packages.iter().find(|listed| !bodies.contains_key(&listed.mark));
+        if let Some(missing) = missing {
+            return Err(PublishError::Unreadable(format!("what {} contributes to its index is gone", missing.path)));
+        }
+        let making = tokio::task::spawn_blocking(move || {
+            let mut texts = vec![Vec::new(); shape.lists];
+            for mark in &marks {
+                let fragments = bodies.get(mark).map(|body| unpack(body)).transpose()?.unwrap_or_default();
+                for (text, fragment) in texts.iter_mut().zip(fragments) {
+                    text.extend_from_slice(&fragment);
+                }
+            }
+            write(&path, &texts, shape.compression)?;
+            Chunk::open(path, shape.lists).ok_or_else(|| io::Error::other("a chunk is not as it was written"))
+        });
+        Ok(making.await.map_err(io::Error::other)??)
+    }
+
+    /// Joins a list of chunks.
+    pub(super) async fn join(
+        &self,
+        spool: &SpoolFolder,
+        compression: Compression,
+        list: usize,
+        open: Vec<u8>,
+        chunks: &[Arc<Chunk>],
+        close: Vec<u8>,
+    ) -> Result<(Spooled, WrittenList), PublishError> {
+        let (mut writer, _reader) = spool.create(None, None).await?;
+        let mut joint = Joint::new(compression);
+        writer.append(joint.begin()).await?;
+        writer.append(joint.add(&open, pack(&open, compression)?.into())?).await?;
+        let mut rest = chunks;
+        while !rest.is_empty() {
+            let mut ahead = 0;
+            let take = rest.iter().take_while(|chunk| {
+                let fits = ahead < READ_AHEAD;
+                ahead += chunk.text(list);
+                fits
+            });
+            let (now, later) = rest.split_at(take.count().max(1));
+            rest = later;
+            let now = now.to_vec();
+            let reading = tokio::task::spawn_blocking(move || {
+                let mut joined = Vec::new();
+                for chunk in now {
+                    let (text, packed) = chunk.read(list)?;
+                    joined.push(joint.add(&text, packed.into())?);
+                }
+                Ok::<_, io::Error>((joint, joined))
+            });
+            let (added, joined) = reading.await.map_err(io::Error::other)??;
+            joint = added;
+            for packed in joined {
+                writer.append(packed).await?;
+            }
+        }
+        writer.append(joint.add(&close, pack(&close, compression)?.into())?).await?;
+        writer.append(joint.end()).await?;
+        let spooled = writer.complete().await?;
+        let written = WrittenList {
+            compression,
+            size: spooled.size,
+            sha256: spooled.sha256,
+            sha1: joint.sha1.finalize().into(),
+            open_size: joint.open_size,
+            open_sha256: Sha256::from_bytes(joint.open.finalize().into()),
+        };
+        Ok((spooled, written))
+    }
+}
+
+/// Pieces on their way into one list, and what is known of it so far.
+struct Joint {
+    /// For gzip: what holds the pieces together.
+    member: Option<OneMember>,
+    open: sha2::Sha256,
+    sha1: sha1::Sha1,
+    open_size: u64,
+}
+
+impl Joint {
+    fn new(compression: Compression) -> Self {
+        let member = match compression {
+            Compression::Gzip => Some(OneMember::new()),
+            Compression::Zstd => None,
+        };
+        Self { member, open: sha2::Sha256::new(), sha1: sha1::Sha1::new(), open_size: 0 }
+    }
+
+    fn begin(&mut self) -> Bytes {
+        let head = if self.member.is_some() { Bytes::copy_from_slice(&OneMember::head()) } else { Bytes::new() };
+        self.sha1.update(&head);
+        head
+    }
+
+    /// What is written for a piece: `packed`, or the part of it that fits between others.
+    fn add(&mut self, text: &[u8], packed: Bytes) -> io::Result<Bytes> {
+        self.open.update(text);
+        self.open_size += text.len() as u64;
+        let written = match &mut self.member {
+            Some(member) if !packed.is_empty() => packed.slice_ref(member.add(&packed).map_err(io::Error::other)?),
+            _ => packed,
+        };
+        self.sha1.update(&written);
+        Ok(written)
+    }
+
+    fn end(&mut self) -> Bytes {
+        let tail = self.member.as_ref().map_or_else(Bytes::new, |member| Bytes::copy_from_slice(&member.tail()));
+        self.sha1.update(&tail);
+        tail
+    }
+}
+
+/// A piece of gzip or a zstd frame. Nothing is written for nothing.
+fn pack(text: &[u8], compression: Compression) -> io::Result<Vec<u8>> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    match compression {
+        Compression::Gzip => gzip_piece(text, EFFORT).map_err(io::Error::other),
+        Compression::Zstd => zstd::bulk::compress(text, 9),
+    }
+}
+
+/// Tells apart two that make the same chunk at once.
+static UNFINISHED: AtomicU64 = AtomicU64::new(0);
+
+fn write(path: &Path, texts: &[Vec<u8>], compression: Compression) -> io::Result<()> {
+    let packed: Vec<Vec<u8>> = texts.iter().map(|text| pack(text, compression)).collect::<Result<_, _>>()?;
+    let unfinished = path.with_extension(format!("{}.new", UNFINISHED.fetch_add(1, Ordering::Relaxed)));
+    let mut file = io::BufWriter::new(File::create_new(&unfinished)?);
+    for (text, packed) in texts.iter().zip(&packed) {
+        file.write_all(&(text.len() as u64).to_be_bytes())?;
+        file.write_all(&(packed.len() as u64).to_be_bytes())?;
+    }
+    for (text, packed) in texts.iter().zip(&packed) {
+        file.write_all(text)?;
+        file.write_all(packed)?;
+    }
+    file.flush()?;
+    std::fs::rename(&unfinished, path)
+}
+
+/// A package's fragments as they are kept: compressed, each with its length before it.
+pub(super) fn packed(fragments: &[Vec<u8>]) -> io::Result<Vec<u8>> {
+    let mut member = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    for fragment in fragments {
+        member.write_all(&(fragment.len() as u64).to_be_bytes())?;
+        member.write_all(fragment)?;
+    }
+    member.finish()
+}
+
+fn unpack(body: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+    let mut whole = Vec::new();
+    flate2::read::GzDecoder::new(body).take(MAX_FRAGMENT).read_to_end(&mut whole)?;
+    let (mut fragments, mut rest) = (Vec::new(), &whole[..]);
+    while let Some((length, after)) = rest.split_first_chunk::<8>() {
+        let length = usize::try_from(u64::from_be_bytes(*length)).map_err(io::Error::other)?;
+        let Some((fragment, after)) = after.split_at_checked(length) else {
+            return Err(io::Error::other("a fragment is cut short"));
+        };
+        fragments.push(fragment.to_vec());
+        rest = after;
+    }
+    Ok(fragments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fragments_come_back() {
+        let fragments = vec![b"<package/>".to_vec(), Vec::new(), vec![b'x'; 100_000]];
+        assert_eq!(unpack(&packed(&fragments).expect("packed")).expect("unpacked"), fragments);
+        assert!(unpack(b"nonsense").is_err());
+    }
+}

@@ -1,0 +1,426 @@
+//! Publishing: what people upload becomes what clients install (DESIGN 6).
+//!
+//! [`Publisher::put`] takes a whole, spooled file and returns when it is durable, in the index and visible to every replica:
+//! what is acknowledged is installable. Files of a format without indexes become current at once, by the catalog's
+//! compare-and-set. Packages are read once ([`artifactapi_formats::PublishFormat::describe`]), their fragments are kept,
+//! and their root's index is written anew of ready pieces ([`chunks`]).
+//!
+//! Uploads that arrive while an index is being written wait for the next one and are published together (group commit): one
+//! task for each root takes all that wait. Replicas do not divide roots among themselves; a lease keeps them from working
+//! against each other, and the catalog decides when it does not.
+//!
+//! Nothing is visible before it is published, and nothing of a failed upload is left but staged blobs, which are garbage.
+
+mod chunks;
+mod sheet;
+mod write;
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use artifactapi_formats::publish::{Described, PublishFormat, Upload};
+use artifactapi_formats::{Invalid, Limits, RepoPath, Role};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use self::chunks::Chunks;
+use self::sheet::Sheet;
+use super::held::now;
+use super::keep::{KeepError, Keeper};
+use super::shelf::Shelf;
+use super::switches::Switches;
+use crate::config::{Kind, Local, Repository};
+use crate::spool::{SpoolError, SpoolFolder, Spooled};
+use crate::store::catalog::fragments::Fragments;
+use crate::store::catalog::snapshots::{PackageMark, SnapshotId, Snapshots};
+use crate::store::catalog::{Artifact, Catalog, CatalogError, Published};
+use crate::store::coordinator::{Coordinator, Entered, Event};
+use crate::store::key::Target;
+
+/// The most changes that are published together.
+pub const MAX_BATCH: usize = 256;
+
+/// Sheets that are remembered: about 100 bytes for each package.
+const SHEETS: usize = 16;
+
+/// How long a replica waits for another that writes the same index. It may go on without the lease: then one of the two loses and
+/// begins again.
+const LEASE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Packages that are read at once.
+const READING: usize = 4;
+
+/// What became of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// There was nothing under the path.
+    Created,
+    /// It took the place of other bytes.
+    Replaced,
+    /// The same bytes were there.
+    Unchanged,
+    /// Other bytes are there, and stay.
+    Conflict,
+    /// It is gone.
+    Removed,
+    /// There was nothing to remove.
+    Absent,
+}
+
+/// A change that is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Done {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The snapshot that has it, in a format with indexes.
+    pub snapshot: Option<SnapshotId>,
+}
+
+/// Why nothing was published.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PublishError {
+    /// The repository does not take uploads.
+    #[error("it is no local repository; upload to one of `type: local`")]
+    NotLocal,
+    /// The server writes this file itself.
+    #[error("the server writes its indexes itself; upload packages, and the index follows")]
+    OwnIndex,
+    /// The format's indexes are not written here.
+    #[error("indexes of this format are not written")]
+    NotPublished,
+    /// The file is not what it claims to be.
+    #[error("{0}")]
+    Invalid(Arc<Invalid>),
+    /// It would be more than the repository may hold.
+    #[error("the repository may hold {limit_bytes} bytes and has {held_bytes}")]
+    Quota {
+        /// Its bound.
+        limit_bytes: u64,
+        /// What it holds.
+        held_bytes: u64,
+    },
+    /// Others kept publishing first.
+    #[error("other uploads kept being published first; try again")]
+    Contended,
+    /// There is no room on the disk.
+    #[error("there is no room on the disk")]
+    Full,
+    /// A store is away.
+    #[error("{0}")]
+    Away(Arc<str>),
+    /// Something that was kept cannot be read.
+    #[error("{0}")]
+    Unreadable(String),
+}
+
+impl From<CatalogError> for PublishError {
+    fn from(error: CatalogError) -> Self {
+        Self::Away(error.to_string().into())
+    }
+}
+
+impl From<KeepError> for PublishError {
+    fn from(error: KeepError) -> Self {
+        match error {
+            KeepError::Contended => Self::Contended,
+            KeepError::Blobs(error) if error.kind == crate::store::blobs::BlobErrorKind::Full => Self::Full,
+            error => Self::Away(error.to_string().into()),
+        }
+    }
+}
+
+impl From<SpoolError> for PublishError {
+    fn from(error: SpoolError) -> Self {
+        match error {
+            SpoolError::Full => Self::Full,
+            SpoolError::Invalid(why) => Self::Invalid(why),
+            error => Self::Unreadable(error.to_string()),
+        }
+    }
+}
+
+impl From<io::Error> for PublishError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
+            _ => Self::Unreadable(error.to_string()),
+        }
+    }
+}
+
+/// A change to the index of a root.
+enum Change {
+    /// A package, durable and described.
+    Put { record: Artifact, described: Described },
+    /// A file that the index carries.
+    Carry { record: Artifact },
+    /// A package or carried file is to go.
+    Remove { path: RepoPath },
+}
+
+struct Job {
+    change: Change,
+    answer: oneshot::Sender<Result<Done, PublishError>>,
+}
+
+/// Takes uploads and deletions.
+pub struct Publisher {
+    chunks: Chunks,
+    /// For each root that is being written, what waits for the next time.
+    waiting: Mutex<HashMap<Target, Vec<Job>>>,
+    sheets: quick_cache::sync::Cache<Target, (SnapshotId, Arc<Sheet>)>,
+    reading: tokio::sync::Semaphore,
+    limits: Limits,
+    spool: SpoolFolder,
+    shelf: Arc<Shelf>,
+    keeper: Arc<Keeper>,
+    catalog: Arc<dyn Catalog>,
+    snapshots: Arc<dyn Snapshots>,
+    fragments: Arc<dyn Fragments>,
+    coordinator: Arc<dyn Coordinator>,
+    switches: Arc<Switches>,
+}
+
+/// What [`Publisher::open`] is handed.
+#[allow(missing_docs, reason = "the types say it")]
+pub struct PublisherParts {
+    pub limits: Limits,
+    pub spool: SpoolFolder,
+    pub shelf: Arc<Shelf>,
+    pub keeper: Arc<Keeper>,
+    pub catalog: Arc<dyn Catalog>,
+    pub snapshots: Arc<dyn Snapshots>,
+    pub fragments: Arc<dyn Fragments>,
+    pub coordinator: Arc<dyn Coordinator>,
+    pub switches: Arc<Switches>,
+}
+
+impl Publisher {
+    /// With a folder for pieces of indexes, which is made.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or read.
+    pub fn open(folder: &Path, parts: PublisherParts) -> io::Result<Self> {
+        Ok(Self {
+            chunks: Chunks::open(folder, Arc::clone(&parts.fragments))?,
+            waiting: Mutex::default(),
+            sheets: quick_cache::sync::Cache::new(SHEETS),
+            reading: tokio::sync::Semaphore::new(READING),
+            limits: parts.limits,
+            spool: parts.spool,
+            shelf: parts.shelf,
+            keeper: parts.keeper,
+            catalog: parts.catalog,
+            snapshots: parts.snapshots,
+            fragments: parts.fragments,
+            coordinator: parts.coordinator,
+            switches: parts.switches,
+        })
+    }
+
+    /// Takes a whole file as the content of `target`.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing is then visible that was not before.
+    pub async fn put(
+        self: &Arc<Self>,
+        repository: &Arc<Repository>,
+        target: &Target,
+        spooled: &Spooled,
+    ) -> Result<Done, PublishError> {
+        let local = local_of(repository)?;
+        let role = repository.format.classify(&target.path);
+        self.within_quota(repository, local, spooled.size).await?;
+        let Some(format) = repository.format.publish() else {
+            return self.put_file(repository, local, target, role, spooled).await;
+        };
+        if format.carried_kind(&target.path).is_some() {
+            let root = super::generations::Generations::root_of(repository, &target.path);
+            let root = root.ok_or(PublishError::OwnIndex)?;
+            let record = self.put_aside(self.draft(repository, target.clone(), role, spooled), spooled).await?;
+            return self.submit(repository, root, Change::Carry { record }).await;
+        }
+        match role {
+            Role::Package => self.put_package(repository, local, format, target, spooled).await,
+            Role::File => self.put_file(repository, local, target, role, spooled).await,
+            Role::Index | Role::IndexCompanion | Role::IndexMember | Role::Listing => Err(PublishError::OwnIndex),
+        }
+    }
+
+    async fn put_package(
+        self: &Arc<Self>,
+        repository: &Arc<Repository>,
+        local: &Local,
+        format: &'static dyn PublishFormat,
+        target: &Target,
+        spooled: &Spooled,
+    ) -> Result<Done, PublishError> {
+        let invalid = |why: Invalid| PublishError::Invalid(Arc::new(why));
+        let root = format.root_for(&target.path, local.root_depth).map_err(invalid)?;
+        let described = {
+            let _turn = self.reading.acquire().await.map_err(|_| PublishError::Contended)?;
+            let (mut reader, path, index_root, limits) =
+                (spooled.reader(), target.path.clone(), root.clone(), self.limits.clone());
+            let (size, sha256) = (spooled.size, spooled.sha256);
+            let uploaded_at = now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+            let reading = tokio::task::spawn_blocking(move || {
+                let upload = Upload { root: &index_root, path: &path, size, sha256, uploaded_at };
+                format.describe(&upload, &mut reader, &limits)
+            });
+            let read =
+                reading.await.map_err(|_| PublishError::Unreadable("the thread that read it failed".to_owned()))?;
+            read.map_err(invalid)?
+        };
+        let root = Target::new(repository.name.clone(), root.entry);
+        let mut draft = self.draft(repository, target.clone(), Role::Package, spooled);
+        draft.identity = Some(described.entry.identity.clone());
+        let record = self.put_aside(draft, spooled).await?;
+        let fragment = (PackageMark::of(&described.entry), chunks::packed(&described.fragments)?);
+        self.fragments.put_fragments(&root, &[fragment], now()).await?;
+        self.submit(repository, root, Change::Put { record, described }).await
+    }
+
+    /// A file that no index names.
+    async fn put_file(
+        &self,
+        repository: &Repository,
+        local: &Local,
+        target: &Target,
+        role: Role,
+        spooled: &Spooled,
+    ) -> Result<Done, PublishError> {
+        let done = |outcome| Ok(Done { outcome, snapshot: None });
+        let draft = self.draft(repository, target.clone(), role, spooled);
+        for _ in 0..MAX_BATCH {
+            let current = self.catalog.lookup(target).await?;
+            let replaces = match &current {
+                Some(current) if current.sha256 == spooled.sha256 => return done(Outcome::Unchanged),
+                Some(_) if !local.overwrite => return done(Outcome::Conflict),
+                current => current.as_ref().map(|current| current.revision),
+            };
+            let record = self.put_aside(draft.clone(), spooled).await?;
+            if let Published::Won(revision) = self.catalog.publish(&record, replaces).await? {
+                self.shelf.forget(target);
+                self.coordinator.announce(Event::Published(target.clone(), revision)).await;
+                return done(if replaces.is_some() { Outcome::Replaced } else { Outcome::Created });
+            }
+        }
+        Err(PublishError::Contended)
+    }
+
+    /// Removes what is under a path.
+    ///
+    /// # Errors
+    /// [`PublishError`]; it is then still there, as far as one can tell.
+    pub async fn remove(self: &Arc<Self>, repository: &Arc<Repository>, target: &Target) -> Result<Done, PublishError> {
+        let local = local_of(repository)?;
+        let role = repository.format.classify(&target.path);
+        if let Some(format) = repository.format.publish() {
+            let root = match role {
+                Role::Package => format.root_for(&target.path, local.root_depth).ok().map(|root| root.entry),
+                _ if format.carried_kind(&target.path).is_some() => {
+                    super::generations::Generations::root_of(repository, &target.path).map(|root| root.path)
+                }
+                Role::File => None,
+                _ => return Err(PublishError::OwnIndex),
+            };
+            if let Some(entry) = root {
+                let root = Target::new(repository.name.clone(), entry);
+                return self.submit(repository, root, Change::Remove { path: target.path.clone() }).await;
+            }
+        }
+        for _ in 0..MAX_BATCH {
+            let Some(current) = self.catalog.lookup(target).await? else {
+                return Ok(Done { outcome: Outcome::Absent, snapshot: None });
+            };
+            if self.catalog.remove(target, current.revision, now()).await? {
+                self.shelf.forget(target);
+                self.coordinator.announce(Event::Removed(target.clone())).await;
+                return Ok(Done { outcome: Outcome::Removed, snapshot: None });
+            }
+        }
+        Err(PublishError::Contended)
+    }
+
+    async fn within_quota(&self, repository: &Repository, local: &Local, size: u64) -> Result<(), PublishError> {
+        let Some(limit_bytes) = local.quota else { return Ok(()) };
+        let held_bytes = self.catalog.totals(&repository.name).await?.bytes;
+        match held_bytes.saturating_add(size) > limit_bytes {
+            true => Err(PublishError::Quota { limit_bytes, held_bytes }),
+            false => Ok(()),
+        }
+    }
+
+    /// Has a change published with whatever else waits for the same root.
+    async fn submit(
+        self: &Arc<Self>,
+        repository: &Arc<Repository>,
+        root: Target,
+        change: Change,
+    ) -> Result<Done, PublishError> {
+        let (answer, answered) = oneshot::channel();
+        {
+            let mut waiting = self.waiting.lock();
+            let is_being_written = waiting.contains_key(&root);
+            waiting.entry(root.clone()).or_default().push(Job { change, answer });
+            if !is_being_written {
+                // A task of its own: a client that leaves takes nobody's upload with it.
+                tokio::spawn(Arc::clone(self).write_all(Arc::clone(repository), root));
+            }
+        }
+        answered.await.map_err(|_| PublishError::Contended)?
+    }
+
+    /// Publishes what waits for a root until nothing does.
+    async fn write_all(self: Arc<Self>, repository: Arc<Repository>, root: Target) {
+        let lease_on = Target::with_query(root.repository.clone(), root.path.clone(), "publish");
+        loop {
+            // Whoever comes from here on is in this batch or the next.
+            let lease = loop {
+                match self.coordinator.enter(&lease_on, LEASE_PATIENCE).await {
+                    Entered::Lead(lease) => break Some(lease),
+                    Entered::Settled => {}
+                    Entered::OutOfPatience => break None,
+                }
+            };
+            let jobs: Vec<Job> = {
+                let mut waiting = self.waiting.lock();
+                match waiting.get_mut(&root) {
+                    Some(jobs) if !jobs.is_empty() => jobs.drain(..jobs.len().min(MAX_BATCH)).collect(),
+                    _ => {
+                        waiting.remove(&root);
+                        return;
+                    }
+                }
+            };
+            self.write_some(&repository, &root, jobs).await;
+            drop(lease);
+        }
+    }
+
+    async fn write_some(&self, repository: &Arc<Repository>, root: &Target, jobs: Vec<Job>) {
+        let (changes, answers): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.change, job.answer)).unzip();
+        let published = match local_of(repository) {
+            Ok(local) => self.publish(repository, local, root, &changes).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &published {
+            tracing::warn!(target: "artifactapi::publish", %root, changes = changes.len(), %error, "nothing published");
+        }
+        // Whoever asked may have left.
+        match published {
+            Ok(done) => answers.into_iter().zip(done).for_each(|(answer, done)| drop(answer.send(Ok(done)))),
+            Err(error) => answers.into_iter().for_each(|answer| drop(answer.send(Err(error.clone())))),
+        }
+    }
+}
+
+fn local_of(repository: &Repository) -> Result<&Local, PublishError> {
+    match &repository.kind {
+        Kind::Local(local) => Ok(local),
+        Kind::Remote(_) | Kind::Virtual { .. } => Err(PublishError::NotLocal),
+    }
+}

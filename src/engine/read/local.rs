@@ -1,0 +1,120 @@
+//! Reading what people uploaded.
+//!
+//! There is nobody to ask: what the catalog says is what there is. Generations are as with upstreams, and so is who was given
+//! which; only that a package of an earlier one which is not kept any more cannot be had from anywhere.
+
+use std::time::{Duration, SystemTime};
+
+use artifactapi_formats::{Role, Sha256};
+
+use super::super::generations::When;
+use super::super::held::{Held, now};
+use super::super::past::{self, Then};
+use super::super::shelf::Found;
+use super::{HeldBody, ReadError, Reader, Reading, SWITCHES_MEANWHILE, Source, Wish, hit};
+use crate::config::Kind;
+use crate::store::catalog::{Artifact, Revision, Validators};
+
+/// What is answered with the digest of the file before it.
+const DIGEST_SUFFIX: &str = ".sha256";
+
+impl Reader {
+    pub(super) async fn read_local(&self, wish: &Wish) -> Result<Reading, ReadError> {
+        for _ in 0..SWITCHES_MEANWHILE {
+            let when = match &wish.when {
+                Some(when) => Some(when.clone()),
+                None => self.pinned(wish).await?.map(When::Number),
+            };
+            if let Some(when) = when
+                && let Some(earlier) = self.read_local_past(wish, &when).await?
+            {
+                if let (Some(entry), Some(client)) = (self.given(wish, &earlier), wish.client) {
+                    self.pins.hand_out(client, &wish.target, entry);
+                }
+                return Ok(earlier);
+            }
+            let reading = self.read_local_current(wish).await?;
+            if wish.when.is_some() || self.pinned(wish).await?.is_none() {
+                let given = self.given(wish, &reading);
+                self.hand_out(wish, given).await;
+                return Ok(reading);
+            }
+        }
+        Err(ReadError::Unreadable("its index changes faster than it can be read; try again".to_owned()))
+    }
+
+    async fn read_local_past(&self, wish: &Wish, when: &When) -> Result<Option<Reading>, ReadError> {
+        match self.past.then(wish, when).await? {
+            Then::Held(held) => Ok(Some(past::reading(held))),
+            Then::Named(named) => Err(ReadError::Absent(format!(
+                "snapshot {} names it with {}, which is not kept any more",
+                named.first.0, named.package.identity
+            ))),
+            Then::Timeless => Ok(None),
+        }
+    }
+
+    async fn read_local_current(&self, wish: &Wish) -> Result<Reading, ReadError> {
+        let mutability = wish.repository.format.mutability(&wish.target.path);
+        // What was acknowledged on another replica is shown by this one from then on, not from when word of it came.
+        if let (Role::Index, Some(held)) = (wish.role, self.shelf.peek(&wish.target)) {
+            held.record_is_doubtful();
+        }
+        let found = self.switches.find(&wish.repository, &wish.target, wish.role, &mutability).await?;
+        match found {
+            Found::Held(held) => Ok(hit(held, None)),
+            Found::Bodiless(artifact) => {
+                tracing::error!(path = %artifact.target, blob = %artifact.blob, "the record's blob is missing or damaged");
+                Err(ReadError::Unreadable("the stored file is missing or damaged".to_owned()))
+            }
+            Found::Nothing => match self.digest_of_another(wish).await?.or_else(|| public_key(wish)) {
+                Some(reading) => Ok(reading),
+                None => Err(ReadError::Absent("no such file in this repository".to_owned())),
+            },
+        }
+    }
+
+    /// `FILE.sha256`, for a file that there is: a line as `sha256sum` writes and reads it.
+    async fn digest_of_another(&self, wish: &Wish) -> Result<Option<Reading>, ReadError> {
+        let Some(path) = wish.target.path.as_str().strip_suffix(DIGEST_SUFFIX) else { return Ok(None) };
+        let Ok(path) = artifactapi_formats::RepoPath::new(path) else { return Ok(None) };
+        let of = crate::store::key::Target::new(wish.target.repository.clone(), path);
+        let Some(mut record) = self.shelf.record(&of).await? else { return Ok(None) };
+        let line = format!("{}  {}\n", record.sha256.hex(), of.path.file_name());
+        record.content_type = "text/plain; charset=utf-8".to_owned();
+        Ok(Some(made(wish, record, line)))
+    }
+}
+
+/// The public half of a key that signs this repository's indexes, at the top of the repository under the name that clients know
+/// it by.
+fn public_key(wish: &Wish) -> Option<Reading> {
+    let Kind::Local(local) = &wish.repository.kind else { return None };
+    let path = wish.target.path.as_str();
+    let (_, text) = local.signing_keys.public_keys().find(|(name, _)| *name == path)?;
+    let at = SystemTime::UNIX_EPOCH;
+    let record = Artifact {
+        target: wish.target.clone(),
+        revision: Revision(0),
+        blob: wish.target.first_blob_key(),
+        size: 0,
+        sha256: Sha256::of(b""),
+        content_type: "application/x-pem-file".to_owned(),
+        validators: Validators::default(),
+        last_modified: at,
+        stored_at: at,
+        checked_at: now(),
+        identity: None,
+    };
+    Some(made(wish, record, text.to_owned()))
+}
+
+/// A text that is no file, as the answer to this request only: what it is made of may change, and nobody would be told.
+fn made(wish: &Wish, mut record: Artifact, text: String) -> Reading {
+    (record.size, record.sha256) = (text.len() as u64, Sha256::of(text.as_bytes()));
+    record.target = wish.target.clone();
+    let mutability = wish.repository.format.mutability(&wish.target.path);
+    let held = Held::new(record, wish.role, mutability, HeldBody::Memory(text.into()));
+    held.supersede();
+    Reading::Held { held: held.into(), source: Source::Hit, fresh_for: Some(Duration::ZERO) }
+}

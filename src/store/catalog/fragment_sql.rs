@@ -1,0 +1,17 @@
+//! The statements about fragments that both databases understand word for word.
+
+/// Removes fragments that no package row has: (put before).
+pub(super) const SWEEP: &str = "
+    DELETE FROM fragment WHERE added_at < $1 AND NOT EXISTS (
+        SELECT 1 FROM package p WHERE p.root = fragment.root AND p.mark = fragment.mark)";
+
+/// Notes a record as a past content: (repository, path, query key, at).
+pub(super) const KEEP_PAST: &str = "
+    INSERT INTO past_package (repository, path, query, query_key, revision, blob, size, sha256, content_type, etag,
+        upstream_last_modified, last_modified, stored_at, checked_at, identity, superseded_at)
+    SELECT a.repository, a.path, a.query, a.query_key, a.revision, a.blob, a.size, a.sha256, a.content_type, a.etag,
+        a.upstream_last_modified, a.last_modified, a.stored_at, a.checked_at, a.identity, $4
+    FROM artifact a
+    WHERE a.repository = $1 AND a.path = $2 AND a.query_key = $3 AND NOT EXISTS (
+        SELECT 1 FROM past_package q
+        WHERE q.repository = a.repository AND q.path = a.path AND q.query_key = a.query_key AND q.blob = a.blob)";

@@ -1,0 +1,87 @@
+//! [`Fragments`] in PostgreSQL.
+
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use sqlx::{query, query_as};
+
+use super::PostgresCatalog;
+use crate::store::catalog::CatalogError;
+use crate::store::catalog::fragment_sql::{KEEP_PAST, SWEEP};
+use crate::store::catalog::fragments::Fragments;
+use crate::store::catalog::row::{query_key, to_millis};
+use crate::store::catalog::snapshot_rows::read_mark;
+use crate::store::catalog::snapshots::PackageMark;
+use crate::store::key::Target;
+
+const ROOT: &str =
+    "INSERT INTO index_root (repository, path) VALUES ($1, $2) ON CONFLICT (repository, path) DO NOTHING";
+
+/// In the order of marks, so that two who put the same do not wait for each other in a circle.
+const PUT: &str = "
+    INSERT INTO fragment (root, mark, added_at, body)
+    SELECT r.id, new.mark, $5, new.body
+    FROM index_root r CROSS JOIN UNNEST($3::BYTEA[], $4::BYTEA[]) AS new (mark, body)
+    WHERE r.repository = $1 AND r.path = $2 ORDER BY new.mark
+    ON CONFLICT (root, mark) DO UPDATE SET added_at = GREATEST(fragment.added_at, excluded.added_at)";
+
+const GET: &str = "
+    SELECT f.mark, f.body FROM index_root r JOIN fragment f ON f.root = r.id
+    WHERE r.repository = $1 AND r.path = $2 AND f.mark = ANY($3)";
+
+#[async_trait]
+impl Fragments for PostgresCatalog {
+    async fn put_fragments(
+        &self,
+        root: &Target,
+        fragments: &[(PackageMark, Vec<u8>)],
+        at: SystemTime,
+    ) -> Result<(), CatalogError> {
+        let during = "keeping fragments";
+        let (repository, path) = (root.repository.as_str(), root.path.as_str());
+        self.database
+            .call(during, async |db| query(ROOT).bind(repository).bind(path).execute(db).await.map(drop))
+            .await?;
+        let marks: Vec<&[u8]> = fragments.iter().map(|(mark, _)| &mark.0[..]).collect();
+        let bodies: Vec<&[u8]> = fragments.iter().map(|(_, body)| &body[..]).collect();
+        self.database
+            .call(during, async |db| {
+                let put = query(PUT).bind(repository).bind(path).bind(&marks).bind(&bodies).bind(to_millis(at));
+                put.execute(db).await.map(drop)
+            })
+            .await
+    }
+
+    async fn fragments(
+        &self,
+        root: &Target,
+        marks: &[PackageMark],
+    ) -> Result<Vec<(PackageMark, Vec<u8>)>, CatalogError> {
+        let during = "reading fragments";
+        let marks: Vec<&[u8]> = marks.iter().map(|mark| &mark.0[..]).collect();
+        let rows: Vec<(Vec<u8>, Vec<u8>)> = self
+            .database
+            .call(during, async |db| {
+                query_as(GET).bind(root.repository.as_str()).bind(root.path.as_str()).bind(&marks).fetch_all(db).await
+            })
+            .await?;
+        rows.into_iter().map(|(mark, body)| Ok((read_mark(&mark, during)?, body))).collect()
+    }
+
+    async fn sweep_fragments(&self, before: SystemTime) -> Result<u64, CatalogError> {
+        self.database
+            .call("sweeping fragments", async |db| {
+                Ok(query(SWEEP).bind(to_millis(before)).execute(db).await?.rows_affected())
+            })
+            .await
+    }
+
+    async fn keep_past(&self, package: &Target, at: SystemTime) -> Result<(), CatalogError> {
+        self.database
+            .call("keeping a past package", async |db| {
+                let keep = query(KEEP_PAST).bind(package.repository.as_str()).bind(package.path.as_str());
+                keep.bind(&*query_key(&package.query)).bind(to_millis(at)).execute(db).await.map(drop)
+            })
+            .await
+    }
+}

@@ -1,0 +1,60 @@
+//! Bytes that rot on the disk are found, and come back whole.
+
+use std::path::{Path, PathBuf};
+
+use crate::support::services::Backend::Laptop;
+use crate::support::site::Site;
+use crate::support::testbed::fixture;
+
+const PACKAGE: &str = "rpm/plain-names/Packages/h/hello-1.0-1.el9.x86_64.rpm";
+const OTHER: &str = "alpine/v3.22/main/x86_64/hello-1.0-r0.apk";
+
+/// The files below a folder whose names end so.
+fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files(&path, ending, found);
+        } else if path.to_string_lossy().ends_with(ending) {
+            found.push(path);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_rots_is_found_and_comes_back() {
+    let mut site = Site::on(Laptop).await;
+    for path in [PACKAGE, OTHER] {
+        site.server.get(path).await.is(&fixture(1, path));
+        site.server.holds(path).await;
+    }
+    site.server.plan.run(&["scrub"]).await.failed_with("another artifactapi uses the data folder");
+    site.server.stop().await;
+    let clean = site.server.plan.run(&["scrub"]).await.succeeded();
+    assert!(clean.contains("2 files") && clean.contains("0 bad"), "{clean}");
+
+    let mut blobs = Vec::new();
+    files(&site.server.plan.data().join("blobs"), "hello-1.0-1.el9.x86_64.rpm", &mut blobs);
+    assert_eq!(blobs.len(), 1, "{blobs:?}");
+    let mut bytes = std::fs::read(&blobs[0]).expect("the blob");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&blobs[0], bytes).expect("written");
+    site.server.plan.run(&["scrub"]).await.failed_with(&format!("{PACKAGE}: its SHA-256 is"));
+    let other = site.server.plan.run(&["scrub", "alpine"]).await.succeeded();
+    assert!(other.contains("1 files"), "{other}");
+    let mended = site.server.plan.run(&["scrub", "rpm", "--repair"]).await.succeeded();
+    assert!(mended.contains("1 bad, 1 of them repaired"), "{mended}");
+    let clean = site.server.plan.run(&["scrub"]).await.succeeded();
+    assert!(clean.contains("1 files") && clean.contains("0 bad"), "{clean}");
+    site.server.plan.run(&["scrub", "nothing"]).await.failed_with("there is no repository");
+
+    site.server.start_again().await;
+    site.upstream.log().clear();
+    site.server.get(PACKAGE).await.is(&fixture(1, PACKAGE));
+    site.server.holds(PACKAGE).await;
+    let asked = site.upstream.log().of(&format!("/{PACKAGE}"));
+    assert_eq!(asked.iter().filter(|seen| seen.method == "GET").count(), 1);
+    site.upstream.stop().await;
+    site.server.get(PACKAGE).await.is(&fixture(1, PACKAGE));
+}

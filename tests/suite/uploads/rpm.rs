@@ -1,0 +1,99 @@
+//! Packages for dnf and zypper: uploaded, and installable by the next client, with all signatures checked.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::{delete, json, put};
+use crate::support::clients::{Dnf, Zypper};
+use crate::support::remotes::Remote;
+use crate::support::server::binary;
+use crate::support::services::Backend::{self, Laptop, Shared};
+use crate::support::site::{Setup, Site};
+use crate::support::testbed::fixture;
+
+const FOLDER: &str = "own/el9/x86_64/Packages";
+
+/// A site with a local repository `own` that is signed by a key which was just made, and its public half.
+async fn site(backend: Backend) -> (Site, PathBuf) {
+    let setup = Setup::new(backend).await;
+    let keys = setup.run.folder("keys");
+    let mut command = crate::support::process::clean(binary());
+    command.args(["key", "new", "rpm", "Example packages <packages@example.org>", "--folder"]).arg(&keys);
+    crate::support::process::run(command).await.succeeded();
+    let file = |suffix: &str| {
+        let mut entries = std::fs::read_dir(&keys).expect("keys").map(|entry| entry.expect("a key").path());
+        entries.find(|path| path.to_string_lossy().ends_with(suffix)).expect("a key")
+    };
+    let (secret, public) = (file(".key"), file(".asc"));
+    let own = Remote::local("own", "rpm").set("root_depth", 2).set("signing_keys", json!([secret]));
+    (setup.remote(own).start().await, public)
+}
+
+/// A package of the fixtures.
+fn package(name: &str) -> Vec<u8> {
+    fixture(1, &format!("rpm/el9/x86_64/Packages/{name}"))
+}
+
+async fn what_was_uploaded_is_installed(backend: Backend) {
+    let (mut site, public) = site(backend).await;
+    for name in ["h/hello-1.0-1.el9.x86_64.rpm", "h/hello-libs-1.0-1.el9.x86_64.rpm", "b/big-1.0-1.el9.x86_64.rpm"] {
+        let reply = put(&site.server, &format!("{FOLDER}/{name}"), &package(name)).await;
+        reply.has(201);
+        assert!(json(&reply)["snapshot"].as_i64().is_some(), "{}", json(&reply));
+    }
+    let comps = fixture(1, "rpm/plain-names/repodata/repomd.xml");
+    assert!(!comps.is_empty());
+
+    let other = if backend == Shared { Some(site.replica().await) } else { None };
+    let server = other.as_ref().unwrap_or(&site.server);
+    let url = format!("http://{}/api/own/el9/x86_64", server.address());
+    server.get("own/el9/x86_64/repodata/repomd.xml.key").await.is(&std::fs::read(&public).expect("a key"));
+    let dnf = Dnf::trusting(&site.run, "dnf", &url, &public);
+    dnf.run(&["install", "hello", "big"]).await.succeeded();
+    assert_eq!(dnf.installed("hello").await, "hello-1.0-1.el9.x86_64");
+    assert_eq!(dnf.installed("big").await, "big-1.0-1.el9.x86_64");
+    let zypper = Zypper::trusting(&site.run, "zypper", &url, &public);
+    zypper.run(&["install", "hello"]).await.succeeded();
+    assert_eq!(zypper.installed("hello").await, "hello-1.0-1.el9.x86_64");
+
+    delete(&site.server, &format!("{FOLDER}/b/big-1.0-1.el9.x86_64.rpm")).await.has(200);
+    server.get(&format!("{FOLDER}/b/big-1.0-1.el9.x86_64.rpm")).await.problem(404);
+    let late = Dnf::trusting(&site.run, "late", &url, &public);
+    let refused = late.run(&["install", "big"]).await;
+    assert!(!refused.status.success(), "{}", refused.output);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_uploaded_is_installed_on_a_laptop() {
+    what_was_uploaded_is_installed(Laptop).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_uploaded_is_installed_over_shared_stores() {
+    what_was_uploaded_is_installed(Shared).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_package_is_refused() {
+    let (site, _) = site(Laptop).await;
+    let right = package("h/hello-1.0-1.el9.x86_64.rpm");
+    let half = &right[..right.len() / 2];
+    let mut damaged = right.clone();
+    let middle = damaged.len() - 40;
+    damaged[middle] ^= 1;
+    let refused: [(&str, &[u8], u16); 7] = [
+        ("el9/x86_64/Packages/hello-1.0-1.el9.x86_64.rpm", half, 422),
+        ("el9/x86_64/Packages/hello-1.0-1.el9.x86_64.rpm", &damaged, 422),
+        ("el9/x86_64/Packages/hello-1.0-1.el9.x86_64.rpm", b"<html>", 422),
+        ("el9/x86_64/Packages/other-1.0-1.el9.x86_64.rpm", &right, 422),
+        ("hello-1.0-1.el9.x86_64.rpm", &right, 422),
+        ("el9/x86_64/repodata/repomd.xml", &right, 400),
+        ("el9/x86_64/repodata/primary.xml.gz", &right, 400),
+    ];
+    for (path, body, status) in refused {
+        let problem = put(&site.server, &format!("own/{path}"), body).await.problem(status);
+        assert!(!problem.detail.is_empty(), "{problem:?}");
+        site.server.get(&format!("own/{path}")).await.problem(404);
+    }
+}
