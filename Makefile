@@ -22,7 +22,7 @@ test: testbed ## Every test, with real apk, dnf, zypper, curl, S3, PostgreSQL an
 unit: ## Only the tests that need no client and no service
 	cargo test -p artifactapi-formats
 
-corpus: ## Parsers and checkers over a corpus of real repositories (ARTIFACTAPI_CORPUS names it)
+corpus: ## Parsers, checkers and writers over a corpus of real repositories (ARTIFACTAPI_CORPUS names it), with createrepo_c
 	cargo test -p artifactapi-formats --features corpus --test corpus
 
 lint: ## Formatting, clippy and documentation, warnings denied

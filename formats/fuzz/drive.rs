@@ -11,7 +11,10 @@ pub mod samples;
 use std::io::Cursor;
 use std::ops::ControlFlow;
 
-use artifactapi_formats::{Expected, Format, IndexFormat, IndexRoot, Invalid, Limits, PackageEntry, RepoPath, find};
+use artifactapi_formats::publish::{Described, Totals, Upload};
+use artifactapi_formats::{
+    Expected, Format, IndexFormat, IndexRoot, Invalid, Limits, PackageEntry, RepoPath, Sha256, find,
+};
 
 /// Small ones: a run should meet them often.
 pub fn limits() -> Limits {
@@ -27,6 +30,7 @@ pub fn limits() -> Limits {
         control_bytes: 1 << 20,
         adb_bytes: 1 << 20,
         header_bytes: 1 << 20,
+        fragment_bytes: 1 << 20,
         decompressor_bytes: 8 << 20,
         ..Limits::default()
     }
@@ -90,6 +94,38 @@ pub fn members(name: &str, entry: &str, file: &[u8]) -> bool {
     }
     let _ = index.package_list(&root, &members);
     true
+}
+
+/// Describes an rpm package under the name that its header gives it. What is taken can be read back out of the list that
+/// it is put into, and is what was said of it.
+pub fn describe(file: &[u8]) -> bool {
+    let said = match describe_as("sample-1.0-1.noarch.rpm", file) {
+        Ok(described) => return described,
+        Err(invalid) => invalid.to_string(),
+    };
+    let own = said.split_once("by its header it is ").and_then(|(_, said)| said.split_once("; upload it"));
+    own.is_some_and(|(name, _)| RepoPath::new(name).is_ok() && describe_as(name, file).unwrap_or(false))
+}
+
+fn describe_as(name: &str, file: &[u8]) -> Result<bool, Invalid> {
+    let (format, index) = format("rpm");
+    let publish = format.publish().expect("a format that publishes");
+    let path = RepoPath::new(name).expect("a path");
+    let root = publish.root_for(&path, 0)?;
+    let (size, sha256) = (file.len() as u64, Sha256::of(file));
+    let upload = Upload { root: &root, path: &path, size, sha256, uploaded_at: 1_700_000_000 };
+    let Described { entry, fragments } = publish.describe(&upload, &mut Cursor::new(file), &limits())?;
+    assert_eq!(fragments.len(), publish.lists().len());
+    let totals = Totals { packages: 1, bytes: 0, written_at: 0 };
+    let list = [publish.open(0, &totals), fragments[0].clone(), publish.close(0, &totals)].concat();
+    let mut found = Vec::new();
+    let read = index.packages(&root, &mut &list[..], &limits(), &mut |package| {
+        found.push(package);
+        ControlFlow::Continue(())
+    });
+    read.expect("a list that we wrote");
+    assert_eq!(found, [entry]);
+    Ok(true)
 }
 
 /// Takes the first byte as a choice among `ways`, so that a target can go past a layer that mutation never passes.

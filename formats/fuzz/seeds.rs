@@ -1,6 +1,8 @@
 //! Writes the first inputs of every target below the folder named by its argument. They are the samples of the tests, each
 //! behind the byte by which the target chooses how to take it.
 
+#[path = "../tests/publishing/mod.rs"]
+mod publishing;
 #[path = "../tests/samples/mod.rs"]
 mod samples;
 
@@ -111,6 +113,14 @@ fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
                 chosen(0, &Rpm::new(Kind::Old).file()),
                 chosen(1, &modern.file()[96..]),
                 chosen(2, &modern.header),
+            ],
+        ),
+        (
+            "rpm_describe",
+            vec![
+                chosen(0, &publishing::package(&publishing::everything())),
+                chosen(1, &publishing::header(&publishing::everything(), Some(63))),
+                chosen(1, &publishing::header(&publishing::with([]), None)),
             ],
         ),
         (

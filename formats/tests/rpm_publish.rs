@@ -16,8 +16,8 @@ use artifactapi_formats::{
     RepoPath, Sha256, SigningKey, SigningKeys, TrustedKeys, find,
 };
 use publishing::{
-    PROVIDES, REQUIRES, Tag, Value, assert_as_expected, dependencies, describe, describe_within, elements, files,
-    header, numbers, package, package_of, path, random, rpm, text, texts, with,
+    REQUIRES, Tag, Value, assert_as_expected, dependencies, describe, describe_within, elements, everything, files,
+    header, numbers, package, package_of, path, random, rpm, text, with,
 };
 
 const NAME: &str = "sample-1.0-1.noarch.rpm";
@@ -90,7 +90,7 @@ fn a_package_is_named_from_its_root() {
 /// Of each cut, nothing is left that could be listed, and no cut panics.
 #[test]
 fn truncated_packages() {
-    let rich = rich();
+    let rich = package(&everything());
     describe(NAME, &rich).expect("whole");
     let (name, real) = fixture_packages().into_iter().next().expect("one");
     describe(&name, &real).expect("whole");
@@ -101,23 +101,10 @@ fn truncated_packages() {
     }
 }
 
-/// Everything that a header can hold, in one.
-fn rich() -> Vec<u8> {
-    package(&with(
-        [
-            dependencies(PROVIDES, &[("sample", 8, "1.0-1"), ("p", 0, "")]),
-            dependencies(REQUIRES, &[("libc.so.6(GLIBC_2.4)", 0, ""), ("/usr/bin/x", 0x40, ""), ("q", 12, "1:2-3")]),
-            files(&[("/usr/bin/x", 0o100_755, 0), ("/etc/y", 0o40_755, 0), ("/z", 0o100_644, 64)]),
-            vec![numbers(1080, &[2, 2, 1]), texts(1081, &["a", "b", "c"]), texts(1082, &["x", "y", "z"])],
-        ]
-        .concat(),
-    ))
-}
-
 /// Every word of both headers set to what could lead out of them. Whatever is still taken is an element that can be read back.
 #[test]
 fn damaged_headers() {
-    let good = rich();
+    let good = package(&everything());
     let mut taken = 0;
     for at in (96..good.len() - 8).step_by(4) {
         for value in [0_u32, 1, 0x7f, 0xffff, 0x10_0000, 0x0fff_ffff, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff] {
@@ -263,7 +250,7 @@ fn read_back(described: &[Described], compression: Compression) -> Vec<PackageEn
 fn lists_made_of_pieces_are_read_back() {
     let mut described: Vec<_> =
         fixture_packages().iter().map(|(name, file)| describe(name, file).expect("good")).collect();
-    described.push(describe(NAME, &rich()).expect("good"));
+    described.push(describe(NAME, &package(&everything())).expect("good"));
     let entries: Vec<_> = described.iter().map(|one| one.entry.clone()).collect();
     for compression in rpm().compressions() {
         assert_eq!(read_back(&described, *compression), entries);
@@ -337,7 +324,8 @@ fn repomd_is_written_as_by_createrepo_c() {
 #[test]
 fn a_whole_index() {
     let described =
-        [describe_within(&format!("el9/x86_64/{NAME}"), 2, &rich(), NOW, &Limits::default()).expect("good")];
+        [describe_within(&format!("el9/x86_64/{NAME}"), 2, &package(&everything()), NOW, &Limits::default())
+            .expect("good")];
     let root = rpm().root_for(&described[0].entry.path, 2).expect("a root");
     for compression in [Compression::Gzip, Compression::Zstd] {
         let files: Vec<_> = (0..3).map(|list| written(list, &described, compression)).collect();

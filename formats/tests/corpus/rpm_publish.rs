@@ -1,9 +1,9 @@
 //! Descriptions of every rpm package of the corpus against createrepo_c's: the lists that are kept with it, and those that
-//! createrepo_c itself makes here and now. `CREATEREPO_C` names the program; it must be there.
+//! createrepo_c itself makes here and now.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -13,6 +13,7 @@ use crate::publishing::{
     PROVIDES, REQUIRES, Tag, Value, assert_as_expected, dependencies, describe, elements, files as brings, header,
     numbers, package, package_of, text, texts, with,
 };
+use crate::testbed::{folder, tool};
 use crate::{files, read};
 
 const MTIME: u64 = 1_700_000_000;
@@ -33,19 +34,16 @@ fn lists(repodata: &Path) -> [BTreeMap<String, String>; 3] {
 
 /// What createrepo_c makes of these packages.
 fn createrepo_c(name: &str, packages: &[Vec<u8>]) -> [BTreeMap<String, String>; 3] {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).expect("room");
+    let folder = folder(name);
     for (number, package) in packages.iter().enumerate() {
         let path = folder.join(format!("{number:03}.rpm"));
         fs::write(&path, package).expect("room");
         let file = File::options().write(true).open(&path).expect("writable");
         file.set_modified(UNIX_EPOCH + Duration::from_secs(MTIME)).expect("a time");
     }
-    let program = std::env::var_os("CREATEREPO_C").unwrap_or_else(|| "createrepo_c".into());
-    let mut command = Command::new(program);
+    let mut command = Command::new(tool("CREATEREPO_C"));
     command.env("LC_ALL", "C.UTF-8").args(["--quiet", "--no-database", "--compress-type=gz"]).arg(&folder);
-    let output = command.output().expect("createrepo_c, which these tests need");
+    let output = command.output().expect("createrepo_c runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     lists(&folder.join("repodata"))
 }

@@ -237,3 +237,16 @@ pub(crate) fn random() -> impl FnMut(&mut [u8]) {
         }
     }
 }
+
+/// Everything that a header can hold, in one.
+pub(crate) fn everything() -> Vec<Tag> {
+    with(
+        [
+            dependencies(PROVIDES, &[("sample", 8, "1.0-1"), ("p", 0, "")]),
+            dependencies(REQUIRES, &[("libc.so.6(GLIBC_2.4)", 0, ""), ("/usr/bin/x", 0x40, ""), ("q", 12, "1:2-3")]),
+            files(&[("/usr/bin/x", 0o100_755, 0), ("/etc/y", 0o40_755, 0), ("/z", 0o100_644, 64)]),
+            vec![numbers(1080, &[2, 2, 1]), texts(1081, &["a", "b", "c"]), texts(1082, &["x", "y", "z"])],
+        ]
+        .concat(),
+    )
+}
