@@ -8,3 +8,6 @@ CREATE TABLE fragment (
 );
 -- They are compressed already.
 ALTER TABLE fragment ALTER COLUMN body SET STORAGE EXTERNAL;
+
+-- Which snapshots have a file.
+CREATE INDEX snapshot_file_path ON snapshot_file (repository, path, snapshot);

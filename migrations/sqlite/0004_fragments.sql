@@ -6,3 +6,6 @@ CREATE TABLE fragment (
     body BLOB NOT NULL,
     PRIMARY KEY (root, mark)
 ) STRICT, WITHOUT ROWID;
+
+-- Which snapshots have a file.
+CREATE INDEX snapshot_file_path ON snapshot_file (repository, path, snapshot);

@@ -129,6 +129,7 @@ impl App {
         );
         let publisher =
             publisher.map_err(|error| StartError::new("the folder for pieces of indexes cannot be opened", &error))?;
+        let publisher = Arc::new(publisher);
         let uploading = spool.clone();
         let fills = Arc::new(Fills::new(FillParts {
             upstream,
@@ -153,6 +154,7 @@ impl App {
             generations: generations.clone(),
             pins: Arc::clone(&pins),
             switches,
+            publisher: Arc::clone(&publisher),
             blobs: Arc::clone(&blobs),
             counts: Arc::clone(&counts),
         }));
@@ -177,12 +179,8 @@ impl App {
             gate: Arc::clone(&gate),
             trusted_proxies: settings.trusted_proxies.clone().into(),
         };
-        let uploads = Uploads {
-            repositories: Arc::clone(&repositories),
-            publisher: Arc::new(publisher),
-            spool: uploading,
-            gate: Arc::clone(&gate),
-        };
+        let uploads =
+            Uploads { repositories: Arc::clone(&repositories), publisher, spool: uploading, gate: Arc::clone(&gate) };
         let stage = Arc::new(Stage::default());
         let holdings = Arc::new(Holdings::new(Arc::clone(&catalog)));
         let times = Times::registered(&mut registry);

@@ -128,6 +128,17 @@ impl Keeper {
         self.put_elsewhere(spooled, draft).await
     }
 
+    /// Writes the bytes that a record promised.
+    ///
+    /// # Errors
+    /// [`KeepError`] when the store does not take them.
+    pub async fn write_as(&self, spooled: &Spooled, record: &Artifact) -> Result<(), KeepError> {
+        match self.blobs.write(&record.blob, spooled, &about(record)).await? {
+            Written::Stored => Ok(()),
+            Written::Occupied => Err(KeepError::Contended),
+        }
+    }
+
     /// The same under the other key: the first one is taken, or is just being deleted.
     ///
     /// # Errors

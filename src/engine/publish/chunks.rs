@@ -21,7 +21,7 @@ use sha1::Digest as _;
 
 use super::PublishError;
 use super::sheet::{ChunkKey, Listed};
-use crate::spool::{SpoolFolder, Spooled};
+use crate::spool::{SpoolFolder, SpoolWriter, Spooled};
 use crate::store::catalog::fragments::{FRAGMENTS, Fragments};
 use crate::store::catalog::snapshots::PackageMark;
 use crate::store::key::Target;
@@ -178,26 +178,28 @@ impl Chunks {
         Ok(making.await.map_err(io::Error::other)??)
     }
 
+    /// What a list is that is joined of these chunks, without writing it.
+    pub(super) async fn sum(&self, list: &Joined<'_>) -> Result<WrittenList, PublishError> {
+        self.walk(list, None).await
+    }
+
     /// Joins a list of chunks.
-    pub(super) async fn join(
-        &self,
-        spool: &SpoolFolder,
-        compression: Compression,
-        list: usize,
-        open: Vec<u8>,
-        chunks: &[Arc<Chunk>],
-        close: Vec<u8>,
-    ) -> Result<(Spooled, WrittenList), PublishError> {
+    pub(super) async fn join(&self, spool: &SpoolFolder, list: &Joined<'_>) -> Result<Spooled, PublishError> {
         let (mut writer, _reader) = spool.create(None, None).await?;
+        self.walk(list, Some(&mut writer)).await?;
+        Ok(writer.complete().await?)
+    }
+
+    async fn walk(&self, list: &Joined<'_>, mut to: Option<&mut SpoolWriter>) -> Result<WrittenList, PublishError> {
+        let Joined { compression, number, open, chunks, close } = *list;
         let mut joint = Joint::new(compression);
-        writer.append(joint.begin()).await?;
-        writer.append(joint.add(&open, pack(&open, compression)?.into())?).await?;
+        let mut written = vec![joint.begin(), joint.add(open, pack(open, compression)?.into())?];
         let mut rest = chunks;
         while !rest.is_empty() {
             let mut ahead = 0;
             let take = rest.iter().take_while(|chunk| {
                 let fits = ahead < READ_AHEAD;
-                ahead += chunk.text(list);
+                ahead += chunk.text(number);
                 fits
             });
             let (now, later) = rest.split_at(take.count().max(1));
@@ -206,30 +208,42 @@ impl Chunks {
             let reading = tokio::task::spawn_blocking(move || {
                 let mut joined = Vec::new();
                 for chunk in now {
-                    let (text, packed) = chunk.read(list)?;
+                    let (text, packed) = chunk.read(number)?;
                     joined.push(joint.add(&text, packed.into())?);
                 }
                 Ok::<_, io::Error>((joint, joined))
             });
             let (added, joined) = reading.await.map_err(io::Error::other)??;
             joint = added;
-            for packed in joined {
-                writer.append(packed).await?;
+            if let Some(to) = &mut to {
+                written.extend(joined);
+                for piece in written.drain(..) {
+                    to.append(piece).await?;
+                }
             }
         }
-        writer.append(joint.add(&close, pack(&close, compression)?.into())?).await?;
-        writer.append(joint.end()).await?;
-        let spooled = writer.complete().await?;
-        let written = WrittenList {
-            compression,
-            size: spooled.size,
-            sha256: spooled.sha256,
-            sha1: joint.sha1.finalize().into(),
-            open_size: joint.open_size,
-            open_sha256: Sha256::from_bytes(joint.open.finalize().into()),
-        };
-        Ok((spooled, written))
+        written.push(joint.add(close, pack(close, compression)?.into())?);
+        written.push(joint.end());
+        if let Some(to) = to {
+            for piece in written {
+                to.append(piece).await?;
+            }
+        }
+        Ok(joint.written(compression))
     }
+}
+
+/// A list, as what it is joined of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Joined<'j> {
+    pub(super) compression: Compression,
+    /// Which of the format's lists.
+    pub(super) number: usize,
+    /// What comes before all chunks.
+    pub(super) open: &'j [u8],
+    pub(super) chunks: &'j [Arc<Chunk>],
+    /// What comes after them.
+    pub(super) close: &'j [u8],
 }
 
 /// Pieces on their way into one list, and what is known of it so far.
@@ -237,8 +251,10 @@ struct Joint {
     /// For gzip: what holds the pieces together.
     member: Option<OneMember>,
     open: sha2::Sha256,
-    sha1: sha1::Sha1,
     open_size: u64,
+    sha256: sha2::Sha256,
+    sha1: sha1::Sha1,
+    size: u64,
 }
 
 impl Joint {
@@ -247,12 +263,19 @@ impl Joint {
             Compression::Gzip => Some(OneMember::new()),
             Compression::Zstd => None,
         };
-        Self { member, open: sha2::Sha256::new(), sha1: sha1::Sha1::new(), open_size: 0 }
+        Self {
+            member,
+            open: sha2::Sha256::new(),
+            open_size: 0,
+            sha256: sha2::Sha256::new(),
+            sha1: sha1::Sha1::new(),
+            size: 0,
+        }
     }
 
     fn begin(&mut self) -> Bytes {
         let head = if self.member.is_some() { Bytes::copy_from_slice(&OneMember::head()) } else { Bytes::new() };
-        self.sha1.update(&head);
+        self.wrote(&head);
         head
     }
 
@@ -264,14 +287,31 @@ impl Joint {
             Some(member) if !packed.is_empty() => packed.slice_ref(member.add(&packed).map_err(io::Error::other)?),
             _ => packed,
         };
-        self.sha1.update(&written);
+        self.wrote(&written);
         Ok(written)
     }
 
     fn end(&mut self) -> Bytes {
         let tail = self.member.as_ref().map_or_else(Bytes::new, |member| Bytes::copy_from_slice(&member.tail()));
-        self.sha1.update(&tail);
+        self.wrote(&tail);
         tail
+    }
+
+    fn wrote(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        self.sha1.update(bytes);
+        self.size += bytes.len() as u64;
+    }
+
+    fn written(self, compression: Compression) -> WrittenList {
+        WrittenList {
+            compression,
+            size: self.size,
+            sha256: Sha256::from_bytes(self.sha256.finalize().into()),
+            sha1: self.sha1.finalize().into(),
+            open_size: self.open_size,
+            open_sha256: Sha256::from_bytes(self.open.finalize().into()),
+        }
     }
 }
 

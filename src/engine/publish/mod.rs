@@ -12,6 +12,7 @@
 //! Nothing is visible before it is published, and nothing of a failed upload is left but staged blobs, which are garbage.
 
 mod chunks;
+mod promised;
 mod sheet;
 mod write;
 
@@ -173,6 +174,7 @@ pub struct Publisher {
     waiting: Mutex<HashMap<Target, Vec<Job>>>,
     sheets: quick_cache::sync::Cache<Target, (SnapshotId, Arc<Sheet>)>,
     reading: tokio::sync::Semaphore,
+    writing_lists: tokio::sync::Semaphore,
     limits: Limits,
     spool: SpoolFolder,
     shelf: Arc<Shelf>,
@@ -209,6 +211,7 @@ impl Publisher {
             waiting: Mutex::default(),
             sheets: quick_cache::sync::Cache::new(SHEETS),
             reading: tokio::sync::Semaphore::new(READING),
+            writing_lists: tokio::sync::Semaphore::new(1),
             limits: parts.limits,
             spool: parts.spool,
             shelf: parts.shelf,

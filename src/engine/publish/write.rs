@@ -8,11 +8,13 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use artifactapi_formats::publish::{Carried, Finished, FinishedContent, Index, PublishFormat, Totals, WrittenList};
+use artifactapi_formats::publish::{
+    Carried, Compression, Finished, FinishedContent, Index, PublishFormat, Totals, WrittenList,
+};
 use artifactapi_formats::{IndexRoot, PackageEntry, RepoPath, Role};
 use bytes::Bytes;
 
-use super::chunks::{Chunk, Shape};
+use super::chunks::{Chunk, Joined, Shape};
 use super::sheet::{Listed, Sheet};
 use super::{Change, Done, Outcome, PublishError, Publisher};
 use crate::config::{Local, Repository};
@@ -31,8 +33,23 @@ const TRIES: usize = 16;
 
 /// What a sheet was read from.
 pub(super) struct Base {
-    snapshot: Option<Arc<Snapshot>>,
-    sheet: Arc<Sheet>,
+    pub(super) snapshot: Option<Arc<Snapshot>>,
+    pub(super) sheet: Arc<Sheet>,
+}
+
+/// What the lists of one index are joined of.
+pub(super) struct Lists {
+    compression: Compression,
+    /// What comes before and after the chunks of each list.
+    ends: Vec<(Vec<u8>, Vec<u8>)>,
+    chunks: Vec<Arc<Chunk>>,
+}
+
+impl Lists {
+    pub(super) fn list(&self, number: usize) -> Joined<'_> {
+        let (open, close) = self.ends.get(number).map_or((&[][..], &[][..]), |(open, close)| (open, close));
+        Joined { compression: self.compression, number, open, chunks: &self.chunks, close }
+    }
 }
 
 /// What the changes come to, on top of a base.
@@ -83,7 +100,7 @@ impl Publisher {
     }
 
     /// The current snapshot, and its sheet.
-    async fn base(&self, root: &Target) -> Result<Base, PublishError> {
+    pub(super) async fn base(&self, root: &Target) -> Result<Base, PublishError> {
         let Some(snapshot) = self.snapshots.current(root).await?.map(Arc::new) else {
             return Ok(Base { snapshot: None, sheet: Arc::default() });
         };
@@ -311,23 +328,14 @@ impl Publisher {
     ) -> Result<(Vec<Artifact>, SystemTime, u64), PublishError> {
         let sheet = base.sheet.with(plan.put.iter().map(Listed::of).collect(), &plan.removed);
         let compression = local.compression.filter(|asked| format.compressions().contains(asked)).unwrap_or_default();
-        let shape = Shape { lists: format.lists().len(), compression };
-        let mut chunks: Vec<Arc<Chunk>> = Vec::new();
-        for (key, packages) in sheet.chunks() {
-            chunks.push(self.chunks.of(root, key, packages, shape).await?);
-        }
-
         let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let before = base.snapshot.as_ref().and_then(|snapshot| snapshot.made_at).map_or(0, seconds);
         let written_at = seconds(now()).max(before + 1);
         let packages = sheet.len() as u64;
-        let joining = (0..shape.lists).map(|list| {
-            let bytes = chunks.iter().map(|chunk| chunk.text(list)).sum();
-            let totals = Totals { packages, bytes, written_at };
-            let (open, close) = (format.open(list, &totals), format.close(list, &totals));
-            self.chunks.join(&self.spool, compression, list, open, &chunks, close)
-        });
-        let joined: Vec<(Spooled, WrittenList)> = futures_util::future::try_join_all(joining).await?;
+        let made = self.lists(format, root, &sheet, compression, written_at).await?;
+        let joined: Vec<Joined<'_>> = (0..made.ends.len()).map(|list| made.list(list)).collect();
+        let summing = joined.iter().map(|list| self.chunks.sum(list));
+        let lists: Vec<WrittenList> = futures_util::future::try_join_all(summing).await?;
 
         let mut carried: Vec<Artifact> = plan.carried.clone();
         for file in base.snapshot.iter().flat_map(|snapshot| &snapshot.files) {
@@ -353,7 +361,6 @@ impl Publisher {
                 })
             })
             .collect();
-        let lists: Vec<WrittenList> = joined.iter().map(|(_, list)| list.clone()).collect();
         let index = Index {
             root: &IndexRoot { entry: root.path.clone() },
             lists: &lists,
@@ -365,58 +372,85 @@ impl Publisher {
         let finished = format.finish(&index).map_err(|why| PublishError::Unreadable(why.to_string()))?;
         let mut files = Vec::with_capacity(finished.len() + carried.len() + plan.records.len());
         for Finished { path, content } in finished {
-            let spooled = self.content(content, &joined).await?;
-            files.push(self.keep_file(repository, Target::new(root.repository.clone(), path), spooled).await?);
+            let target = Target::new(root.repository.clone(), path);
+            files.push(self.file(repository, target, content, &made, &lists).await?);
         }
         files.extend(carried);
         files.extend(plan.records.iter().cloned());
         Ok((files, SystemTime::UNIX_EPOCH + Duration::from_secs(written_at), packages))
     }
 
-    async fn content(
+    /// What the lists of an index are made of.
+    pub(super) async fn lists(
         &self,
-        content: FinishedContent,
-        joined: &[(Spooled, WrittenList)],
-    ) -> Result<Spooled, PublishError> {
-        let (prefix, list) = match content {
-            FinishedContent::Bytes(bytes) => (bytes, None),
-            FinishedContent::List { prefix, list } => (prefix, joined.get(list).map(|(spooled, _)| spooled)),
-        };
-        if let (true, Some(list)) = (prefix.is_empty(), list) {
-            return Ok(list.clone());
+        format: &'static dyn PublishFormat,
+        root: &Target,
+        sheet: &Sheet,
+        compression: Compression,
+        written_at: u64,
+    ) -> Result<Lists, PublishError> {
+        let shape = Shape { lists: format.lists().len(), compression };
+        let mut chunks: Vec<Arc<Chunk>> = Vec::new();
+        for (key, packages) in sheet.chunks() {
+            chunks.push(self.chunks.of(root, key, packages, shape).await?);
         }
-        let (mut writer, _reader) = self.spool.create(None, None).await?;
-        writer.append(prefix.into()).await?;
-        if let Some(list) = list {
-            const FRAME: usize = 1 << 20;
-            let mut reader = list.reader();
-            loop {
-                let reading = tokio::task::spawn_blocking(move || {
-                    let mut frame = vec![0; FRAME];
-                    let read = std::io::Read::read(&mut reader, &mut frame)?;
-                    frame.truncate(read);
-                    Ok::<_, std::io::Error>((reader, frame))
-                });
-                let (after, frame) = reading.await.map_err(std::io::Error::other)??;
-                if frame.is_empty() {
-                    break;
-                }
-                reader = after;
-                writer.append(Bytes::from(frame)).await?;
-            }
-        }
-        Ok(writer.complete().await?)
+        let ends = (0..shape.lists).map(|list| {
+            let bytes = chunks.iter().map(|chunk| chunk.text(list)).sum();
+            let totals = Totals { packages: sheet.len() as u64, bytes, written_at };
+            (format.open(list, &totals), format.close(list, &totals))
+        });
+        Ok(Lists { compression, ends: ends.collect(), chunks })
     }
 
-    /// Makes a file of the index durable without making it current.
-    async fn keep_file(
+    /// One file of the index, on its way to be published: durable, or a list that can be joined again at any time.
+    async fn file(
         &self,
         repository: &Repository,
         target: Target,
-        spooled: Spooled,
+        content: FinishedContent,
+        made: &Lists,
+        lists: &[WrittenList],
     ) -> Result<Artifact, PublishError> {
-        let draft = self.draft(repository, target, Role::IndexMember, &spooled);
-        self.put_aside(draft, &spooled).await
+        let role = Role::IndexMember;
+        match content {
+            FinishedContent::List { prefix, list } if prefix.is_empty() => {
+                let list = lists.get(list).ok_or(PublishError::NotPublished)?;
+                Ok(self.promise(repository, target, list))
+            }
+            FinishedContent::List { prefix, list } => {
+                let list = self.chunks.join(&self.spool, &made.list(list)).await?;
+                let spooled = self.behind(prefix, &list).await?;
+                self.put_aside(self.draft(repository, target, role, &spooled), &spooled).await
+            }
+            FinishedContent::Bytes(bytes) => {
+                let (mut writer, _reader) = self.spool.create(Some(bytes.len() as u64), None).await?;
+                writer.append(bytes.into()).await?;
+                let spooled = writer.complete().await?;
+                self.put_aside(self.draft(repository, target, role, &spooled), &spooled).await
+            }
+        }
+    }
+
+    /// A spool with something before another.
+    async fn behind(&self, prefix: Vec<u8>, list: &Spooled) -> Result<Spooled, PublishError> {
+        const FRAME: usize = 1 << 20;
+        let (mut writer, _reader) = self.spool.create(None, None).await?;
+        writer.append(prefix.into()).await?;
+        let mut reader = list.reader();
+        loop {
+            let reading = tokio::task::spawn_blocking(move || {
+                let mut frame = vec![0; FRAME];
+                let read = std::io::Read::read(&mut reader, &mut frame)?;
+                frame.truncate(read);
+                Ok::<_, std::io::Error>((reader, frame))
+            });
+            let (after, frame) = reading.await.map_err(std::io::Error::other)??;
+            if frame.is_empty() {
+                return Ok(writer.complete().await?);
+            }
+            reader = after;
+            writer.append(Bytes::from(frame)).await?;
+        }
     }
 
     /// The record that bytes will have.
@@ -458,6 +492,17 @@ impl Publisher {
         let sheet = base.sheet.with(plan.put.iter().map(Listed::of).collect(), &plan.removed);
         self.sheets.insert(root.clone(), (snapshot.id, Arc::new(sheet)));
         self.switches.notice(repository, snapshot, base.snapshot.as_ref().map(|snapshot| snapshot.id)).await;
+        // Whoever was given the index before still finds them, by that snapshot.
+        let superseded = base.snapshot.iter().flat_map(|before| &before.files).filter(|file| {
+            repository.format.classify(&file.target.path) == Role::IndexMember
+                && snapshot.file(&file.target.path).is_none()
+        });
+        for file in superseded {
+            if let Err(error) = self.catalog.remove(&file.target, file.revision, now()).await {
+                tracing::debug!(target: "artifactapi::publish", path = %file.target, %error, "a superseded list keeps its record");
+            }
+            self.shelf.forget(&file.target);
+        }
         for path in &plan.removed {
             let target = Target::new(root.repository.clone(), path.clone());
             // The index does not name it any more; a record that is left over is in nobody's way.

@@ -5,13 +5,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use artifactapi_formats::{Role, Sha256};
+use artifactapi_formats::{Mutability, Role, Sha256};
 
 use super::super::generations::When;
 use super::super::held::{Held, now};
 use super::super::past::{self, Then};
 use super::super::shelf::Found;
-use super::{HeldBody, ReadError, Reader, Reading, SWITCHES_MEANWHILE, Source, Wish, hit};
+use super::{HeldBody, PublishError, ReadError, Reader, Reading, SWITCHES_MEANWHILE, Source, Wish, hit};
 use crate::config::Kind;
 use crate::store::catalog::{Artifact, Revision, Validators};
 
@@ -22,6 +22,8 @@ impl Reader {
     pub(super) async fn read_local(&self, wish: &Wish) -> Result<Reading, ReadError> {
         for _ in 0..SWITCHES_MEANWHILE {
             let when = match &wish.when {
+                // A list is the same in every snapshot that has it.
+                _ if is_list(wish) => None,
                 Some(when) => Some(when.clone()),
                 None => self.pinned(wish).await?.map(When::Number),
             };
@@ -34,7 +36,7 @@ impl Reader {
                 return Ok(earlier);
             }
             let reading = self.read_local_current(wish).await?;
-            if wish.when.is_some() || self.pinned(wish).await?.is_none() {
+            if wish.when.is_some() || is_list(wish) || self.pinned(wish).await?.is_none() {
                 let given = self.given(wish, &reading);
                 self.hand_out(wish, given).await;
                 return Ok(reading);
@@ -61,6 +63,21 @@ impl Reader {
             held.record_is_doubtful();
         }
         let found = self.switches.find(&wish.repository, &wish.target, wish.role, &mutability).await?;
+        let found = match found {
+            Found::Nothing | Found::Bodiless(_) if is_list(wish) => {
+                let list =
+                    self.publisher.file_of_a_snapshot(&wish.repository, &wish.target, wish.role, &mutability).await;
+                match list {
+                    Ok(list) => list.unwrap_or(Found::Nothing),
+                    Err(PublishError::Away(why)) => return Err(ReadError::Unreadable(why.to_string())),
+                    Err(error) => {
+                        tracing::error!(path = %wish.target, %error, "a list of our own index cannot be written again");
+                        return Err(ReadError::Unreadable("the stored file is missing or damaged".to_owned()));
+                    }
+                }
+            }
+            found => found,
+        };
         match found {
             Found::Held(held) => Ok(hit(held, None)),
             Found::Bodiless(artifact) => {
@@ -84,6 +101,12 @@ impl Reader {
         record.content_type = "text/plain; charset=utf-8".to_owned();
         Ok(Some(made(wish, record, line)))
     }
+}
+
+/// Whether it is a list of an index, named by its digest.
+fn is_list(wish: &Wish) -> bool {
+    let mutability = wish.repository.format.mutability(&wish.target.path);
+    wish.role == Role::IndexMember && matches!(mutability, Mutability::Addressed(_))
 }
 
 /// The public half of a key that signs this repository's indexes, at the top of the repository under the name that clients know

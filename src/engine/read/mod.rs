@@ -23,6 +23,7 @@ use super::generations::Generations;
 use super::held::{Held, HeldBody, now};
 use super::past::Past;
 use super::pins::Pins;
+use super::publish::{PublishError, Publisher};
 use super::roots::{Bond, Roots};
 use super::shelf::{Found, Shelf};
 use super::switches::Switches;
@@ -54,6 +55,7 @@ pub struct Reader {
     past: Past,
     pins: Arc<Pins>,
     switches: Arc<Switches>,
+    publisher: Arc<Publisher>,
     blobs: Arc<dyn BlobStore>,
     negatives: quick_cache::sync::Cache<Target, (Instant, String)>,
     /// Entries and younger files of which the catalog said that they are current together.
@@ -70,6 +72,7 @@ pub struct ReaderParts {
     pub generations: Generations,
     pub pins: Arc<Pins>,
     pub switches: Arc<Switches>,
+    pub publisher: Arc<Publisher>,
     pub blobs: Arc<dyn BlobStore>,
     pub counts: Arc<Counts>,
 }
@@ -78,7 +81,7 @@ impl Reader {
     /// Over the parts it uses.
     #[must_use]
     pub fn new(parts: ReaderParts) -> Self {
-        let ReaderParts { shelf, fills, roots, generations, pins, switches, blobs, counts } = parts;
+        let ReaderParts { shelf, fills, roots, generations, pins, switches, publisher, blobs, counts } = parts;
         let past = Past::new(generations.clone(), Arc::clone(&shelf));
         Self {
             shelf,
@@ -88,6 +91,7 @@ impl Reader {
             past,
             pins,
             switches,
+            publisher,
             blobs,
             negatives: quick_cache::sync::Cache::new(NEGATIVES),
             contemporaries: quick_cache::sync::Cache::new(CONTEMPORARIES),

@@ -5,6 +5,11 @@ pub(super) const SWEEP: &str = "
     DELETE FROM fragment WHERE added_at < $1 AND NOT EXISTS (
         SELECT 1 FROM package p WHERE p.root = fragment.root AND p.mark = fragment.mark)";
 
+/// The newest snapshot that has a file: (repository, path).
+pub(super) const NAMING: &str = "
+    SELECT MAX(f.snapshot) FROM snapshot_file f JOIN snapshot s ON s.id = f.snapshot
+    WHERE f.repository = $1 AND f.path = $2 AND s.published_at IS NOT NULL";
+
 /// Notes a record as a past content: (repository, path, query key, at).
 pub(super) const KEEP_PAST: &str = "
     INSERT INTO past_package (repository, path, query, query_key, revision, blob, size, sha256, content_type, etag,

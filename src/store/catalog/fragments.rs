@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 
 use super::CatalogError;
-use super::snapshots::PackageMark;
+use super::snapshots::{PackageMark, SnapshotId};
 use crate::store::key::Target;
 
 /// The most fragments that one call takes or gives.
@@ -42,6 +42,9 @@ pub trait Fragments: Send + Sync {
 
     /// Removes fragments that were put before `before` and that no package row has; how many.
     async fn sweep_fragments(&self, before: SystemTime) -> Result<u64, CatalogError>;
+
+    /// The newest snapshot that has a file under this path.
+    async fn naming(&self, file: &Target) -> Result<Option<SnapshotId>, CatalogError>;
 
     /// Notes the current record of a package as a past content of its path, as if another had replaced it at `at`, and
     /// leaves it current: the record may then be replaced or removed without its content being lost to earlier snapshots.

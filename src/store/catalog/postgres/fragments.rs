@@ -3,15 +3,15 @@
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use sqlx::{query, query_as};
+use sqlx::{query, query_as, query_scalar};
 
 use super::PostgresCatalog;
 use crate::store::catalog::CatalogError;
-use crate::store::catalog::fragment_sql::{KEEP_PAST, SWEEP};
+use crate::store::catalog::fragment_sql::{KEEP_PAST, NAMING, SWEEP};
 use crate::store::catalog::fragments::Fragments;
 use crate::store::catalog::row::{query_key, to_millis};
 use crate::store::catalog::snapshot_rows::read_mark;
-use crate::store::catalog::snapshots::PackageMark;
+use crate::store::catalog::snapshots::{PackageMark, SnapshotId};
 use crate::store::key::Target;
 
 const ROOT: &str =
@@ -74,6 +74,16 @@ impl Fragments for PostgresCatalog {
                 Ok(query(SWEEP).bind(to_millis(before)).execute(db).await?.rows_affected())
             })
             .await
+    }
+
+    async fn naming(&self, file: &Target) -> Result<Option<SnapshotId>, CatalogError> {
+        let found: Option<i64> = self
+            .database
+            .call("looking for the snapshot of a file", async |db| {
+                query_scalar(NAMING).bind(file.repository.as_str()).bind(file.path.as_str()).fetch_one(db).await
+            })
+            .await?;
+        Ok(found.map(SnapshotId))
     }
 
     async fn keep_past(&self, package: &Target, at: SystemTime) -> Result<(), CatalogError> {

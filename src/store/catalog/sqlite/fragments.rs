@@ -4,16 +4,16 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use sqlx::sqlite::{Sqlite, SqliteConnection};
-use sqlx::{QueryBuilder, query};
+use sqlx::{QueryBuilder, query, query_scalar};
 
 use super::SqliteCatalog;
 use super::writer::Change;
 use crate::store::catalog::CatalogError;
-use crate::store::catalog::fragment_sql::{KEEP_PAST, SWEEP};
+use crate::store::catalog::fragment_sql::{KEEP_PAST, NAMING, SWEEP};
 use crate::store::catalog::fragments::Fragments;
 use crate::store::catalog::row::{query_key, to_millis};
 use crate::store::catalog::snapshot_rows::read_mark;
-use crate::store::catalog::snapshots::PackageMark;
+use crate::store::catalog::snapshots::{PackageMark, SnapshotId};
 use crate::store::key::Target;
 
 #[async_trait]
@@ -53,6 +53,15 @@ impl Fragments for SqliteCatalog {
 
     async fn sweep_fragments(&self, before: SystemTime) -> Result<u64, CatalogError> {
         self.writer.change(Sweep { before }).await
+    }
+
+    async fn naming(&self, file: &Target) -> Result<Option<SnapshotId>, CatalogError> {
+        let found: Option<i64> = self
+            .read("looking for the snapshot of a file", async |db| {
+                query_scalar(NAMING).bind(file.repository.as_str()).bind(file.path.as_str()).fetch_one(db).await
+            })
+            .await?;
+        Ok(found.map(SnapshotId))
     }
 
     async fn keep_past(&self, package: &Target, at: SystemTime) -> Result<(), CatalogError> {

@@ -1,0 +1,146 @@
+//! Lists of our own indexes that are written when somebody asks for them.
+//!
+//! A list that is named by its digest is published as a promise: its length and its digest are known, its bytes can be joined of
+//! chunks at any time as long as a snapshot has it. In a burst of uploads an index is published several times a second, and
+//! nobody reads most of these; writing each of them whole would fill disks with what nobody wants. The first who asks has it
+//! joined, compared with what was promised, and kept like any other file; from then on it is one.
+
+use artifactapi_formats::publish::{Compression, WrittenList};
+use artifactapi_formats::{Mutability, RepoPath, Role};
+
+use super::sheet::{Listed, Sheet};
+use super::{PublishError, Publisher};
+use crate::config::Repository;
+use crate::engine::generations::Generations;
+use crate::engine::held::now;
+use crate::engine::shelf::Found;
+use crate::spool::Spooled;
+use crate::store::catalog::snapshots::{ROWS, Snapshot, SnapshotId};
+use crate::store::catalog::{Artifact, Revision, Validators};
+use crate::store::key::Target;
+
+impl Publisher {
+    /// The record of a list that is not written yet.
+    pub(super) fn promise(&self, repository: &Repository, target: Target, list: &WrittenList) -> Artifact {
+        let at = now();
+        Artifact {
+            revision: Revision(0),
+            blob: target.later_blob_key(&list.sha256),
+            size: list.size,
+            sha256: list.sha256,
+            content_type: repository.format.content_type(&target.path).to_owned(),
+            last_modified: at,
+            validators: Validators::default(),
+            stored_at: at,
+            checked_at: at,
+            identity: None,
+            target,
+        }
+    }
+
+    /// A file of some snapshot of an index of ours, current or not; written now, if it was only promised. `None` if no snapshot
+    /// that is kept has it.
+    ///
+    /// # Errors
+    /// [`PublishError`] when it cannot be had now.
+    pub async fn file_of_a_snapshot(
+        &self,
+        repository: &Repository,
+        target: &Target,
+        role: Role,
+        mutability: &Mutability,
+    ) -> Result<Option<Found>, PublishError> {
+        let Some(id) = self.fragments.naming(target).await? else { return Ok(None) };
+        let Some(snapshot) = self.snapshots.snapshot(id).await? else { return Ok(None) };
+        let Some(file) = snapshot.file(&target.path) else { return Ok(None) };
+        let open = async || self.shelf.open_beside(file.clone(), role, mutability).await;
+        let away = |error: crate::engine::shelf::ShelfError| PublishError::Away(error.to_string().into());
+        match open().await.map_err(away)? {
+            Found::Bodiless(_) => {}
+            found => return Ok(Some(found)),
+        }
+        // One at a time: they are large, and whoever waits for the same one finds it written.
+        let _turn = self.writing_lists.acquire().await.map_err(|_| PublishError::Contended)?;
+        match open().await.map_err(away)? {
+            Found::Bodiless(_) => {}
+            found => return Ok(Some(found)),
+        }
+        let spooled = self.joined_again(repository, &snapshot, file).await?;
+        self.keeper.write_as(&spooled, file).await?;
+        Ok(Some(open().await.map_err(away)?))
+    }
+
+    async fn joined_again(
+        &self,
+        repository: &Repository,
+        snapshot: &Snapshot,
+        file: &Artifact,
+    ) -> Result<Spooled, PublishError> {
+        let format = repository.format.publish().ok_or(PublishError::NotPublished)?;
+        let (number, compression) = list_named(format.lists(), &file.target.path).ok_or(PublishError::OwnIndex)?;
+        let root = Generations::root_of(repository, &file.target.path).ok_or(PublishError::OwnIndex)?;
+        let base = self.base(&root).await?;
+        let current = base.snapshot.as_ref().map(|snapshot| snapshot.id);
+        let earlier = match current {
+            Some(current) if current != snapshot.id => Some(self.rewound(&base.sheet, snapshot.id, current).await?),
+            _ => None,
+        };
+        let sheet = earlier.as_ref().unwrap_or(&base.sheet);
+        let made_at = snapshot.made_at.and_then(|at| at.duration_since(std::time::SystemTime::UNIX_EPOCH).ok());
+        let written_at = made_at.unwrap_or_default().as_secs();
+        let made = self.lists(format, &root, sheet, compression, written_at).await?;
+        let spooled = self.chunks.join(&self.spool, &made.list(number)).await?;
+        if spooled.sha256 == file.sha256 {
+            return Ok(spooled);
+        }
+        Err(PublishError::Unreadable(format!(
+            "{} was published as {} and is {} when it is written again; the next upload makes a new index",
+            file.target, file.sha256, spooled.sha256
+        )))
+    }
+
+    /// The current sheet as it was in an earlier snapshot.
+    async fn rewound(&self, sheet: &Sheet, earlier: SnapshotId, current: SnapshotId) -> Result<Sheet, PublishError> {
+        let (mut put, mut removed, mut after) = (Vec::new(), Vec::new(), None);
+        loop {
+            let changes = self.snapshots.diff(earlier, current, after.as_ref(), ROWS).await?;
+            let Some(last) = changes.last().and_then(|change| change.to.as_ref().or(change.from.as_ref())) else {
+                return Ok(sheet.with(put, &removed));
+            };
+            after = Some(last.path.clone());
+            for change in changes {
+                match (change.from, change.to) {
+                    (Some(from), _) => put.push(Listed::of(&from)),
+                    (None, Some(to)) => removed.push(to.path),
+                    (None, None) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Which list a file is, by its name: `<sha256>-primary.xml.gz`.
+fn list_named(lists: &[&str], path: &RepoPath) -> Option<(usize, Compression)> {
+    let (_, name) = path.file_name().split_once('-')?;
+    let number = lists.iter().position(|list| name.strip_prefix(list).is_some_and(|rest| rest.starts_with('.')))?;
+    let compressions = [Compression::Gzip, Compression::Zstd];
+    let compression = compressions.into_iter().find(|compression| name.ends_with(compression.suffix()))?;
+    Some((number, compression))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_told_by_their_names() {
+        let named = |name: &str| {
+            list_named(&["primary", "other"], &RepoPath::new(&format!("a/repodata/{name}")).expect("a path"))
+        };
+        assert_eq!(named("0a-primary.xml.gz"), Some((0, Compression::Gzip)));
+        assert_eq!(named("0a-other.xml.zst"), Some((1, Compression::Zstd)));
+        for none in ["repomd.xml", "primary.xml.gz", "0a-comps.xml", "0a-primary_db.sqlite.bz2", "0a-other.xml"] {
+            assert_eq!(named(none), None, "{none}");
+        }
+    }
+}
