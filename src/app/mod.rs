@@ -122,7 +122,7 @@ impl App {
                 keeper: Arc::clone(&keeper),
                 catalog: Arc::clone(&catalog),
                 snapshots: Arc::clone(&snapshots),
-                fragments,
+                fragments: Arc::clone(&fragments),
                 coordinator: Arc::clone(&coordinator),
                 switches: Arc::clone(&switches),
             },
@@ -131,6 +131,7 @@ impl App {
             publisher.map_err(|error| StartError::new("the folder for pieces of indexes cannot be opened", &error))?;
         let publisher = Arc::new(publisher);
         let uploading = spool.clone();
+        let sweeping = fragments;
         let fills = Arc::new(Fills::new(FillParts {
             upstream,
             spool,
@@ -242,7 +243,7 @@ impl App {
         background.spawn(callers.hear(Arc::clone(&coordinator)));
         background.spawn(tend::hear(coordinator, Arc::clone(&shelf), Arc::clone(&pins)));
         background.spawn(tend::report_uses(Arc::clone(&catalog), Arc::clone(&shelf)));
-        background.spawn(tend::sweep(Arc::clone(&catalog), blobs));
+        background.spawn(tend::sweep(Arc::clone(&catalog), blobs, sweeping));
         background.spawn(task::keep_in_bounds(retention, Arc::clone(&repositories), Arc::clone(&shelf)));
         background.spawn(follow_generations(repositories, Arc::clone(&fast)));
 

@@ -12,6 +12,7 @@ use super::held::now;
 use super::pins::Pins;
 use super::shelf::Shelf;
 use crate::store::blobs::{BlobError, BlobStore};
+use crate::store::catalog::fragments::Fragments;
 use crate::store::catalog::{Catalog, CatalogError};
 use crate::store::coordinator::{Coordinator, Event};
 
@@ -23,6 +24,12 @@ pub const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// How long a blob that nothing names is kept for those who still read it.
 pub const GARBAGE_GRACE: Duration = Duration::from_secs(3_600);
+
+/// How many rounds of looking for garbage there are to one of looking for fragments that no package has.
+const FRAGMENTS_EVERY: u32 = 60;
+
+/// How long a fragment is kept that no package has: longer than any upload takes to be published.
+const FRAGMENT_GRACE: Duration = Duration::from_secs(86_400);
 
 /// For how long it matters that another replica replaced a package: as long as the default of `pin`.
 const CHANGED_FOR: Duration = Duration::from_secs(60);
@@ -79,10 +86,17 @@ pub async fn report_uses_now(catalog: &dyn Catalog, shelf: &Shelf) {
     }
 }
 
-/// Deletes blobs that nothing has named for [`GARBAGE_GRACE`]: catalog first, blob after.
-pub async fn sweep(catalog: Arc<dyn Catalog>, blobs: Arc<dyn BlobStore>) {
+/// Deletes blobs that nothing has named for [`GARBAGE_GRACE`]: catalog first, blob after; and fragments that no package has.
+pub async fn sweep(catalog: Arc<dyn Catalog>, blobs: Arc<dyn BlobStore>, fragments: Arc<dyn Fragments>) {
+    let mut rounds = 0_u32;
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
+        rounds = rounds.wrapping_add(1);
+        if rounds.is_multiple_of(FRAGMENTS_EVERY)
+            && let Err(error) = fragments.sweep_fragments(now() - FRAGMENT_GRACE).await
+        {
+            tracing::debug!(%error, "fragments not swept");
+        }
         match sweep_now(&*catalog, &*blobs).await {
             Ok(0) => {}
             Ok(deleted) => tracing::debug!(blobs = deleted, "deleted blobs that nothing named"),

@@ -74,6 +74,37 @@ async fn what_was_uploaded_is_installed_over_shared_stores() {
     what_was_uploaded_is_installed(Shared).await;
 }
 
+/// Whoever was given an index a moment ago still finds the lists it names, whoever asked for them before.
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_of_an_earlier_index_are_still_there() {
+    let (site, _) = site(Laptop).await;
+    let names = ["h/hello-1.0-1.el9.x86_64.rpm", "h/hello-libs-1.0-1.el9.x86_64.rpm", "b/big-1.0-1.el9.x86_64.rpm"];
+    let mut given = Vec::new();
+    for name in names {
+        put(&site.server, &format!("{FOLDER}/{name}"), &package(name)).await.has(201);
+        let entry = site.server.get("own/el9/x86_64/repodata/repomd.xml").await;
+        let text = String::from_utf8(entry.body).expect("text");
+        let hrefs: Vec<String> = text
+            .split("<location href=\"")
+            .skip(1)
+            .map(|rest| rest[..rest.find('"').expect("an end")].to_owned())
+            .collect();
+        assert_eq!(hrefs.len(), 3, "{text}");
+        given.push(hrefs);
+    }
+    for hrefs in given.iter().rev() {
+        for href in hrefs {
+            let list = site.server.get(&format!("own/el9/x86_64/{href}")).await;
+            list.has(200);
+            let name = href.rsplit('/').next().expect("a name");
+            assert_eq!(crate::support::bodies::sha256(&list.body), name[..64], "{href}");
+            // And again, now that it is written.
+            site.server.get(&format!("own/el9/x86_64/{href}")).await.is(&list.body);
+        }
+    }
+    site.server.get(&format!("own/el9/x86_64/repodata/{}-primary.xml.gz", "0".repeat(64))).await.problem(404);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_package_is_refused() {
     let (site, _) = site(Laptop).await;
