@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use artifactapi_formats::publish::{
     Carried, Compression, Finished, FinishedContent, Index, PublishFormat, Totals, WrittenList,
 };
-use artifactapi_formats::{IndexRoot, PackageEntry, RepoPath, Role};
+use artifactapi_formats::{IndexRoot, Mutability, PackageEntry, RepoPath, Role};
 use bytes::Bytes;
 
 use super::chunks::{Chunk, Joined, Shape};
@@ -413,7 +413,11 @@ impl Publisher {
     ) -> Result<Artifact, PublishError> {
         let role = Role::IndexMember;
         match content {
-            FinishedContent::List { prefix, list } if prefix.is_empty() => {
+            // Only what is named by its digest can be told from what another snapshot has under that name.
+            FinishedContent::List { prefix, list }
+                if prefix.is_empty()
+                    && matches!(repository.format.mutability(&target.path), Mutability::Addressed(_)) =>
+            {
                 let list = lists.get(list).ok_or(PublishError::NotPublished)?;
                 Ok(self.promise(repository, target, list))
             }
