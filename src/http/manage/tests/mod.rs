@@ -31,6 +31,7 @@ use crate::engine::fills::{FillParts, Fills};
 use crate::engine::generations::Generations;
 use crate::engine::keep::Keeper;
 use crate::engine::pins::Pins;
+use crate::engine::publish::{Publisher, PublisherParts};
 use crate::engine::read::{Reader, ReaderParts};
 use crate::engine::roots::Roots;
 use crate::engine::shelf::{Shelf, ShelfBudget};
@@ -39,9 +40,11 @@ use crate::http;
 use crate::http::access::Gate;
 use crate::http::artifact::Artifacts;
 use crate::http::fast::Fast;
+use crate::http::upload::Uploads;
 use crate::spool::SpoolFolder;
 use crate::store::blobs::BlobStore;
 use crate::store::blobs::files::FileBlobs;
+use crate::store::catalog::fragments::Fragments;
 use crate::store::catalog::snapshots::Snapshots;
 use crate::store::catalog::sqlite::SqliteCatalog;
 use crate::store::catalog::tokens::Tokens;
@@ -124,6 +127,7 @@ impl Server {
         let catalog = Arc::new(catalog);
         let snapshots: Arc<dyn Snapshots> = Arc::clone(&catalog) as _;
         let tokens: Arc<dyn Tokens> = Arc::clone(&catalog) as _;
+        let fragments: Arc<dyn Fragments> = Arc::clone(&catalog) as _;
         let catalog: Arc<dyn Catalog> = catalog;
         let pins = Arc::new(Pins::default());
         let coordinator: Arc<dyn Coordinator> = Arc::new(InProcessCoordinator::new());
@@ -134,9 +138,22 @@ impl Server {
         let shelf = Arc::new(Shelf::new(ShelfBudget(1 << 20), Arc::clone(&catalog), Arc::clone(&blobs)));
         let keeper = Arc::new(Keeper::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator)));
         let switches = Arc::new(Switches::new(Arc::clone(&shelf), Arc::clone(&snapshots), Arc::clone(&pins)));
+        let spool = SpoolFolder::open(&data.path().join("spool")).expect("a spool");
+        let publishing = PublisherParts {
+            limits: Limits::default(),
+            spool: spool.clone(),
+            shelf: Arc::clone(&shelf),
+            keeper: Arc::clone(&keeper),
+            catalog: Arc::clone(&catalog),
+            snapshots: Arc::clone(&snapshots),
+            fragments,
+            coordinator: Arc::clone(&coordinator),
+            switches: Arc::clone(&switches),
+        };
+        let publisher = Arc::new(Publisher::open(&data.path().join("publish"), publishing).expect("a folder"));
         let fills = Arc::new(Fills::new(FillParts {
             upstream: crate::upstream::Upstream::new(Duration::from_secs(1)).expect("a client"),
-            spool: SpoolFolder::open(&data.path().join("spool")).expect("a spool"),
+            spool: spool.clone(),
             limits: Limits::default(),
             shelf: Arc::clone(&shelf),
             keeper,
@@ -202,6 +219,7 @@ impl Server {
             metrics: metrics::Metrics::new(registry, gauges, Arc::clone(&repositories)),
         };
         let fast = Arc::new(Fast::new(Arc::clone(&repositories), pins));
+        let uploads = Uploads { repositories: Arc::clone(&repositories), publisher, spool, gate: Arc::clone(&gate) };
         let artifacts = Artifacts {
             repositories: Arc::clone(&repositories),
             reader,
@@ -211,7 +229,8 @@ impl Server {
             gate,
             trusted_proxies: Arc::from([]),
         };
-        let routes = http::artifact_routes(artifacts).merge(super::routes(management));
+        let routes =
+            http::artifact_routes(artifacts).merge(http::upload_routes(uploads)).merge(super::routes(management));
         let router = http::finish(times.around(routes));
         Self { upstream, router, repositories, catalog, tokens, fast, stage, _data: data }
     }
