@@ -60,6 +60,18 @@ pub enum Compression {
 }
 
 impl Compression {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::Gzip, Self::Zstd];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+
     /// How names of files end that are compressed so, without the dot.
     #[must_use]
     pub const fn suffix(self) -> &'static str {
@@ -167,6 +179,14 @@ pub trait PublishFormat: Send + Sync {
     /// The word by which an index names `path` if it is a file that is carried as it is; `None` for everything else.
     fn carried_kind(&self, _path: &RepoPath) -> Option<String> {
         None
+    }
+
+    /// The folder below a root where people look for a file of this name, `""` for the root itself.
+    ///
+    /// # Errors
+    /// When no folder goes without saying: one that would do, as an example.
+    fn usual_folder(&self, _file_name: &str) -> Result<String, &'static str> {
+        Ok(String::new())
     }
 
     /// What comes before all fragments of a list.

@@ -5,13 +5,16 @@
 mod check;
 mod gc;
 mod health;
+mod import;
 mod key;
 mod prefetch;
 mod rebuild;
 mod scrub;
+mod sending;
 mod serve;
 mod snapshot;
 mod token;
+mod upload;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -51,6 +54,8 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Send a whole repository, as it lies in a folder, to a local one.
+    Import(import::What),
     /// Make keys that indexes of local repositories are signed with.
     #[command(subcommand)]
     Key(key::What),
@@ -66,6 +71,8 @@ enum Command {
     /// Make, list and revoke tokens.
     #[command(subcommand)]
     Token(token::Tokens),
+    /// Send files to a local repository.
+    Upload(upload::What),
 }
 
 /// Runs the command line.
@@ -84,12 +91,14 @@ pub fn main() -> ExitCode {
         Command::Check { file } => check::run(&settings, file),
         Command::Key(what) => key::run(&what),
         Command::Health => health::run(&settings),
+        Command::Import(what) => import::run(&settings, &what),
         Command::Gc { dry_run } => gc::run(&settings, dry_run),
         Command::Prefetch(what) => prefetch::run(&settings, &what),
         Command::Scrub(what) => scrub::run(&settings, &what),
         Command::RebuildCatalog => rebuild::run(&settings),
         Command::Snapshot(what) => snapshot::run(&settings, what),
         Command::Token(what) => token::run(&settings, what),
+        Command::Upload(what) => upload::run(&settings, &what),
     }
 }
 

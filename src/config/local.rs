@@ -24,7 +24,7 @@ pub(super) fn read(table: &Table<'_>, format: Option<&dyn Format>, reader: &mut 
 }
 
 fn depth(field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<usize> {
-    let depth = field.count(reader)?.get();
+    let depth = field.number(reader)?;
     if depth > MAX_ROOT_DEPTH {
         field.refuse(reader, format!("{depth} is deeper than {MAX_ROOT_DEPTH}, the most there may be"));
         return None;
@@ -33,12 +33,10 @@ fn depth(field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<usize> {
 }
 
 fn compression(field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<Compression> {
-    match field.text(reader)? {
-        "gzip" => Some(Compression::Gzip),
-        "zstd" => Some(Compression::Zstd),
-        other => {
-            field.refuse(reader, format!("{other:?} is no compression; write gzip or zstd"));
-            None
-        }
+    let word = field.text(reader)?;
+    let known = Compression::ALL.into_iter().find(|compression| compression.name() == word);
+    if known.is_none() {
+        field.refuse(reader, format!("{word:?} is no compression; write gzip or zstd"));
     }
+    known
 }

@@ -112,6 +112,15 @@ impl<'n> Field<'n> {
         matches!(self.node.value, Value::Flag(false))
     }
 
+    /// A number from 0 upwards.
+    pub(super) fn number(&self, reader: &mut Reader<'_, '_>) -> Option<usize> {
+        match &self.node.value {
+            Value::Number(number) => usize::try_from(*number).ok(),
+            _ => None,
+        }
+        .or_else(|| self.wants(reader, "a whole number from 0 upwards"))
+    }
+
     /// A number from 1 upwards.
     pub(super) fn count(&self, reader: &mut Reader<'_, '_>) -> Option<NonZeroUsize> {
         let Value::Number(number) = &self.node.value else {

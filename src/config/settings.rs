@@ -27,6 +27,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// `ARTIFACTAPI_ADMIN_TOKEN`: what a client must present to change things; `None` when there is none.
     pub admin_token: Option<Secret>,
+    /// `ARTIFACTAPI_TOKEN`: what `upload` and `import` present to a server.
+    pub token: Option<Secret>,
     /// `ARTIFACTAPI_TRUSTED_PROXIES`: whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// `ARTIFACTAPI_MAX_BYTES`: the most bytes that all repositories together hold; `None` sets no bound.
@@ -163,6 +165,7 @@ impl Settings {
             config: from.text("ARTIFACTAPI_CONFIG").map(PathBuf::from),
             data_dir: from.text("ARTIFACTAPI_DATA_DIR").unwrap_or_else(|| Self::DATA_DIR.to_owned()).into(),
             admin_token: admin_token(&mut from, &mut remarks),
+            token: token(&mut from, "ARTIFACTAPI_TOKEN"),
             trusted_proxies: from.parsed("ARTIFACTAPI_TRUSTED_PROXIES", networks).unwrap_or_default(),
             max_bytes: from.parsed("ARTIFACTAPI_MAX_BYTES", size::parse_budget),
             hot_tier_bytes: from.parsed("ARTIFACTAPI_HOT_TIER_BYTES", size::parse).unwrap_or(Self::HOT_TIER_BYTES),
@@ -191,12 +194,17 @@ fn listen(text: &str) -> Result<SocketAddr, &'static str> {
 
 fn admin_token(from: &mut Variables<'_>, remarks: &mut Vec<String>) -> Option<Secret> {
     const NAME: &str = "ARTIFACTAPI_ADMIN_TOKEN";
-    let token = from.secret(NAME)?;
-    if !token.expose().bytes().all(|b| b.is_ascii_graphic()) {
-        from.refuse(NAME, "must be printable ASCII without spaces, for it travels in a header");
-    }
+    let token = token(from, NAME)?;
     if token.expose().len() < Settings::ADMIN_TOKEN_BYTES {
         remarks.push(format!("{NAME} has fewer than {} characters and can be guessed", Settings::ADMIN_TOKEN_BYTES));
+    }
+    Some(token)
+}
+
+fn token(from: &mut Variables<'_>, name: &str) -> Option<Secret> {
+    let token = from.secret(name)?;
+    if !token.expose().bytes().all(|b| b.is_ascii_graphic()) {
+        from.refuse(name, "must be printable ASCII without spaces, for it travels in a header");
     }
     Some(token)
 }

@@ -1,19 +1,24 @@
 //! The configuration in force as `GET /config` shows it: under the names it is written with, and without a secret.
 //!
 //! `remotes` reads like the file with every default filled in, `environment` like the environment. What is or may hold a
-//! secret is three stars; that there is one is no secret. Trusted keys are shown by name and fingerprint.
+//! secret is three stars; that there is one is no secret. Keys are shown by name: trusted ones with their fingerprint, those
+//! that sign by what clients know their public halves by.
+
+mod environment;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use artifactapi_formats::Sha256;
+use artifactapi_formats::publish::Compression;
+use artifactapi_formats::{Format, Sha256, SigningKey};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
+use self::environment::environment;
 use super::access::ConfiguredToken;
 use super::patterns::PatternSet;
 use super::prefetch::Prefetch;
-use super::repositories::{CachePolicy, Credentials, FileTtl, Kind, Remote, Repositories, Repository, Timeouts};
+use super::repositories::{CachePolicy, Credentials, FileTtl, Kind, Local, Remote, Repositories, Repository, Timeouts};
 use super::secret::STARS;
 use super::settings::Settings;
 use crate::access::Grant;
@@ -94,6 +99,8 @@ struct RepositoryView<'a> {
     description: Option<&'a str>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     remote: Option<RemoteView<'a>>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    local: Option<LocalView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     members: Option<Vec<&'a str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,6 +136,20 @@ struct RemoteView<'a> {
     trusted_keys: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prefetch: Option<PrefetchView<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct LocalView<'a> {
+    overwrite: bool,
+    root_depth: usize,
+    max_file_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quota: Option<u64>,
+    /// Of formats whose indexes we write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compression: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    signing_keys: Vec<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -169,17 +190,19 @@ impl Serialize for Time {
 }
 
 fn view(repository: &Repository) -> RepositoryView<'_> {
-    let (remote, members) = match &repository.kind {
-        Kind::Remote(remote) => (Some(remote_view(remote)), None),
-        Kind::Local(_) => (None, None),
-        Kind::Virtual { members } => (None, Some(members.iter().map(|name| name.as_str()).collect())),
-    };
+    let (mut remote, mut local, mut members) = (None, None, None);
+    match &repository.kind {
+        Kind::Remote(from) => remote = Some(remote_view(from)),
+        Kind::Local(own) => local = Some(local_view(own, repository.format)),
+        Kind::Virtual { members: names } => members = Some(names.iter().map(|name| name.as_str()).collect()),
+    }
     RepositoryView {
         r#type: repository.kind.name(),
         package: repository.format.name(),
         description: repository.description.as_deref(),
         cache: members.is_none().then(|| cache_view(&repository.cache)),
         remote,
+        local,
         members,
         include_patterns: repository.patterns.include(),
         exclude_patterns: repository.patterns.exclude(),
@@ -212,6 +235,19 @@ fn remote_view(remote: &Remote) -> RemoteView<'_> {
     }
 }
 
+fn local_view<'a>(local: &'a Local, format: &dyn Format) -> LocalView<'a> {
+    let Local { overwrite, root_depth, max_file_bytes, quota, compression, signing_keys } = local;
+    let written = format.publish().map(|format| compression.or(format.compressions().first().copied()));
+    LocalView {
+        overwrite: *overwrite,
+        root_depth: *root_depth,
+        max_file_bytes: *max_file_bytes,
+        quota: *quota,
+        compression: written.flatten().or(*compression).map(Compression::name),
+        signing_keys: signing_keys.iter().map(SigningKey::name).collect(),
+    }
+}
+
 fn prefetch_view(prefetch: &Prefetch) -> PrefetchView<'_> {
     let Prefetch { used, include, before_switch, parallel, bandwidth } = prefetch;
     PrefetchView {
@@ -237,55 +273,4 @@ fn cache_view(cache: &CachePolicy) -> CacheView {
         snapshot_keep: Time(snapshot_keep),
         max_bytes,
     }
-}
-
-/// Every setting by the name of its variable. Taken apart field by field, so that a new one cannot be forgotten here.
-fn environment(settings: &Settings) -> BTreeMap<&'static str, Value> {
-    let Settings {
-        listen,
-        config,
-        data_dir,
-        admin_token,
-        trusted_proxies,
-        max_bytes,
-        hot_tier_bytes,
-        memory_cache_bytes,
-        shutdown_grace,
-        log,
-        postgres,
-        redis,
-        s3,
-        remarks: _,
-    } = settings;
-    let stars = |secret: bool| if secret { json!(STARS) } else { Value::Null };
-    let postgres = postgres.as_ref();
-    let s3 = s3.as_ref();
-    let endpoint = s3.and_then(|s3| s3.endpoint.as_ref());
-    let keys = s3.is_some_and(|s3| s3.keys.is_some());
-    let all = [
-        ("ARTIFACTAPI_LISTEN", json!(listen)),
-        ("ARTIFACTAPI_CONFIG", json!(config)),
-        ("ARTIFACTAPI_DATA_DIR", json!(data_dir)),
-        ("ARTIFACTAPI_ADMIN_TOKEN", stars(admin_token.is_some())),
-        ("ARTIFACTAPI_TRUSTED_PROXIES", json!(trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>())),
-        ("ARTIFACTAPI_MAX_BYTES", json!(max_bytes)),
-        ("ARTIFACTAPI_HOT_TIER_BYTES", json!(hot_tier_bytes)),
-        ("ARTIFACTAPI_MEMORY_CACHE_BYTES", json!(memory_cache_bytes)),
-        ("ARTIFACTAPI_SHUTDOWN_GRACE", json!(Time(*shutdown_grace))),
-        ("ARTIFACTAPI_LOG_FORMAT", json!(log.format.name())),
-        ("RUST_LOG", json!(log.filter)),
-        ("DBHOST", json!(postgres.map(|postgres| &postgres.host))),
-        ("DBPORT", json!(postgres.map(|postgres| postgres.port))),
-        ("DBUSER", json!(postgres.map(|postgres| &postgres.user))),
-        ("DBPASS", stars(postgres.is_some_and(|postgres| postgres.password.is_some()))),
-        ("DBNAME", json!(postgres.map(|postgres| &postgres.database))),
-        ("REDIS_URL", json!(redis.as_ref().map(super::RedisSettings::address))),
-        ("MINIO_ENDPOINT", json!(endpoint.map(url::Url::as_str))),
-        ("MINIO_SECURE", json!(endpoint.map(|endpoint| endpoint.scheme() == "https"))),
-        ("MINIO_BUCKET", json!(s3.map(|s3| &s3.bucket))),
-        ("MINIO_REGION", json!(s3.and_then(|s3| s3.region.as_ref()))),
-        ("MINIO_ACCESS_KEY", stars(keys)),
-        ("MINIO_SECRET_KEY", stars(keys)),
-    ];
-    all.into_iter().filter(|(_, value)| !value.is_null()).collect()
 }

@@ -1,5 +1,6 @@
 //! No secret in anything that is shown: `/config`, debug output, error messages.
 
+use artifactapi_formats::{OpenPgpKey, OpenPgpKind, Sha256};
 use serde_json::json;
 
 use super::read;
@@ -18,7 +19,8 @@ remotes:
     mirrors: ['https://two.example/x']
     cache: {refresh_wait: 1500ms, file_ttl: 1h, max_bytes: 100MB}
   bearer: {base_url: 'https://three.example', package: alpine, token_env: UPSTREAM_PASSWORD, exclude_patterns: [a]}
-  ours: {type: local, package: rpm, description: Ours}
+  ours: {type: local, package: rpm, description: Ours, overwrite: true, root_depth: 2, quota: 1GB, compression: zstd}
+  plain: {type: local, package: generic, max_file_bytes: 1MiB}
   all: {type: virtual, package: rpm, members: [ours, basic]}
   closed: {type: local, package: rpm, anonymous_read: false}
 access:
@@ -30,6 +32,7 @@ access:
 fn environment(name: &str) -> Option<String> {
     let value = match name {
         "ARTIFACTAPI_ADMIN_TOKEN" => "planted-secret-admin",
+        "ARTIFACTAPI_TOKEN" => "planted-secret-token",
         "ARTIFACTAPI_TRUSTED_PROXIES" => "10.0.0.0/8",
         "ARTIFACTAPI_MAX_BYTES" => "1TB",
         "DBHOST" => "db",
@@ -75,7 +78,18 @@ fn shows_everything_but_the_secrets() {
     );
     assert_eq!(view["remotes"]["bearer"]["token"], "***");
     assert_eq!(view["remotes"]["bearer"]["exclude_patterns"], json!(["a"]));
-    assert_eq!(view["remotes"]["ours"]["description"], "Ours");
+    let ours = &view["remotes"]["ours"];
+    assert_eq!(
+        *ours,
+        json!({
+            "type": "local", "package": "rpm", "description": "Ours", "overwrite": true, "root_depth": 2,
+            "max_file_bytes": 10_737_418_240_u64, "quota": 1_000_000_000, "compression": "zstd", "anonymous_read": true,
+            "cache": ours["cache"],
+        })
+    );
+    let plain = &view["remotes"]["plain"];
+    assert_eq!((&plain["max_file_bytes"], plain.get("compression")), (&json!(1_048_576), None));
+    assert_eq!((&view["remotes"]["closed"]["compression"], &plain["root_depth"]), (&json!("gzip"), &json!(0)));
     assert_eq!(
         view["remotes"]["all"],
         json!({"type": "virtual", "package": "rpm", "members": ["ours", "basic"], "anonymous_read": true})
@@ -96,6 +110,7 @@ fn shows_everything_but_the_secrets() {
         view["environment"],
         json!({
             "ARTIFACTAPI_LISTEN": "0.0.0.0:8000", "ARTIFACTAPI_DATA_DIR": "./data", "ARTIFACTAPI_ADMIN_TOKEN": "***",
+            "ARTIFACTAPI_TOKEN": "***",
             "ARTIFACTAPI_TRUSTED_PROXIES": ["10.0.0.0/8"],
             "ARTIFACTAPI_MAX_BYTES": 1_000_000_000_000_u64, "ARTIFACTAPI_HOT_TIER_BYTES": 10_737_418_240_u64,
             "ARTIFACTAPI_MEMORY_CACHE_BYTES": 67_108_864, "ARTIFACTAPI_SHUTDOWN_GRACE": 30,
@@ -105,6 +120,32 @@ fn shows_everything_but_the_secrets() {
             "MINIO_SECRET_KEY": "***",
         })
     );
+}
+
+/// Of keys that sign, what clients know them by, and nothing of what they are.
+#[test]
+fn keys_are_shown_by_name() {
+    let mut count = 0;
+    let mut random = |bytes: &mut [u8]| {
+        bytes.iter_mut().for_each(|byte| {
+            count += 1;
+            *byte = Sha256::of(format!("{count}").as_bytes()).as_bytes()[0];
+        });
+    };
+    let key = OpenPgpKey::generate(OpenPgpKind::Ed25519, "Example <a@example.org>", 1_735_689_600, &mut random);
+    let key = key.expect("a key");
+    let secret = key.secret().expect("armored");
+    let folder = tempfile::tempdir().expect("folder");
+    std::fs::write(folder.path().join("our.key"), &secret).expect("written");
+    let text = "remotes:\n  ours: {type: local, package: rpm, signing_keys: [our.key]}\n";
+    std::fs::write(folder.path().join("remotes.yaml"), text).expect("written");
+    let repositories = super::source(folder.path()).load().expect("valid");
+    let settings = Settings::from_env(&|_| None).expect("fine");
+    let view = serde_json::to_value(ConfigView::of(&settings, &repositories)).expect("json");
+    assert_eq!(view["remotes"]["ours"]["signing_keys"], json!([key.fingerprint()]));
+    let shown = format!("{view} {repositories:?}");
+    let lines = secret.lines().filter(|line| line.len() > 40);
+    assert!(lines.clone().count() > 2 && lines.clone().all(|line| !shown.contains(line)), "{shown}");
 }
 
 #[test]

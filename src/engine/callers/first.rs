@@ -19,8 +19,8 @@ use crate::engine::held::now;
 use crate::store::catalog::tokens::{Created, NewToken};
 use crate::store::catalog::{CatalogError, CatalogErrorKind};
 
-/// The file's name in the data folder.
-pub(super) const FILE: &str = "admin-token";
+/// The name in the data folder of the file with the administrator's token.
+pub const FIRST_TOKEN_FILE: &str = "admin-token";
 
 /// How long to wait for a catalog that is away before it is asked again.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -69,7 +69,7 @@ async fn try_to_make(callers: &Callers, data_dir: &Path) -> Result<FirstToken, F
         return Ok(FirstToken::NotNeeded);
     }
     let token = Token::random().map_err(FirstTokenError::Random)?;
-    let file = data_dir.join(FILE);
+    let file = data_dir.join(FIRST_TOKEN_FILE);
     write(data_dir, &file, &token).map_err(|error| FirstTokenError::File(file.clone(), error))?;
     let new = NewToken {
         name: TokenName::of_first_start(),
@@ -92,7 +92,7 @@ async fn try_to_make(callers: &Callers, data_dir: &Path) -> Result<FirstToken, F
 
 /// In place of whatever is there, whole and for nobody else to read.
 fn write(folder: &Path, file: &Path, token: &Token) -> io::Result<()> {
-    let new = folder.join(format!("{FILE}.new"));
+    let new = folder.join(format!("{FIRST_TOKEN_FILE}.new"));
     // One that was left behind may have other permissions.
     match std::fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

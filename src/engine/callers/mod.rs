@@ -20,7 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::broadcast::error::RecvError;
 
-pub use self::first::{FirstToken, make_first_token};
+pub use self::first::{FIRST_TOKEN_FILE, FirstToken, make_first_token};
 use super::held::now;
 use crate::access::{Caller, Grants, Holder, InvalidToken, Origin, Token, TokenHash, TokenName};
 use crate::config::LiveRepositories;

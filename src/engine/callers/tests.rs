@@ -188,7 +188,7 @@ async fn the_first_start_makes_one_token_and_no_more() {
     let made = async || make_first_token(&scene.callers, folder.path()).await.expect("no trouble");
     assert_eq!(made().await, FirstToken::NotKnown);
     scene.shelf.away.store(false, Ordering::Relaxed);
-    let file = folder.path().join(first::FILE);
+    let file = folder.path().join(FIRST_TOKEN_FILE);
     assert_eq!(made().await, FirstToken::Made(file.clone()));
     assert_eq!(std::fs::metadata(&file).expect("the file").permissions().mode() & 0o777, 0o600);
     let text = std::fs::read_to_string(&file).expect("its text");

@@ -15,7 +15,7 @@ use crate::support::testbed::{fixture, generation};
 const FOLDER: &str = "own/v3.22/main/x86_64";
 
 /// A site with a local repository `own` that is signed by a key which was just made, and the folder with its public half.
-async fn site(backend: Backend) -> (Site, PathBuf) {
+pub(super) async fn site(backend: Backend) -> (Site, PathBuf) {
     let setup = Setup::new(backend).await;
     let keys = setup.run.folder("keys");
     let mut command = crate::support::process::clean(binary());

@@ -2,6 +2,7 @@
 
 mod apk;
 mod away;
+mod commands;
 mod files;
 mod rpm;
 mod together;

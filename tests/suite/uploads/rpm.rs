@@ -15,7 +15,7 @@ use crate::support::testbed::fixture;
 const FOLDER: &str = "own/el9/x86_64/Packages";
 
 /// A site with a local repository `own` that is signed by a key which was just made, and its public half.
-async fn site(backend: Backend) -> (Site, PathBuf) {
+pub(super) async fn site(backend: Backend) -> (Site, PathBuf) {
     let setup = Setup::new(backend).await;
     let keys = setup.run.folder("keys");
     let mut command = crate::support::process::clean(binary());

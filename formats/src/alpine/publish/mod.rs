@@ -105,6 +105,11 @@ impl PublishFormat for Alpine {
         Ok(Described { entry, fragments: vec![stanza] })
     }
 
+    fn usual_folder(&self, file_name: &str) -> Result<String, &'static str> {
+        // A package says for which architecture it is, and not of which branch and repository; if it is for all, not even that.
+        if file_name.ends_with(".apk") { Err("v3.22/main/x86_64") } else { Ok(String::new()) }
+    }
+
     fn open(&self, _list: usize, totals: &Totals) -> Vec<u8> {
         let description = format!("{} packages", totals.packages);
         [

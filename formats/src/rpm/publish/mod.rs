@@ -53,6 +53,10 @@ impl PublishFormat for Rpm {
         place::carried_kind(path)
     }
 
+    fn usual_folder(&self, file_name: &str) -> Result<String, &'static str> {
+        Ok(place::usual_folder(file_name))
+    }
+
     fn open(&self, list: usize, totals: &Totals) -> Vec<u8> {
         lists::open(list, totals)
     }

@@ -79,6 +79,16 @@ pub(super) fn carried_kind(path: &RepoPath) -> Option<String> {
     Some(kind.to_owned())
 }
 
+/// Where distributions put a file of this name: packages below `Packages/` by their first letter.
+pub(super) fn usual_folder(file_name: &str) -> String {
+    let in_repodata = RepoPath::join(REPODATA, file_name);
+    if in_repodata.is_ok_and(|path| carried_kind(&path).is_some()) {
+        return REPODATA.to_owned();
+    }
+    let first = file_name.chars().next().filter(|_| file_name.ends_with(".rpm"));
+    first.map_or_else(String::new, |first| format!("Packages/{}", first.to_lowercase()))
+}
+
 /// What a package says it is, as far as its file name shows.
 pub(super) struct Named<'n> {
     pub(super) name: &'n str,
@@ -175,6 +185,21 @@ mod tests {
         ];
         for (text, kind) in table {
             assert_eq!(carried_kind(&path(text)).as_deref(), kind, "{text}");
+        }
+    }
+
+    #[test]
+    fn usual_folders() {
+        let table = [
+            ("hello-1.0-1.x86_64.rpm", "Packages/h"),
+            ("ModemManager-1-1.x86_64.rpm", "Packages/m"),
+            ("389-ds-base-1-1.x86_64.rpm", "Packages/3"),
+            ("comps.xml", "repodata"),
+            ("updateinfo.xml.gz", "repodata"),
+            ("RPM-GPG-KEY-ci", ""),
+        ];
+        for (name, folder) in table {
+            assert_eq!(usual_folder(name), folder, "{name}");
         }
     }
 

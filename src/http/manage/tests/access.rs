@@ -27,6 +27,9 @@ enum Needs {
 const ROUTES: &[(&str, &str, &str, &str, Needs)] = &[
     ("GET", "/api/{repository}/{path}", "/api/REPOSITORY/a.txt", "", Needs::Grant(Grant::Read)),
     ("HEAD", "/api/{repository}/{path}", "/api/REPOSITORY/a.txt", "", Needs::Grant(Grant::Read)),
+    ("PUT", "/api/{repository}/{path}", "/api/REPOSITORY/a.txt", "x", Needs::Grant(Grant::Write)),
+    ("POST", "/api/{repository}/{path}", "/api/REPOSITORY/a.txt", "x", Needs::Grant(Grant::Write)),
+    ("DELETE", "/api/{repository}/{path}", "/api/REPOSITORY/a.txt", "", Needs::Grant(Grant::Delete)),
     ("GET", "/artifacts/{remote}", "/artifacts/REPOSITORY", "", Needs::Grant(Grant::Read)),
     ("GET", "/packages/{remote}", "/packages/REPOSITORY", "", Needs::Grant(Grant::Read)),
     ("GET", "/snapshots/{remote}", "/snapshots/REPOSITORY", "", Needs::Grant(Grant::Read)),

@@ -112,7 +112,15 @@ async fn answers_are_as_documented() {
     server.cached(&["a.txt", "b.txt"]).await;
     let dry = json!({ "remote": "files", "path": "/", "paths": ["a.txt", "gone.txt"], "dry_run": true });
     let batch = json!({ "remote": "files", "path": "nowhere", "paths": ["a.txt", "gone.txt"] });
+    let put = |method: Method| async {
+        let request = super::as_administrator(Request::builder().method(method).uri("/api/ours/a.txt"));
+        server.send(request.body(Body::from("a")).expect("a request")).await
+    };
     let table = [
+        ("Uploaded", put(Method::PUT).await.json()),
+        ("Uploaded", put(Method::PUT).await.json()),
+        ("Deleted", put(Method::DELETE).await.json()),
+        ("Problem", put(Method::DELETE).await.json()),
         ("Overview", server.get("/").await.json()),
         ("Readiness", server.get("/ready").await.json()),
         ("ArtifactPage", server.get("/artifacts/files?limit=1").await.json()),

@@ -40,6 +40,7 @@ use crate::http;
 use crate::http::access::Gate;
 use crate::http::artifact::Artifacts;
 use crate::http::fast::Fast;
+use crate::http::upload::Uploads;
 use crate::spool::SpoolFolder;
 use crate::store::blobs::BlobStore;
 use crate::store::blobs::files::FileBlobs;
@@ -137,24 +138,22 @@ impl Server {
         let shelf = Arc::new(Shelf::new(ShelfBudget(1 << 20), Arc::clone(&catalog), Arc::clone(&blobs)));
         let keeper = Arc::new(Keeper::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator)));
         let switches = Arc::new(Switches::new(Arc::clone(&shelf), Arc::clone(&snapshots), Arc::clone(&pins)));
-        let publisher = Publisher::open(
-            &data.path().join("publish"),
-            PublisherParts {
-                limits: Limits::default(),
-                spool: SpoolFolder::open(&data.path().join("uploads")).expect("a spool"),
-                shelf: Arc::clone(&shelf),
-                keeper: Arc::clone(&keeper),
-                catalog: Arc::clone(&catalog),
-                snapshots: Arc::clone(&snapshots),
-                fragments,
-                coordinator: Arc::clone(&coordinator),
-                switches: Arc::clone(&switches),
-            },
-        );
-        let publisher = Arc::new(publisher.expect("a folder"));
+        let spool = SpoolFolder::open(&data.path().join("spool")).expect("a spool");
+        let publishing = PublisherParts {
+            limits: Limits::default(),
+            spool: spool.clone(),
+            shelf: Arc::clone(&shelf),
+            keeper: Arc::clone(&keeper),
+            catalog: Arc::clone(&catalog),
+            snapshots: Arc::clone(&snapshots),
+            fragments,
+            coordinator: Arc::clone(&coordinator),
+            switches: Arc::clone(&switches),
+        };
+        let publisher = Arc::new(Publisher::open(&data.path().join("publish"), publishing).expect("a folder"));
         let fills = Arc::new(Fills::new(FillParts {
             upstream: crate::upstream::Upstream::new(Duration::from_secs(1)).expect("a client"),
-            spool: SpoolFolder::open(&data.path().join("spool")).expect("a spool"),
+            spool: spool.clone(),
             limits: Limits::default(),
             shelf: Arc::clone(&shelf),
             keeper,
@@ -173,7 +172,7 @@ impl Server {
             generations: generations.clone(),
             pins: Arc::clone(&pins),
             switches,
-            publisher,
+            publisher: Arc::clone(&publisher),
             blobs: Arc::clone(&blobs),
             counts,
         }));
@@ -221,6 +220,7 @@ impl Server {
             metrics: metrics::Metrics::new(registry, gauges, Arc::clone(&repositories)),
         };
         let fast = Arc::new(Fast::new(Arc::clone(&repositories), pins));
+        let uploads = Uploads { repositories: Arc::clone(&repositories), publisher, spool, gate: Arc::clone(&gate) };
         let artifacts = Artifacts {
             repositories: Arc::clone(&repositories),
             reader,
@@ -230,7 +230,8 @@ impl Server {
             gate,
             trusted_proxies: Arc::from([]),
         };
-        let routes = http::artifact_routes(artifacts).merge(super::routes(management));
+        let routes =
+            http::artifact_routes(artifacts).merge(http::upload_routes(uploads)).merge(super::routes(management));
         let router = http::finish(times.around(routes));
         Self { upstream, router, repositories, catalog, tokens, fast, stage, _data: data }
     }
