@@ -3,18 +3,17 @@
 //! One table says which keys there are and to which types of repository they belong; the functions below it read them.
 //! Reading goes on after a problem, so that one look at the messages mends the whole file.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use artifactapi_formats::{Format, Formats};
 
-use super::members::{self, Draft, Member};
+use super::members::{self, Draft};
 use super::patterns::{PatternSet, Patterns};
 use super::problem::Problem;
 use super::reader::{Field, Outside, Reader, Table};
 use super::repositories::{CachePolicy, FileTtl, Kind, Repositories, Repository};
 use super::suggest::closest;
-use super::{access, credentials, local, upstream, view, yaml};
+use super::{access, credentials, local, upstream, view, virtuals, yaml};
 use crate::store::key::RepositoryName;
 
 /// The words that `type:` takes.
@@ -28,7 +27,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("include_patterns", TYPES),
     ("exclude_patterns", TYPES),
     ("anonymous_read", TYPES),
-    ("cache", &["remote", "local"]),
+    ("cache", TYPES),
     ("base_url", &["remote"]),
     ("mirrors", &["remote"]),
     ("connect_timeout", &["remote"]),
@@ -45,13 +44,17 @@ const KEYS: &[(&str, &[&str])] = &[
     ("max_file_bytes", &["local"]),
     ("quota", &["local"]),
     ("compression", &["local"]),
-    ("signing_keys", &["local"]),
+    ("signing_keys", &["local", "virtual"]),
     ("members", &["virtual"]),
+    ("deploy_to", &["virtual"]),
 ];
 
 /// The keys below `cache:`.
 const CACHE_KEYS: &[&str] =
     &["file_ttl", "index_ttl", "negative_ttl", "refresh_wait", "pin", "snapshot_keep", "max_bytes"];
+
+/// Those of them that say nothing about a repository which keeps indexes only.
+const NOT_OF_INDEXES: &[&str] = &["file_ttl", "negative_ttl", "max_bytes"];
 
 fn repository_keys() -> impl Iterator<Item = &'static str> {
     KEYS.iter().map(|(key, _)| *key).chain(credentials::KEYS.iter().copied())
@@ -84,8 +87,7 @@ pub(super) fn read(text: &str, formats: Formats, outside: &mut Outside<'_>) -> R
         problems.sort();
         return Err(problems);
     }
-    let named = |draft: Draft| draft.repository.map(|repository| (draft.name, Arc::new(repository)));
-    let by_name: BTreeMap<_, _> = drafts.into_iter().filter_map(named).collect();
+    let by_name = members::join(drafts);
     let digest = view::digest(by_name.values().map(|repository: &Arc<Repository>| &**repository), &tokens);
     Ok(Repositories { by_name, tokens, generation: 0, digest })
 }
@@ -118,7 +120,9 @@ fn draft(name: &str, field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<D
         return name.map(|name| Draft {
             name,
             format: None,
+            r#type: None,
             members: Vec::new(),
+            deploy_to: None,
             said_of_reading: None,
             repository: None,
         });
@@ -135,13 +139,13 @@ fn draft(name: &str, field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<D
         .map_or_else(CachePolicy::default, |table| cache(&table, word, reader));
     // One that cannot be read has been reported, and counts as said.
     let said_of_reading = table.get("anonymous_read").map(|field| field.flag(reader).unwrap_or(true));
-    let mut members = Vec::new();
+    let (mut members, mut deploy_to) = (Vec::new(), None);
     let kind = match word {
         Some("remote") => upstream::read(&table, format, reader).map(|remote| Kind::Remote(Box::new(remote))),
         Some("local") => Some(Kind::Local(Box::new(local::read(&table, format, reader)))),
         Some("virtual") => {
-            members = member_names(&table, reader);
-            Some(Kind::Virtual { members: members.iter().map(|member| member.name.clone()).collect() })
+            (members, deploy_to) = (virtuals::members(&table, reader), virtuals::deploy_to(&table, reader));
+            Some(Kind::Virtual(Box::new(virtuals::read(&table, format, reader))))
         }
         _ => None,
     };
@@ -160,7 +164,8 @@ fn draft(name: &str, field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<D
         })
     };
     let repository = repository();
-    Some(Draft { name, format: format.map(Format::name), members, said_of_reading, repository })
+    let format = format.map(Format::name);
+    Some(Draft { name, format, r#type: word, members, deploy_to, said_of_reading, repository })
 }
 
 /// The word in `type:`; a repository that does not say is a remote.
@@ -247,6 +252,12 @@ fn cache(table: &Table<'_>, word: Option<&str>, reader: &mut Reader<'_, '_>) -> 
         let text = "is for type: remote; what was uploaded is never evicted, so drop the key";
         reader.report(field.place, &field.key, text);
     }
+    if word == Some("virtual") {
+        for field in NOT_OF_INDEXES.iter().filter_map(|key| table.get(key)) {
+            let text = "is not for type: virtual, which keeps indexes and no files; say it of its members";
+            reader.report(field.place, &field.key, text);
+        }
+    }
     let usual = CachePolicy::default();
     let file_ttl = |field: &Field<'_>, reader: &mut Reader<'_, '_>| {
         let ttl = field.duration(reader)?;
@@ -261,22 +272,4 @@ fn cache(table: &Table<'_>, word: Option<&str>, reader: &mut Reader<'_, '_>) -> 
         snapshot_keep: table.read(reader, "snapshot_keep", Field::duration).unwrap_or(usual.snapshot_keep),
         max_bytes: table.read(reader, "max_bytes", Field::budget),
     }
-}
-
-fn member_names(table: &Table<'_>, reader: &mut Reader<'_, '_>) -> Vec<Member> {
-    let Some(field) = table.get("members") else {
-        table.missing(reader, "members", "a virtual repository needs the names of those it is made of");
-        return Vec::new();
-    };
-    let Some(elements) = field.list(reader) else {
-        return Vec::new();
-    };
-    if elements.is_empty() {
-        field.refuse(reader, "names no repository; a virtual one is made of at least one other");
-    }
-    let member = |element: Field<'_>, reader: &mut Reader<'_, '_>| {
-        let name = element.text(reader)?.parse().map_err(|why| element.refuse(reader, format!("{why}"))).ok()?;
-        Some(Member { name, place: element.value_place(), key: element.key })
-    };
-    elements.into_iter().filter_map(|element| member(element, reader)).collect()
 }

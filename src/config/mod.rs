@@ -31,6 +31,7 @@ mod suggest;
 mod trust;
 mod upstream;
 pub mod view;
+mod virtuals;
 pub mod watch;
 mod yaml;
 
@@ -41,7 +42,7 @@ pub use patterns::{Admission, PatternSet, Patterns};
 pub use prefetch::Prefetch;
 pub use problem::{ConfigError, Place, Problem};
 pub use repositories::{
-    CachePolicy, Credentials, FileTtl, Kind, Local, Remote, Repositories, Repository, Timeouts, Verify,
+    CachePolicy, Credentials, FileTtl, Kind, Local, Remote, Repositories, Repository, Timeouts, Verify, Virtual,
 };
 pub use secret::Secret;
 pub use settings::{LogFormat, LogSettings, PostgresSettings, RedisSettings, S3Keys, S3Settings, Settings};

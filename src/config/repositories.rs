@@ -130,11 +130,8 @@ pub enum Kind {
     Remote(Box<Remote>),
     /// From uploads.
     Local(Box<Local>),
-    /// From other repositories of the same format, asked in turn.
-    Virtual {
-        /// In the order in which they are asked.
-        members: Vec<RepositoryName>,
-    },
+    /// From other repositories of the same format.
+    Virtual(Box<Virtual>),
 }
 
 impl Kind {
@@ -144,7 +141,7 @@ impl Kind {
         match self {
             Self::Remote(_) => "remote",
             Self::Local(_) => "local",
-            Self::Virtual { .. } => "virtual",
+            Self::Virtual(_) => "virtual",
         }
     }
 }
@@ -164,6 +161,29 @@ pub struct Local {
     pub compression: Option<Compression>,
     /// Who signs the indexes.
     pub signing_keys: SigningKeys,
+}
+
+/// Several repositories under one name. It holds them as values: they are of one reading of the file, so none of them can be
+/// missing, and no way leads in a circle.
+#[derive(Clone, Default)]
+pub struct Virtual {
+    /// In the order in which they are asked.
+    pub members: Vec<Arc<Repository>>,
+    /// The local member that uploads go to; `None` takes none.
+    pub deploy_to: Option<Arc<Repository>>,
+    /// Who signs the merged indexes.
+    pub signing_keys: SigningKeys,
+}
+
+impl std::fmt::Debug for Virtual {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<_> = self.members.iter().map(|member| &member.name).collect();
+        f.debug_struct("Virtual")
+            .field("members", &names)
+            .field("deploy_to", &self.deploy_to.as_ref().map(|local| &local.name))
+            .field("signing_keys", &self.signing_keys)
+            .finish()
+    }
 }
 
 /// The largest file taken unless the configuration says otherwise, in bytes.

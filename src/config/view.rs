@@ -102,14 +102,15 @@ struct RepositoryView<'a> {
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     local: Option<LocalView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    members: Option<Vec<&'a str>>,
+    members: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deploy_to: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     include_patterns: Option<&'a [String]>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     exclude_patterns: &'a [String],
     anonymous_read: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cache: Option<CacheView>,
+    cache: CacheView,
 }
 
 #[derive(Debug, Serialize)]
@@ -165,9 +166,11 @@ struct PrefetchView<'a> {
 
 #[derive(Debug, Serialize)]
 struct CacheView {
-    file_ttl: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_ttl: Option<Time>,
     index_ttl: Time,
-    negative_ttl: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    negative_ttl: Option<Time>,
     refresh_wait: Time,
     pin: Time,
     snapshot_keep: Time,
@@ -190,20 +193,22 @@ impl Serialize for Time {
 }
 
 fn view(repository: &Repository) -> RepositoryView<'_> {
-    let (mut remote, mut local, mut members) = (None, None, None);
+    let (mut remote, mut local, mut all) = (None, None, None);
     match &repository.kind {
         Kind::Remote(from) => remote = Some(remote_view(from)),
         Kind::Local(own) => local = Some(local_view(own, repository.format)),
-        Kind::Virtual { members: names } => members = Some(names.iter().map(|name| name.as_str()).collect()),
+        Kind::Virtual(over) => all = Some(over),
     }
+    let name = |member: &'_ std::sync::Arc<Repository>| member.name.as_str().to_owned();
     RepositoryView {
         r#type: repository.kind.name(),
         package: repository.format.name(),
         description: repository.description.as_deref(),
-        cache: members.is_none().then(|| cache_view(&repository.cache)),
+        cache: cache_view(&repository.cache, all.is_none()),
         remote,
         local,
-        members,
+        members: all.map(|all| all.members.iter().map(name).collect()),
+        deploy_to: all.and_then(|all| all.deploy_to.as_ref()).map(name),
         include_patterns: repository.patterns.include(),
         exclude_patterns: repository.patterns.exclude(),
         anonymous_read: repository.anonymous_read,
@@ -259,15 +264,16 @@ fn prefetch_view(prefetch: &Prefetch) -> PrefetchView<'_> {
     }
 }
 
-fn cache_view(cache: &CachePolicy) -> CacheView {
+/// `with_files` for a repository that keeps files beside indexes.
+fn cache_view(cache: &CachePolicy, with_files: bool) -> CacheView {
     let CachePolicy { file_ttl, index_ttl, negative_ttl, refresh_wait, pin, snapshot_keep, max_bytes } = *cache;
     CacheView {
-        file_ttl: Time(match file_ttl {
+        file_ttl: with_files.then_some(Time(match file_ttl {
             FileTtl::Forever => Duration::ZERO,
             FileTtl::For(ttl) => ttl,
-        }),
+        })),
         index_ttl: Time(index_ttl),
-        negative_ttl: Time(negative_ttl),
+        negative_ttl: with_files.then_some(Time(negative_ttl)),
         refresh_wait: Time(refresh_wait),
         pin: Time(pin),
         snapshot_keep: Time(snapshot_keep),

@@ -255,7 +255,7 @@ fn is_indexed(repository: &Repository, target: &Target, role: Role) -> bool {
 fn agrees(repository: &Repository, named: &[NamedPackage], record: &Artifact) -> bool {
     let is_checked = match &repository.kind {
         Kind::Remote(remote) => remote.verify == Verify::Strict,
-        Kind::Local(_) | Kind::Virtual { .. } => true,
+        Kind::Local(_) | Kind::Virtual(_) => true,
     };
     !is_checked
         || named.is_empty()

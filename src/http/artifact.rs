@@ -52,7 +52,8 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
     let head_only = parts.method == Method::HEAD;
     let generation = artifacts.fast.generation();
-    if let Some((repository, folder)) = local_folder(&artifacts.repositories, &parts.uri)? {
+    let is_listed = |repository: &Arc<Repository>| matches!(repository.kind, Kind::Local(_));
+    if let Some((repository, folder)) = folder_of(&artifacts.repositories, &parts.uri, is_listed)? {
         artifacts.gate.authorize(&parts, &repository, Grant::Read).await?;
         let listing = folder::list(&*artifacts.catalog, &repository, &folder, &parts).await?;
         return Ok(keep_private(listing, &repository));
@@ -90,7 +91,9 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
         Reading::Held { held, source, fresh_for } => {
             count(&counts, source, held.artifact.size);
             held.used();
-            if source == Source::Hit && wish.when.is_none() {
+            // What is another member's tomorrow is not remembered under the name of all of them.
+            let is_of_one = !matches!(repository.kind, Kind::Virtual(_));
+            if source == Source::Hit && wish.when.is_none() && is_of_one {
                 artifacts.fast.remember(&parts.uri, generation, &repository, &held, fresh_for, &counts);
             }
             let about = Representation::of_held(&held);
@@ -126,18 +129,19 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
     Ok(keep_private(response, &repository))
 }
 
-/// The local repository and the folder that a URI names, `""` for its top; `None` for everything else. What is in a folder of
-/// another repository only its upstream can say.
+/// The folder that a URI names, `""` for the top, and its repository, if it is one of those `wanted`; `None` for everything else.
 ///
 /// # Errors
 /// 400 for a path that cannot be used.
-pub fn local_folder(repositories: &LiveRepositories, uri: &Uri) -> Result<Option<(Arc<Repository>, String)>, Problem> {
+pub fn folder_of(
+    repositories: &LiveRepositories,
+    uri: &Uri,
+    wanted: impl Fn(&Arc<Repository>) -> bool,
+) -> Result<Option<(Arc<Repository>, String)>, Problem> {
     let below = uri.path().strip_prefix("/api/").unwrap_or_default();
     let (name, raw_path) = below.split_once('/').unwrap_or((below, ""));
     let is_folder = raw_path.is_empty() || raw_path.ends_with('/');
-    let Some(repository) =
-        repositories.get(name).filter(|repository| is_folder && matches!(repository.kind, Kind::Local(_)))
-    else {
+    let Some(repository) = repositories.get(name).filter(|repository| is_folder && wanted(repository)) else {
         return Ok(None);
     };
     match raw_path {

@@ -18,6 +18,7 @@
 //! | `prefetch` | packages are there before anybody asks for them |
 //! | `scrub` | bytes that rot on the disk are found and come back |
 //! | `uploads` | what is acknowledged is there, for everybody, and nothing else is |
+//! | `virtuals` | several repositories under one name: the first that has it, merged indexes, uploads to one of them |
 //! | `crash` | killed again and again while it fills, nothing corrupt is ever served |
 //! | `access` | tokens: every route, every grant; made, revoked on every replica at once, sent by real clients, never shown |
 //! | `replicas` | two servers over the same stores |
@@ -47,3 +48,4 @@ mod support;
 mod trust;
 mod uploads;
 mod urls;
+mod virtuals;

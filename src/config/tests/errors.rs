@@ -93,9 +93,9 @@ fn keys_in_the_wrong_place() {
              the type",
         ),
         (
-            "remotes:\n  l: {type: local, package: rpm}\n  r: {type: virtual, package: rpm, members: [l], cache: {}}\n",
-            "3:50: remotes.r.cache: is for type: remote and local, and this repository is type: virtual; drop the key or \
-             change the type",
+            "remotes:\n  l: {type: local, package: rpm}\n  r: {type: virtual, package: rpm, members: [l], quota: 1}\n",
+            "3:50: remotes.r.quota: is for type: local, and this repository is type: virtual; drop the key or change the \
+             type",
         ),
     ]);
     check(&[(

@@ -208,8 +208,9 @@ remotes:
     assert_eq!(get(&repositories, "tokened").cache, tokened);
     let token = Some(Credentials::Bearer(secret("planted-secret-token")));
     assert_eq!(remote(get(&repositories, "tokened")).credentials, token);
-    let Kind::Virtual { members } = &get(&repositories, "more").kind else { panic!("virtual") };
-    assert_eq!(members.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["all", "tokened"]);
+    let Kind::Virtual(more) = &get(&repositories, "more").kind else { panic!("virtual") };
+    assert_eq!(more.members.iter().map(|member| member.name.as_str()).collect::<Vec<_>>(), ["all", "tokened"]);
+    assert!(more.deploy_to.is_none());
     let remarks: Vec<_> = repositories.remarks().collect();
     assert_eq!(
         remarks,

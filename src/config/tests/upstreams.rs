@@ -1,6 +1,7 @@
 //! What can be wrong with an upstream, its credentials and the members of a virtual repository.
 
 use super::{problems, read, with};
+use crate::config::Kind;
 
 #[test]
 fn urls() {
@@ -96,6 +97,44 @@ fn credentials() {
 }
 
 #[test]
+fn where_uploads_go() {
+    let with = |line: &str| {
+        problems(&format!(
+            "remotes:\n  ours: {{type: local, package: rpm}}\n  plain: {{type: local, package: generic}}\n  \
+             up: {{base_url: 'https://a.example', package: rpm}}\n  v: {{type: virtual, package: rpm, {line}}}\n"
+        ))
+    };
+    let table = [
+        (
+            "members: [ours, up], deploy_to: our",
+            "5:67: remotes.v.deploy_to: \"our\" is none of the members; write ours",
+        ),
+        (
+            "members: [up], deploy_to: ours",
+            "5:61: remotes.v.deploy_to: \"ours\" is none of the members; add a repository of type: local to them",
+        ),
+        (
+            "members: [ours, up], deploy_to: up",
+            "5:67: remotes.v.deploy_to: up is type: remote, which takes no uploads; name a member of type: local",
+        ),
+        ("members: [ours], deploy_to: [ours]", "5:63: remotes.v.deploy_to: wants text, and this is a list"),
+        (
+            "members: [ours], cache: {max_bytes: 1GiB}",
+            "5:60: remotes.v.cache.max_bytes: is not for type: virtual, which keeps indexes and no files; say it of its \
+             members",
+        ),
+    ];
+    for (line, expected) in table {
+        assert_eq!(with(line), [expected], "{line}");
+    }
+    let right = "remotes:\n  ours: {type: local, package: rpm}\n  v: {type: virtual, package: rpm, members: [ours], \
+                 deploy_to: ours, cache: {index_ttl: 0}}\n";
+    let repositories = read(right).expect("valid");
+    let Kind::Virtual(all) = &repositories.get("v").expect("there").kind else { panic!("virtual") };
+    assert_eq!(all.deploy_to.as_ref().map(|local| local.name.as_str()), Some("ours"));
+}
+
+#[test]
 fn members() {
     let virtuals = |lines: &str| {
         problems(&format!(
@@ -145,7 +184,14 @@ fn members() {
                    b: {type: virtual, package: rpm, members: [l]}\n  c: {type: virtual, package: rpm, members: [a, b]}\n";
     assert_eq!(read(diamond).expect("valid").len(), 4);
     let link = |i: usize| format!("  v{i}: {{type: virtual, package: rpm, members: [v{}]}}\n", i + 1);
-    let chain: String = (0..2000).map(link).collect();
-    let chain = format!("remotes:\n{chain}  v2000: {{type: local, package: rpm}}\n");
-    assert_eq!(read(&chain).expect("valid").len(), 2001);
+    let chain = |length: usize| {
+        let links: String = (0..length).map(link).collect();
+        format!("remotes:\n{links}  v{length}: {{type: local, package: rpm}}\n")
+    };
+    assert_eq!(read(&chain(16)).expect("valid").len(), 17);
+    assert_eq!(
+        problems(&chain(2000)),
+        ["1985:47: remotes.v1983.members[0]: virtual repositories lie more than 16 deep within each other here; name \
+             members of the members"]
+    );
 }

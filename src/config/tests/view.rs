@@ -21,7 +21,7 @@ remotes:
   bearer: {base_url: 'https://three.example', package: alpine, token_env: UPSTREAM_PASSWORD, exclude_patterns: [a]}
   ours: {type: local, package: rpm, description: Ours, overwrite: true, root_depth: 2, quota: 1GB, compression: zstd}
   plain: {type: local, package: generic, max_file_bytes: 1MiB}
-  all: {type: virtual, package: rpm, members: [ours, basic]}
+  all: {type: virtual, package: rpm, members: [ours, basic], deploy_to: ours}
   closed: {type: local, package: rpm, anonymous_read: false}
 access:
   tokens:
@@ -92,7 +92,10 @@ fn shows_everything_but_the_secrets() {
     assert_eq!((&view["remotes"]["closed"]["compression"], &plain["root_depth"]), (&json!("gzip"), &json!(0)));
     assert_eq!(
         view["remotes"]["all"],
-        json!({"type": "virtual", "package": "rpm", "members": ["ours", "basic"], "anonymous_read": true})
+        json!({
+            "type": "virtual", "package": "rpm", "members": ["ours", "basic"], "deploy_to": "ours", "anonymous_read": true,
+            "cache": {"index_ttl": 300, "refresh_wait": 2, "pin": 60, "snapshot_keep": 604_800},
+        })
     );
     assert_eq!(view["remotes"]["closed"]["anonymous_read"], false);
     assert_eq!(

@@ -153,6 +153,6 @@ impl Through {
 fn policy_of(repository: &Repository) -> Option<&Prefetch> {
     match &repository.kind {
         Kind::Remote(remote) => remote.prefetch.as_ref(),
-        Kind::Local(_) | Kind::Virtual { .. } => None,
+        Kind::Local(_) | Kind::Virtual(_) => None,
     }
 }

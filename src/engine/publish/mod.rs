@@ -424,6 +424,6 @@ impl Publisher {
 fn local_of(repository: &Repository) -> Result<&Local, PublishError> {
     match &repository.kind {
         Kind::Local(local) => Ok(local),
-        Kind::Remote(_) | Kind::Virtual { .. } => Err(PublishError::NotLocal),
+        Kind::Remote(_) | Kind::Virtual(_) => Err(PublishError::NotLocal),
     }
 }

@@ -8,6 +8,7 @@ mod answer;
 mod away;
 mod generation;
 mod local;
+mod members;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -113,9 +114,7 @@ impl Reader {
         let remote = match &wish.repository.kind {
             Kind::Remote(remote) => remote,
             Kind::Local(_) => return self.read_local(wish).await,
-            Kind::Virtual { .. } => {
-                return Err(ReadError::Unreadable("virtual repositories are not served yet".to_owned()));
-            }
+            Kind::Virtual(all) => return self.read_virtual(wish, all).await,
         };
         for _ in 0..SWITCHES_MEANWHILE {
             if let Some(earlier) = self.read_generation(wish, remote).await? {

@@ -174,7 +174,7 @@ impl Scrub<'_> {
     async fn expected(&self, repository: &Repository, record: &Artifact) -> Result<Option<Expected>, ScrubError> {
         let is_asked = match &repository.kind {
             Kind::Remote(remote) => remote.verify != Verify::Off,
-            Kind::Local(_) | Kind::Virtual { .. } => true,
+            Kind::Local(_) | Kind::Virtual(_) => true,
         };
         if !is_asked || repository.format.classify(&record.target.path) != Role::Package {
             return Ok(None);

@@ -4,6 +4,8 @@
 //! is how they come, and published together. Parts are taken for themselves: the answer says of each what became of it,
 //! and is a problem if any was refused.
 
+use std::sync::Arc;
+
 use artifactapi_formats::RepoPath;
 use axum::Json;
 use axum::extract::{FromRequest as _, Multipart, Request, State};
@@ -13,10 +15,10 @@ use futures_util::StreamExt as _;
 use serde_json::json;
 
 use super::receive::receive_stream;
-use super::{Uploads, conflict, from_publish, may_lie_there, takes_uploads, told};
+use super::{Uploads, conflict, destination, from_publish, may_lie_there, takes_uploads, told};
 use crate::access::Grant;
 use crate::engine::publish::Outcome;
-use crate::http::artifact::{Named, local_folder, resolve};
+use crate::http::artifact::{Named, folder_of, resolve};
 use crate::http::error::Problem;
 use crate::store::key::Target;
 
@@ -29,13 +31,14 @@ const MAX_FILES: usize = 256;
 /// [`Problem`] of the first file that was not taken; its detail says which were.
 pub async fn post(State(uploads): State<Uploads>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let (repository, what) = match local_folder(&uploads.repositories, &parts.uri)? {
+    let (named, what) = match folder_of(&uploads.repositories, &parts.uri, |named| destination(named).is_some())? {
         Some(folder) => folder,
         None => {
             let Named { repository, target, .. } = resolve(&uploads.repositories, &parts.uri)?;
             (repository, target.path.as_str().to_owned())
         }
     };
+    let repository = destination(&named).unwrap_or_else(|| Arc::clone(&named));
     let entry = uploads.gate.authorize(&parts, &repository, Grant::Write).await?;
     let work = async {
         let local = takes_uploads(&repository)?;
@@ -58,6 +61,7 @@ pub async fn post(State(uploads): State<Uploads>, request: Request) -> Result<Re
             let path =
                 path.map_err(|why| Problem::bad_request(format!("The file name {name:?} cannot be used: {why}.")))?;
             let target = Target::new(repository.name.clone(), path);
+            may_lie_there(&named, &target)?;
             may_lie_there(&repository, &target)?;
             let stream = part.map(|frame| frame.map_err(|why| why.body_text()));
             let spooled = receive_stream(&uploads.spool, stream, None, local.max_file_bytes).await?;

@@ -6,6 +6,9 @@
 //! of it, and handed to the [`Publisher`]. What is answered with 201 or 200 is durable, in the index, and there for the next
 //! client on whichever replica.
 //!
+//! A virtual repository with `deploy_to` is another way into that local repository and nothing else: its files change, so the
+//! token needs its grants there, and the answer and the audit name it. The patterns of both must admit the path.
+//!
 //! It never keeps a part of a body, and never waits for one for ever: [`receive`] knows how slow is too slow.
 
 mod digest;
@@ -19,7 +22,7 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_LENGTH, LOCATION};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
@@ -31,6 +34,7 @@ use super::artifact::{Named, resolve};
 use super::error::Problem;
 use crate::access::Grant;
 use crate::config::{Admission, Kind, LiveRepositories, Local, Repository};
+use crate::engine::generations::When;
 use crate::engine::publish::{Done, Outcome, PublishError, Publisher};
 use crate::spool::{SpoolFolder, Spooled};
 use crate::store::key::Target;
@@ -51,13 +55,14 @@ pub struct Uploads {
 /// [`Problem`]; nothing is then visible that was not before.
 pub async fn put(State(uploads): State<Uploads>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let Named { repository, target, when } = resolve(&uploads.repositories, &parts.uri)?;
+    let Addressed { named, repository, target, when } = addressed(&uploads.repositories, &parts.uri)?;
     let entry = uploads.gate.authorize(&parts, &repository, Grant::Write).await?;
     let work = async {
         if when.is_some() {
             return Err(Problem::bad_request("An earlier generation is as it was; upload without the '@'."));
         }
         let local = takes_uploads(&repository)?;
+        may_lie_there(&named, &target)?;
         may_lie_there(&repository, &target)?;
         let declared = declared_length(&parts)?;
         within_bounds(local, declared)?;
@@ -77,7 +82,7 @@ pub async fn put(State(uploads): State<Uploads>, request: Request) -> Result<Res
 /// [`Problem`]; it is then still there, as far as one can tell.
 pub async fn delete(State(uploads): State<Uploads>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    let Named { repository, target, when } = resolve(&uploads.repositories, &parts.uri)?;
+    let Addressed { repository, target, when, .. } = addressed(&uploads.repositories, &parts.uri)?;
     let entry = uploads.gate.authorize(&parts, &repository, Grant::Delete).await?;
     let work =
         async {
@@ -100,17 +105,48 @@ pub async fn delete(State(uploads): State<Uploads>, request: Request) -> Result<
     entry.audited("delete", target.path.as_str(), work).await
 }
 
+/// What a request to change something is about.
+struct Addressed {
+    /// The repository of the URI.
+    named: Arc<Repository>,
+    /// The one that changes: where that one's uploads go, or itself.
+    repository: Arc<Repository>,
+    /// The path, below the repository that changes.
+    target: Target,
+    when: Option<When>,
+}
+
+fn addressed(repositories: &LiveRepositories, uri: &Uri) -> Result<Addressed, Problem> {
+    let Named { repository: named, target, when } = resolve(repositories, uri)?;
+    let repository = destination(&named).unwrap_or_else(|| Arc::clone(&named));
+    let target = Target { repository: repository.name.clone(), ..target };
+    Ok(Addressed { named, repository, target, when })
+}
+
+/// The local repository that takes what is uploaded to `named`, if any does.
+fn destination(named: &Arc<Repository>) -> Option<Arc<Repository>> {
+    match &named.kind {
+        Kind::Local(_) => Some(Arc::clone(named)),
+        Kind::Virtual(all) => all.deploy_to.clone(),
+        Kind::Remote(_) => None,
+    }
+}
+
 /// What a local repository says of its uploads; 405 for others.
 fn takes_uploads(repository: &Repository) -> Result<&Local, Problem> {
     match &repository.kind {
         Kind::Local(local) => Ok(local),
-        Kind::Remote(_) | Kind::Virtual { .. } => Err(Problem::new(
+        Kind::Remote(_) | Kind::Virtual(_) => Err(Problem::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "Method not allowed",
             format!(
-                "Repository {:?} is of type {}, which takes no uploads; upload to one of type local.",
+                "Repository {:?} is of type {}, which takes no uploads{}.",
                 repository.name.as_str(),
-                repository.kind.name()
+                repository.kind.name(),
+                match &repository.kind {
+                    Kind::Virtual(_) => " unless deploy_to names a member for them; upload to one of type local",
+                    _ => "; upload to one of type local",
+                }
             ),
         )
         .with(ALLOW, HeaderValue::from_static("GET, HEAD"))),

@@ -28,6 +28,11 @@ impl Remote {
         Self { name: name.to_owned(), keys: keys.into_iter().collect() }
     }
 
+    /// A virtual repository of a format.
+    pub(crate) fn virtual_of(name: &str, package: &str, members: &[&str]) -> Self {
+        Self::local(name, package).set("type", "virtual").set("members", members)
+    }
+
     /// Sets a key, or one below: `cache.index_ttl`.
     pub(crate) fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
         let (outer, inner) = key.split_once('.').map_or((key, None), |(outer, inner)| (outer, Some(inner)));
