@@ -13,7 +13,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::health::reachable;
-use crate::config::Settings;
+use super::sending::token_on_this_machine;
+use crate::config::{Secret, Settings};
 
 /// How long a connection may take to stand.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -54,7 +55,7 @@ struct Refusal {
 }
 
 pub(super) fn run(settings: &Settings, what: &What) -> ExitCode {
-    match ask(reachable(settings.listen), what) {
+    match ask(reachable(settings.listen), token_on_this_machine(settings).as_ref(), what) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(why) => {
@@ -65,7 +66,7 @@ pub(super) fn run(settings: &Settings, what: &What) -> ExitCode {
 }
 
 /// `true` when everything that matched is held now.
-fn ask(address: SocketAddr, what: &What) -> Result<bool, String> {
+fn ask(address: SocketAddr, token: Option<&Secret>, what: &What) -> Result<bool, String> {
     let no_server = |error| {
         format!("no server answers on {address} (ARTIFACTAPI_LISTEN): {error}; `prefetch` asks a server that runs")
     };
@@ -78,9 +79,11 @@ fn ask(address: SocketAddr, what: &What) -> Result<bool, String> {
     })
     .to_string();
     // In HTTP/1.0 an answer ends with its connection, so its lines come as they were written.
+    let token = token.map(Secret::expose).filter(|token| token.bytes().all(|byte| byte.is_ascii_graphic()));
+    let authorization = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
     let request = format!(
         "POST /cache-artifact HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\n\
-         Accept: application/x-ndjson\r\nContent-Length: {}\r\n\r\n{body}",
+         Accept: application/x-ndjson\r\n{authorization}Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
     let sent = stream.set_read_timeout(Some(SILENCE)).and_then(|()| stream.write_all(request.as_bytes()));

@@ -121,7 +121,7 @@ def rpm_templates(bench: Bench) -> list[Path]:
 
 def rpm(bench: Bench, report: Report) -> None:
     templates = rpm_templates(bench)
-    count = PACKAGES if bench.effort.starts > 3 else PACKAGES // 10
+    count = PACKAGES
     tree = bench.new_folder("tree")
     files = []
     for number in range(count):

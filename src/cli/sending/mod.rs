@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use artifactapi_formats::RepoPath;
 use futures_util::StreamExt as _;
 
-pub(super) use self::server::{Destination, Server, To};
+pub(super) use self::server::{Destination, Server, To, token_on_this_machine};
 pub(super) use self::shown::{Lines, Shown, printable};
 
 /// A file, and where it goes.

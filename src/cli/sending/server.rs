@@ -125,10 +125,15 @@ impl To {
         if settings.token.is_some() || self.server.is_some() {
             return Ok(settings.token.clone());
         }
-        // Whoever may read the data folder is the administrator; who may not has to bring a token.
-        let first = || read(&settings.data_dir.join(FIRST_TOKEN_FILE)).ok().flatten();
-        Ok(settings.admin_token.clone().or_else(first))
+        Ok(token_on_this_machine(settings))
     }
+}
+
+/// The token for the server on this machine: whoever may read its settings or its data folder is the administrator; who may not has
+/// to bring a token.
+pub(in crate::cli) fn token_on_this_machine(settings: &Settings) -> Option<Secret> {
+    let first = || read(&settings.data_dir.join(FIRST_TOKEN_FILE)).ok().flatten();
+    settings.token.clone().or_else(|| settings.admin_token.clone()).or_else(first)
 }
 
 impl Server {

@@ -107,20 +107,20 @@ fn where_uploads_go() {
     let table = [
         (
             "members: [ours, up], deploy_to: our",
-            "5:67: remotes.v.deploy_to: \"our\" is none of the members; write ours",
+            "5:68: remotes.v.deploy_to: \"our\" is none of the members; write ours",
         ),
         (
             "members: [up], deploy_to: ours",
-            "5:61: remotes.v.deploy_to: \"ours\" is none of the members; add a repository of type: local to them",
+            "5:62: remotes.v.deploy_to: \"ours\" is none of the members; add a repository of type: local to them",
         ),
         (
             "members: [ours, up], deploy_to: up",
-            "5:67: remotes.v.deploy_to: up is type: remote, which takes no uploads; name a member of type: local",
+            "5:68: remotes.v.deploy_to: up is type: remote, which takes no uploads; name a member of type: local",
         ),
-        ("members: [ours], deploy_to: [ours]", "5:63: remotes.v.deploy_to: wants text, and this is a list"),
+        ("members: [ours], deploy_to: [ours]", "5:64: remotes.v.deploy_to: wants text, and this is a list"),
         (
             "members: [ours], cache: {max_bytes: 1GiB}",
-            "5:60: remotes.v.cache.max_bytes: is not for type: virtual, which keeps indexes and no files; say it of its \
+            "5:61: remotes.v.cache.max_bytes: is not for type: virtual, which keeps indexes and no files; say it of its \
              members",
         ),
     ];
@@ -191,7 +191,7 @@ fn members() {
     assert_eq!(read(&chain(16)).expect("valid").len(), 17);
     assert_eq!(
         problems(&chain(2000)),
-        ["1985:47: remotes.v1983.members[0]: virtual repositories lie more than 16 deep within each other here; name \
+        ["1985:50: remotes.v1983.members[0]: virtual repositories lie more than 16 deep within each other here; name \
              members of the members"]
     );
 }
