@@ -21,8 +21,8 @@ pub(super) struct What {
     /// The files.
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// The folder of the repository to put them in, / for its top. Without it, packages for rpm go to Packages/<first
-    /// letter>/, packages for apk need to be told (v3.22/main/x86_64), and all else goes to the top.
+    /// The folder of the repository to put them in, / for its top. Without it, packages for rpm go to Packages, by their first
+    /// letter, packages for apk need to be told (v3.22/main/x86_64), and all else goes to the top.
     #[arg(long, value_name = "FOLDER", conflicts_with = "root")]
     to: Option<String>,
     /// Without --to: the folder of the index that is to list them, such as el9/x86_64.

@@ -1,6 +1,6 @@
 //! Sending files to a server, several at once: what `upload` and `import` share.
 //!
-//! [`server`] knows where the server is and in whose name to ask, [`file`] sends one file until it is clear what became of it,
+//! [`server`] knows where the server is and in whose name to ask, [`mod@file`] sends one file until it is clear what became of it,
 //! [`shown`] tells people. All of it may be done again at any time: a file that is there already, byte for byte, is not sent.
 
 mod file;

@@ -1,7 +1,7 @@
 //! Comparing what the store holds with what the catalog and the indexes say of it.
 //!
 //! A record says how long a blob is and what its SHA-256 is; the current index says what a package must be. [`Scrub::run`]
-//! goes through the records of repositories a page at a time, reads each blob whole ([`examine`]) and tells of each one that
+//! goes through the records of repositories a page at a time, reads each blob whole ([`mod@examine`]) and tells of each one that
 //! is missing, is not what its record says, or is not what the index says. Memory does not grow with what is held: one frame
 //! for each of [`AT_ONCE`] blobs.
 //!
