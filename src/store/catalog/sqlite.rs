@@ -97,8 +97,12 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), CatalogError> 
     let mut migrations = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
     migrations.set_ignore_missing(true);
     let mut ran = migrations.run_direct(None, connection, false).await;
-    if ran.is_err() {
-        // SQLite has no lock for this: another process may just have done the same, and then there is nothing left to do.
+    // SQLite has no lock for this: another process may just have taken the same step. Then that one is done, and the next may be
+    // lost to it as well, but no more of them than there are.
+    for _ in MIGRATIONS.iter() {
+        if ran.is_ok() {
+            break;
+        }
         ran = migrations.run_direct(None, connection, false).await;
     }
     ran.map_err(|error| CatalogError {
