@@ -119,6 +119,7 @@ impl App {
                 limits: Limits::default(),
                 spool: spool.clone(),
                 shelf: Arc::clone(&shelf),
+                blobs: Arc::clone(&blobs),
                 keeper: Arc::clone(&keeper),
                 catalog: Arc::clone(&catalog),
                 snapshots: Arc::clone(&snapshots),
@@ -129,6 +130,7 @@ impl App {
         );
         let publisher =
             publisher.map_err(|error| StartError::new("the folder for pieces of indexes cannot be opened", &error))?;
+        let publisher = Arc::new(publisher);
         let uploading = spool.clone();
         let fills = Arc::new(Fills::new(FillParts {
             upstream,
@@ -154,6 +156,7 @@ impl App {
             pins: Arc::clone(&pins),
             switches,
             blobs: Arc::clone(&blobs),
+            publisher: Arc::clone(&publisher),
             counts: Arc::clone(&counts),
         }));
         let retention = Retention::new(RetentionParts {
@@ -177,12 +180,8 @@ impl App {
             gate: Arc::clone(&gate),
             trusted_proxies: settings.trusted_proxies.clone().into(),
         };
-        let uploads = Uploads {
-            repositories: Arc::clone(&repositories),
-            publisher: Arc::new(publisher),
-            spool: uploading,
-            gate: Arc::clone(&gate),
-        };
+        let uploads =
+            Uploads { repositories: Arc::clone(&repositories), publisher, spool: uploading, gate: Arc::clone(&gate) };
         let stage = Arc::new(Stage::default());
         let holdings = Arc::new(Holdings::new(Arc::clone(&catalog)));
         let times = Times::registered(&mut registry);

@@ -5,6 +5,8 @@
 //! nothing has happened, and all of it is done again on top of what that one published: the catalog's compare-and-set is
 //! the only arbiter.
 
+pub(super) mod merge;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +16,7 @@ use bytes::Bytes;
 
 use super::chunks::{Chunk, Shape};
 use super::sheet::{Listed, Sheet};
-use super::{Change, Done, Outcome, PublishError, Publisher};
+use super::{Change, Done, LEASE_PATIENCE, Outcome, PublishError, Publisher};
 use crate::config::{Local, Repository};
 use crate::engine::freshness::last_modified;
 use crate::engine::held::now;
@@ -45,6 +47,8 @@ struct Plan {
     removed: Vec<RepoPath>,
     dropped: Vec<PackageRowId>,
     replaced: Vec<Target>,
+    /// What the next snapshot is made of, if not of uploads.
+    source: String,
 }
 
 impl Plan {
@@ -271,7 +275,7 @@ impl Publisher {
                     root: root.clone(),
                     published_at,
                     made_at: Some(made_at),
-                    source: String::new(),
+                    source: plan.source.clone(),
                     packages,
                     tags: Vec::new(),
                     files,
@@ -458,7 +462,10 @@ impl Publisher {
         let sheet = base.sheet.with(plan.put.iter().map(Listed::of).collect(), &plan.removed);
         self.sheets.insert(root.clone(), (snapshot.id, Arc::new(sheet)));
         self.switches.notice(repository, snapshot, base.snapshot.as_ref().map(|snapshot| snapshot.id)).await;
-        for path in &plan.removed {
+        // A merged index has no packages of its own, and what it carried is a file like its lists: there for those who hold the index
+        // that names it.
+        let goes = if plan.source.is_empty() { &plan.removed[..] } else { &[] };
+        for path in goes {
             let target = Target::new(root.repository.clone(), path.clone());
             // The index does not name it any more; a record that is left over is in nobody's way.
             if let Err(error) = self.retire(&target).await {

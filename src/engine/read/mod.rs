@@ -9,6 +9,7 @@ mod away;
 mod generation;
 mod local;
 mod members;
+mod merged;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -24,6 +25,7 @@ use super::generations::Generations;
 use super::held::{Held, HeldBody, now};
 use super::past::Past;
 use super::pins::Pins;
+use super::publish::Publisher;
 use super::roots::{Bond, Roots};
 use super::shelf::{Found, Shelf};
 use super::switches::Switches;
@@ -59,6 +61,9 @@ pub struct Reader {
     negatives: quick_cache::sync::Cache<Target, (Instant, String)>,
     /// Entries and younger files of which the catalog said that they are current together.
     contemporaries: quick_cache::sync::Cache<(Revision, Revision), ()>,
+    publisher: Arc<Publisher>,
+    /// When the members of a virtual root were asked last, and whether one of them was away.
+    asked: quick_cache::sync::Cache<Target, (Instant, bool)>,
     counts: Arc<Counts>,
 }
 
@@ -72,6 +77,7 @@ pub struct ReaderParts {
     pub pins: Arc<Pins>,
     pub switches: Arc<Switches>,
     pub blobs: Arc<dyn BlobStore>,
+    pub publisher: Arc<Publisher>,
     pub counts: Arc<Counts>,
 }
 
@@ -79,7 +85,7 @@ impl Reader {
     /// Over the parts it uses.
     #[must_use]
     pub fn new(parts: ReaderParts) -> Self {
-        let ReaderParts { shelf, fills, roots, generations, pins, switches, blobs, counts } = parts;
+        let ReaderParts { shelf, fills, roots, generations, pins, switches, blobs, publisher, counts } = parts;
         let past = Past::new(generations.clone(), Arc::clone(&shelf));
         Self {
             shelf,
@@ -92,6 +98,8 @@ impl Reader {
             blobs,
             negatives: quick_cache::sync::Cache::new(NEGATIVES),
             contemporaries: quick_cache::sync::Cache::new(CONTEMPORARIES),
+            publisher,
+            asked: quick_cache::sync::Cache::new(CONTEMPORARIES),
             counts,
         }
     }

@@ -31,6 +31,7 @@ use crate::engine::fills::{FillParts, Fills};
 use crate::engine::generations::Generations;
 use crate::engine::keep::Keeper;
 use crate::engine::pins::Pins;
+use crate::engine::publish::{Publisher, PublisherParts};
 use crate::engine::read::{Reader, ReaderParts};
 use crate::engine::roots::Roots;
 use crate::engine::shelf::{Shelf, ShelfBudget};
@@ -42,6 +43,7 @@ use crate::http::fast::Fast;
 use crate::spool::SpoolFolder;
 use crate::store::blobs::BlobStore;
 use crate::store::blobs::files::FileBlobs;
+use crate::store::catalog::fragments::Fragments;
 use crate::store::catalog::snapshots::Snapshots;
 use crate::store::catalog::sqlite::SqliteCatalog;
 use crate::store::catalog::tokens::Tokens;
@@ -123,6 +125,7 @@ impl Server {
         let catalog = SqliteCatalog::open(&data.path().join("catalog.sqlite")).await.expect("catalog");
         let catalog = Arc::new(catalog);
         let snapshots: Arc<dyn Snapshots> = Arc::clone(&catalog) as _;
+        let fragments: Arc<dyn Fragments> = Arc::clone(&catalog) as _;
         let tokens: Arc<dyn Tokens> = Arc::clone(&catalog) as _;
         let catalog: Arc<dyn Catalog> = catalog;
         let pins = Arc::new(Pins::default());
@@ -134,9 +137,23 @@ impl Server {
         let shelf = Arc::new(Shelf::new(ShelfBudget(1 << 20), Arc::clone(&catalog), Arc::clone(&blobs)));
         let keeper = Arc::new(Keeper::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator)));
         let switches = Arc::new(Switches::new(Arc::clone(&shelf), Arc::clone(&snapshots), Arc::clone(&pins)));
+        let spool = SpoolFolder::open(&data.path().join("spool")).expect("a spool");
+        let parts = PublisherParts {
+            limits: Limits::default(),
+            spool: spool.clone(),
+            shelf: Arc::clone(&shelf),
+            blobs: Arc::clone(&blobs),
+            keeper: Arc::clone(&keeper),
+            catalog: Arc::clone(&catalog),
+            snapshots: Arc::clone(&snapshots),
+            fragments,
+            coordinator: Arc::clone(&coordinator),
+            switches: Arc::clone(&switches),
+        };
+        let publisher = Arc::new(Publisher::open(&data.path().join("publish"), parts).expect("a publisher"));
         let fills = Arc::new(Fills::new(FillParts {
             upstream: crate::upstream::Upstream::new(Duration::from_secs(1)).expect("a client"),
-            spool: SpoolFolder::open(&data.path().join("spool")).expect("a spool"),
+            spool,
             limits: Limits::default(),
             shelf: Arc::clone(&shelf),
             keeper,
@@ -156,6 +173,7 @@ impl Server {
             pins: Arc::clone(&pins),
             switches,
             blobs: Arc::clone(&blobs),
+            publisher,
             counts,
         }));
         let batches = Arc::new(Batches::new(BatchParts {
