@@ -26,7 +26,7 @@ const MERGES: usize = 4;
 
 /// How long the first snapshot of a member is waited for: its entry is there at once, the rest follows in the background, here or on
 /// another replica.
-const COMPLETION: Duration = Duration::from_secs(300);
+const COMPLETION: Duration = Duration::from_secs(60);
 
 impl Reader {
     pub(super) async fn read_merged(&self, wish: &Wish, all: &Virtual, root: &Target) -> Result<Reading, ReadError> {
