@@ -112,8 +112,8 @@ pub struct WrittenList {
     pub sha1: [u8; 20],
     /// Length of what is compressed.
     pub open_size: u64,
-    /// Digest of what is compressed.
-    pub open_sha256: Sha256,
+    /// Digest of what is compressed, if it was made: a long text is not read for it.
+    pub open_sha256: Option<Sha256>,
 }
 
 /// A file that is carried in the index as it is, beside the lists: comps, updateinfo, modules, productid.

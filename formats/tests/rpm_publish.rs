@@ -228,7 +228,7 @@ fn written(list: usize, described: &[Described], compression: Compression) -> (V
         sha256: Sha256::of(&file),
         sha1: [0; 20],
         open_size: plain.len() as u64,
-        open_sha256: Sha256::of(&plain),
+        open_sha256: Some(Sha256::of(&plain)),
     };
     (file, list)
 }
@@ -285,7 +285,7 @@ fn repomd_is_written_as_by_createrepo_c() {
                 sha256: Sha256::of(&file),
                 sha1: [0; 20],
                 open_size: open.len() as u64,
-                open_sha256: Sha256::of(&open),
+                open_sha256: Some(Sha256::of(&open)),
             }
         })
         .collect();

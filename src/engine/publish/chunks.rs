@@ -13,15 +13,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use artifactapi_formats::Sha256;
-use artifactapi_formats::pieces::{OneMember, gzip_piece};
-use artifactapi_formats::publish::{Compression, WrittenList};
-use bytes::Bytes;
-use sha1::Digest as _;
+use artifactapi_formats::pieces::gzip_piece;
+use artifactapi_formats::publish::Compression;
 
 use super::PublishError;
 use super::sheet::{ChunkKey, Listed};
-use crate::spool::{SpoolFolder, SpoolWriter, Spooled};
 use crate::store::catalog::fragments::{FRAGMENTS, Fragments};
 use crate::store::catalog::snapshots::PackageMark;
 use crate::store::key::Target;
@@ -37,9 +33,6 @@ pub(super) const MAX_FRAGMENT: u64 = 256 << 20;
 
 /// gzip's own measure of how hard to compress.
 const EFFORT: u32 = 6;
-
-/// Bytes read of chunks in one go while a list is joined.
-const READ_AHEAD: u64 = 4 << 20;
 
 /// Where the parts of a chunk's file are: for each list its text, and the same compressed.
 #[derive(Debug, Clone)]
@@ -67,7 +60,7 @@ impl Chunk {
     }
 
     /// Reads where things are. `None` if the file is not whole.
-    fn open(path: PathBuf, lists: usize) -> Option<Self> {
+    pub(super) fn open(path: PathBuf, lists: usize) -> Option<Self> {
         let mut file = File::open(&path).ok()?;
         let (mut sections, mut at) = (Vec::with_capacity(lists), Self::head(lists));
         for _ in 0..lists {
@@ -82,16 +75,20 @@ impl Chunk {
         (file.metadata().ok()?.len() == at).then_some(Self { path, sections })
     }
 
-    fn read(&self, list: usize) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    /// Reads what a list has of the chunk, compressed, and its text if that is asked for. Buffers are used again.
+    pub(super) fn read(&self, list: usize, packed: &mut Vec<u8>, text: Option<&mut Vec<u8>>) -> io::Result<()> {
         let Some(section) = self.sections.get(list) else {
             return Err(io::Error::other("a chunk has no such list"));
         };
         let file = File::open(&self.path)?;
-        let part = |at, length| {
-            let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-            file.read_exact_at(&mut bytes, at).map(|()| bytes)
+        let part = |at, length, bytes: &mut Vec<u8>| {
+            bytes.resize(usize::try_from(length).map_err(io::Error::other)?, 0);
+            file.read_exact_at(bytes, at)
         };
-        Ok((part(section.text_at, section.text)?, part(section.packed_at, section.packed)?))
+        if let Some(text) = text {
+            part(section.text_at, section.text, text)?;
+        }
+        part(section.packed_at, section.packed, packed)
     }
 }
 
@@ -104,7 +101,7 @@ pub(super) struct Shape {
     pub(super) compression: Compression,
 }
 
-/// Makes and joins chunks.
+/// Makes chunks, and knows them.
 pub(super) struct Chunks {
     folder: PathBuf,
     known: quick_cache::sync::Cache<ChunkKey, Arc<Chunk>>,
@@ -185,146 +182,10 @@ impl Chunks {
         });
         Ok(making.await.map_err(io::Error::other)??)
     }
-
-    /// What a list is that is joined of these chunks, without writing it.
-    pub(super) async fn sum(&self, list: &Joined<'_>) -> Result<WrittenList, PublishError> {
-        self.walk(list, None).await
-    }
-
-    /// Joins a list of chunks.
-    pub(super) async fn join(&self, spool: &SpoolFolder, list: &Joined<'_>) -> Result<Spooled, PublishError> {
-        let (mut writer, _reader) = spool.create(None, None).await?;
-        self.walk(list, Some(&mut writer)).await?;
-        Ok(writer.complete().await?)
-    }
-
-    async fn walk(&self, list: &Joined<'_>, mut to: Option<&mut SpoolWriter>) -> Result<WrittenList, PublishError> {
-        let Joined { compression, number, open, chunks, close } = *list;
-        let mut joint = Joint::new(compression);
-        let mut written = vec![joint.begin(), joint.add(open, pack(open, compression)?.into())?];
-        let mut rest = chunks;
-        while !rest.is_empty() {
-            let mut ahead = 0;
-            let take = rest.iter().take_while(|chunk| {
-                let fits = ahead < READ_AHEAD;
-                ahead += chunk.text(number);
-                fits
-            });
-            let (now, later) = rest.split_at(take.count().max(1));
-            rest = later;
-            let now = now.to_vec();
-            let reading = tokio::task::spawn_blocking(move || {
-                let mut joined = Vec::new();
-                for chunk in now {
-                    let (text, packed) = chunk.read(number)?;
-                    joined.push(joint.add(&text, packed.into())?);
-                }
-                Ok::<_, io::Error>((joint, joined))
-            });
-            let (added, joined) = reading.await.map_err(io::Error::other)??;
-            joint = added;
-            if let Some(to) = &mut to {
-                written.extend(joined);
-                for piece in written.drain(..) {
-                    to.append(piece).await?;
-                }
-            }
-        }
-        written.push(joint.add(close, pack(close, compression)?.into())?);
-        written.push(joint.end());
-        if let Some(to) = to {
-            for piece in written {
-                to.append(piece).await?;
-            }
-        }
-        Ok(joint.written(compression))
-    }
-}
-
-/// A list, as what it is joined of.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Joined<'j> {
-    pub(super) compression: Compression,
-    /// Which of the format's lists.
-    pub(super) number: usize,
-    /// What comes before all chunks.
-    pub(super) open: &'j [u8],
-    pub(super) chunks: &'j [Arc<Chunk>],
-    /// What comes after them.
-    pub(super) close: &'j [u8],
-}
-
-/// Pieces on their way into one list, and what is known of it so far.
-struct Joint {
-    /// For gzip: what holds the pieces together.
-    member: Option<OneMember>,
-    open: sha2::Sha256,
-    open_size: u64,
-    sha256: sha2::Sha256,
-    sha1: sha1::Sha1,
-    size: u64,
-}
-
-impl Joint {
-    fn new(compression: Compression) -> Self {
-        let member = match compression {
-            Compression::Gzip => Some(OneMember::new()),
-            Compression::Zstd => None,
-        };
-        Self {
-            member,
-            open: sha2::Sha256::new(),
-            open_size: 0,
-            sha256: sha2::Sha256::new(),
-            sha1: sha1::Sha1::new(),
-            size: 0,
-        }
-    }
-
-    fn begin(&mut self) -> Bytes {
-        let head = if self.member.is_some() { Bytes::copy_from_slice(&OneMember::head()) } else { Bytes::new() };
-        self.wrote(&head);
-        head
-    }
-
-    /// What is written for a piece: `packed`, or the part of it that fits between others.
-    fn add(&mut self, text: &[u8], packed: Bytes) -> io::Result<Bytes> {
-        self.open.update(text);
-        self.open_size += text.len() as u64;
-        let written = match &mut self.member {
-            Some(member) if !packed.is_empty() => packed.slice_ref(member.add(&packed).map_err(io::Error::other)?),
-            _ => packed,
-        };
-        self.wrote(&written);
-        Ok(written)
-    }
-
-    fn end(&mut self) -> Bytes {
-        let tail = self.member.as_ref().map_or_else(Bytes::new, |member| Bytes::copy_from_slice(&member.tail()));
-        self.wrote(&tail);
-        tail
-    }
-
-    fn wrote(&mut self, bytes: &[u8]) {
-        self.sha256.update(bytes);
-        self.sha1.update(bytes);
-        self.size += bytes.len() as u64;
-    }
-
-    fn written(self, compression: Compression) -> WrittenList {
-        WrittenList {
-            compression,
-            size: self.size,
-            sha256: Sha256::from_bytes(self.sha256.finalize().into()),
-            sha1: self.sha1.finalize().into(),
-            open_size: self.open_size,
-            open_sha256: Sha256::from_bytes(self.open.finalize().into()),
-        }
-    }
 }
 
 /// A piece of gzip or a zstd frame. Nothing is written for nothing.
-fn pack(text: &[u8], compression: Compression) -> io::Result<Vec<u8>> {
+pub(super) fn pack(text: &[u8], compression: Compression) -> io::Result<Vec<u8>> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
@@ -337,7 +198,7 @@ fn pack(text: &[u8], compression: Compression) -> io::Result<Vec<u8>> {
 /// Tells apart two that make the same chunk at once.
 static UNFINISHED: AtomicU64 = AtomicU64::new(0);
 
-fn write(path: &Path, texts: &[Vec<u8>], compression: Compression) -> io::Result<()> {
+pub(super) fn write(path: &Path, texts: &[Vec<u8>], compression: Compression) -> io::Result<()> {
     let packed: Vec<Vec<u8>> = texts.iter().map(|text| pack(text, compression)).collect::<Result<_, _>>()?;
     let unfinished = path.with_extension(format!("{}.new", UNFINISHED.fetch_add(1, Ordering::Relaxed)));
     let mut file = io::BufWriter::new(File::create_new(&unfinished)?);

@@ -14,6 +14,7 @@
 mod choice;
 mod chunks;
 mod cuttings;
+mod joined;
 mod promised;
 mod sheet;
 mod write;

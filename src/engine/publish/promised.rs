@@ -89,7 +89,7 @@ impl Publisher {
         let made_at = snapshot.made_at.and_then(|at| at.duration_since(std::time::SystemTime::UNIX_EPOCH).ok());
         let written_at = made_at.unwrap_or_default().as_secs();
         let made = self.lists(format, &root, sheet, compression, written_at).await?;
-        let spooled = self.chunks.join(&self.spool, &made.list(number)).await?;
+        let spooled = made.get(number).ok_or(PublishError::OwnIndex)?.write(&self.spool).await?;
         if spooled.sha256 == file.sha256 {
             return Ok(spooled);
         }

@@ -15,8 +15,10 @@ use artifactapi_formats::publish::{
 };
 use artifactapi_formats::{IndexRoot, Mutability, PackageEntry, RepoPath, Role};
 use bytes::Bytes;
+use futures_util::future::{join_all, try_join_all};
 
-use super::chunks::{Chunk, Joined, Shape};
+use super::chunks::{Chunk, Shape};
+use super::joined::Joined;
 use super::sheet::{Listed, Sheet};
 use super::{Change, Done, LEASE_PATIENCE, Outcome, PublishError, Publisher};
 use crate::config::{Local, Repository};
@@ -37,21 +39,6 @@ const TRIES: usize = 16;
 pub(super) struct Base {
     pub(super) snapshot: Option<Arc<Snapshot>>,
     pub(super) sheet: Arc<Sheet>,
-}
-
-/// What the lists of one index are joined of.
-pub(super) struct Lists {
-    compression: Compression,
-    /// What comes before and after the chunks of each list.
-    ends: Vec<(Vec<u8>, Vec<u8>)>,
-    chunks: Vec<Arc<Chunk>>,
-}
-
-impl Lists {
-    pub(super) fn list(&self, number: usize) -> Joined<'_> {
-        let (open, close) = self.ends.get(number).map_or((&[][..], &[][..]), |(open, close)| (open, close));
-        Joined { compression: self.compression, number, open, chunks: &self.chunks, close }
-    }
 }
 
 /// What the changes come to, on top of a base.
@@ -337,9 +324,7 @@ impl Publisher {
         let written_at = seconds(now()).max(before + 1);
         let packages = sheet.len() as u64;
         let made = self.lists(format, root, &sheet, compression, written_at).await?;
-        let joined: Vec<Joined<'_>> = (0..made.ends.len()).map(|list| made.list(list)).collect();
-        let summing = joined.iter().map(|list| self.chunks.sum(list));
-        let lists: Vec<WrittenList> = futures_util::future::try_join_all(summing).await?;
+        let lists: Vec<WrittenList> = try_join_all(made.iter().map(Joined::sum)).await?;
 
         let mut carried: Vec<Artifact> = plan.carried.clone();
         for file in base.snapshot.iter().flat_map(|snapshot| &snapshot.files) {
@@ -374,11 +359,10 @@ impl Publisher {
             revision: written_at,
         };
         let finished = format.finish(&index).map_err(|why| PublishError::Unreadable(why.to_string()))?;
-        let mut files = Vec::with_capacity(finished.len() + carried.len() + plan.records.len());
-        for Finished { path, content } in finished {
-            let target = Target::new(root.repository.clone(), path);
-            files.push(self.file(repository, target, content, &made, &lists).await?);
-        }
+        let finishing = finished.into_iter().map(|Finished { path, content }| {
+            self.file(repository, Target::new(root.repository.clone(), path), content, &made, &lists)
+        });
+        let mut files = try_join_all(finishing).await?;
         files.extend(carried);
         files.extend(plan.records.iter().cloned());
         Ok((files, SystemTime::UNIX_EPOCH + Duration::from_secs(written_at), packages))
@@ -392,18 +376,20 @@ impl Publisher {
         sheet: &Sheet,
         compression: Compression,
         written_at: u64,
-    ) -> Result<Lists, PublishError> {
+    ) -> Result<Vec<Joined>, PublishError> {
         let shape = Shape { lists: format.lists().len(), compression };
         let mut chunks: Vec<Arc<Chunk>> = Vec::new();
         for (key, packages) in sheet.chunks() {
             chunks.push(self.chunks.of(root, key, packages, shape).await?);
         }
-        let ends = (0..shape.lists).map(|list| {
-            let bytes = chunks.iter().map(|chunk| chunk.text(list)).sum();
+        let chunks: Arc<[Arc<Chunk>]> = chunks.into();
+        let joined = (0..shape.lists).map(|number| {
+            let bytes = chunks.iter().map(|chunk| chunk.text(number)).sum();
             let totals = Totals { packages: sheet.len() as u64, bytes, written_at };
-            (format.open(list, &totals), format.close(list, &totals))
+            let (open, close) = (format.open(number, &totals), format.close(number, &totals));
+            Joined { compression, number, open, chunks: Arc::clone(&chunks), close }
         });
-        Ok(Lists { compression, ends: ends.collect(), chunks })
+        Ok(joined.collect())
     }
 
     /// One file of the index, on its way to be published: durable, or a list that can be joined again at any time.
@@ -412,7 +398,7 @@ impl Publisher {
         repository: &Repository,
         target: Target,
         content: FinishedContent,
-        made: &Lists,
+        made: &[Joined],
         lists: &[WrittenList],
     ) -> Result<Artifact, PublishError> {
         let role = Role::IndexMember;
@@ -426,7 +412,7 @@ impl Publisher {
                 Ok(self.promise(repository, target, list))
             }
             FinishedContent::List { prefix, list } => {
-                let list = self.chunks.join(&self.spool, &made.list(list)).await?;
+                let list = made.get(list).ok_or(PublishError::NotPublished)?.write(&self.spool).await?;
                 let spooled = self.behind(prefix, &list).await?;
                 self.put_aside(self.draft(repository, target, role, &spooled), &spooled).await
             }
@@ -505,12 +491,13 @@ impl Publisher {
             repository.format.classify(&file.target.path) == Role::IndexMember
                 && snapshot.file(&file.target.path).is_none()
         });
-        for file in superseded {
+        let forgetting = superseded.map(|file| async {
             if let Err(error) = self.catalog.remove(&file.target, file.revision, now()).await {
                 tracing::debug!(target: "artifactapi::publish", path = %file.target, %error, "a superseded list keeps its record");
             }
             self.shelf.forget(&file.target);
-        }
+        });
+        join_all(forgetting).await;
         // A merged index has no packages of its own.
         let goes = if plan.source.is_empty() { &plan.removed[..] } else { &[] };
         for path in goes {

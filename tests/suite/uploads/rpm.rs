@@ -10,7 +10,7 @@ use crate::support::remotes::Remote;
 use crate::support::server::binary;
 use crate::support::services::Backend::{self, Laptop, Shared};
 use crate::support::site::{Setup, Site};
-use crate::support::testbed::fixture;
+use crate::support::testbed::{fixture, tool};
 
 const FOLDER: &str = "own/el9/x86_64/Packages";
 
@@ -103,6 +103,46 @@ async fn lists_of_an_earlier_index_are_still_there() {
         }
     }
     site.server.get(&format!("own/el9/x86_64/repodata/{}-primary.xml.gz", "0".repeat(64))).await.problem(404);
+}
+
+/// A package whose file list is more than ten megabytes long: paths of three and a half thousand bytes.
+async fn with_a_long_list(site: &Site) -> Vec<u8> {
+    let top = site.run.folder("rpmbuild");
+    let below = format!("/opt/{}", vec!["d".repeat(250); 14].join("/"));
+    let spec = format!(
+        "Name: wide\nVersion: 1.0\nRelease: 1\nSummary: Long paths\nLicense: MIT\nBuildArch: noarch\n%description\nLong.\n\
+         %install\nmkdir -p %{{buildroot}}{below}\ncd %{{buildroot}}{below}\nfor n in $(seq 3000); do ln -s /nowhere $n; done\n\
+         %files\n{below}\n"
+    );
+    std::fs::write(top.join("wide.spec"), spec).expect("written");
+    let mut command = crate::support::process::clean(tool("RPMBUILD"));
+    command.args(["--quiet", "--nodeps", "-bb", "--define"]).arg(format!("_topdir {}", top.display()));
+    command
+        .args(["--define", "_build_id_links none", "--define", "__os_install_post %{nil}"])
+        .arg(top.join("wide.spec"));
+    crate::support::process::run(command).await.succeeded();
+    std::fs::read(top.join("RPMS/noarch/wide-1.0-1.noarch.rpm")).expect("a package")
+}
+
+/// An index that does not say the digest of a long list's text is a good one all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn long_lists_are_read_by_everybody() {
+    let (site, public) = site(Laptop).await;
+    put(&site.server, &format!("{FOLDER}/wide-1.0-1.noarch.rpm"), &with_a_long_list(&site).await).await.has(201);
+    for name in ["h/hello-1.0-1.el9.x86_64.rpm", "h/hello-libs-1.0-1.el9.x86_64.rpm"] {
+        put(&site.server, &format!("{FOLDER}/{name}"), &package(name)).await.has(201);
+    }
+    let entry = site.server.get("own/el9/x86_64/repodata/repomd.xml").await;
+    let entry = String::from_utf8(entry.body).expect("text");
+    let counts = ["<open-checksum", "<open-size", "<data "].map(|what| entry.matches(what).count());
+    assert_eq!(counts, [2, 3, 3], "{entry}");
+    let url = format!("http://{}/api/own/el9/x86_64", site.server.address());
+    let dnf = Dnf::trusting(&site.run, "dnf", &url, &public);
+    let files = dnf.run(&["repoquery", "--list", "wide"]).await.succeeded();
+    assert_eq!(files.lines().filter(|line| line.starts_with("/opt/")).count(), 3_000 + 1);
+    let zypper = Zypper::trusting(&site.run, "zypper", &url, &public);
+    zypper.run(&["install", "hello"]).await.succeeded();
+    assert_eq!(zypper.installed("hello").await, "hello-1.0-1.el9.x86_64");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -61,7 +61,14 @@ fn document(index: &Index<'_>, folder: &str, written: &[Finished]) -> Result<Vec
         Data { kind: name, path: &file.path, size, sha256, open, made_at: index.written_at }.write(&mut xml, folder)?;
     }
     for Carried { kind, path, size, sha256, open, uploaded_at } in index.carried {
-        let data = Data { kind, path, size: *size, sha256: *sha256, open: *open, made_at: *uploaded_at };
+        let data = Data {
+            kind,
+            path,
+            size: *size,
+            sha256: *sha256,
+            open: open.map(|(size, sha256)| (size, Some(sha256))),
+            made_at: *uploaded_at,
+        };
         data.write(&mut xml, folder)?;
     }
     xml.end();
@@ -74,8 +81,8 @@ struct Data<'d> {
     path: &'d RepoPath,
     size: u64,
     sha256: Sha256,
-    /// Length and digest of what is compressed in it.
-    open: Option<(u64, Sha256)>,
+    /// Length of what is compressed in it, and its digest if that is known.
+    open: Option<(u64, Option<Sha256>)>,
     made_at: u64,
 }
 
@@ -85,7 +92,7 @@ impl Data<'_> {
             .ok_or_else(|| Invalid::malformed(WHAT, format!("{} lies outside the root", self.path)))?;
         xml.begin("data", &[("type", self.kind)])?;
         xml.text("checksum", &[("type", "sha256")], &self.sha256.hex())?;
-        if let Some((_, sha256)) = self.open {
+        if let Some((_, Some(sha256))) = self.open {
             xml.text("open-checksum", &[("type", "sha256")], &sha256.hex())?;
         }
         xml.empty("location", &[("href", href)])?;

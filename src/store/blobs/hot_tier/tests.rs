@@ -99,9 +99,10 @@ async fn stays_within_its_budget_under_concurrent_reads() {
         reader.await.expect("reader");
     }
     let entries = |bench: &Bench| (bench.files().len(), bench.bytes_on_disk());
-    bench.settled(|bench| entries(bench).0 == bench.tier.usage().entries).await;
+    // What was read last may still be on its way to the disk.
+    bench.settled(|bench| entries(bench).0 > 5 && entries(bench).0 == bench.tier.usage().entries).await;
     let (files, on_disk) = entries(&bench);
-    assert!(files > 5 && on_disk <= budget as u64, "{files} files, {on_disk} bytes");
+    assert!(on_disk <= budget as u64, "{files} files, {on_disk} bytes");
 }
 
 #[tokio::test(flavor = "multi_thread")]
