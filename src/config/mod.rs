@@ -33,6 +33,7 @@ mod upstream;
 pub mod view;
 mod virtuals;
 pub mod watch;
+mod whereabouts;
 mod yaml;
 
 pub use access::ConfiguredToken;
@@ -42,7 +43,8 @@ pub use patterns::{Admission, PatternSet, Patterns};
 pub use prefetch::Prefetch;
 pub use problem::{ConfigError, Place, Problem};
 pub use repositories::{
-    CachePolicy, Credentials, FileTtl, Kind, Local, Remote, Repositories, Repository, Timeouts, Verify, Virtual,
+    CachePolicy, Credentials, FileTtl, Kind, List, Local, Remote, Repositories, Repository, Timeouts, Verify, Virtual,
+    Whereabouts,
 };
 pub use secret::Secret;
 pub use settings::{LogFormat, LogSettings, PostgresSettings, RedisSettings, S3Keys, S3Settings, Settings};
