@@ -137,6 +137,7 @@ pub(super) fn list_kind(path: &RepoPath) -> Option<ListKind> {
 
 /// The root that a list is about by where it lies: `mirrorlist` and `metalink` in its folder, or one beside its entry.
 pub(super) fn root_beside(path: &RepoPath) -> Option<IndexRoot> {
+    list_kind(path)?;
     let folder = match path.file_name() {
         "mirrorlist" | "metalink" => path.folder(),
         "repomd.xml.metalink" | "repomd.xml.meta4" => place(path)?.root.trim_end_matches('/'),
