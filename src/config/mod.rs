@@ -43,13 +43,13 @@ pub use patterns::{Admission, PatternSet, Patterns};
 pub use prefetch::Prefetch;
 pub use problem::{ConfigError, Place, Problem};
 pub use repositories::{
-    CachePolicy, Credentials, FileTtl, Kind, List, Local, Remote, Repositories, Repository, Timeouts, Verify, Virtual,
-    Whereabouts,
+    CachePolicy, Credentials, FileTtl, Kind, Local, Remote, Repositories, Repository, Timeouts, Verify, Virtual,
 };
 pub use secret::Secret;
 pub use settings::{LogFormat, LogSettings, PostgresSettings, RedisSettings, S3Keys, S3Settings, Settings};
 pub use source::{Environment, Source};
 pub use view::ConfigView;
+pub use whereabouts::{List, Whereabouts};
 
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,7 @@ use super::prefetch::Prefetch;
 use super::secret::Secret;
 #[cfg(doc)]
 use super::source::Source;
+use super::whereabouts::Whereabouts;
 use crate::access::Policy;
 use crate::store::key::RepositoryName;
 
@@ -213,37 +214,6 @@ pub struct Remote {
     pub trusted_keys: TrustedKeys,
     /// What is fetched before anybody asks for it.
     pub prefetch: Option<Prefetch>,
-}
-
-/// Where an upstream is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Whereabouts {
-    /// Where the operator says.
-    Named {
-        /// What paths are appended to; its own path ends in a slash.
-        base: Url,
-        /// Asked in turn when `base` cannot answer; each ends in a slash.
-        mirrors: Vec<Url>,
-    },
-    /// Wherever a list says, whenever it is read.
-    Listed(List),
-}
-
-/// A list of the mirrors that have a repository.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct List {
-    /// Where it is; asked for as it stands.
-    pub url: Url,
-    /// Whether it must say which index is right there: `metalink:`.
-    pub is_metalink: bool,
-}
-
-impl List {
-    /// The key that names it.
-    #[must_use]
-    pub const fn key(&self) -> &'static str {
-        if self.is_metalink { "metalink" } else { "mirrorlist" }
-    }
 }
 
 /// What happens to a package that is not what the held index says of it.

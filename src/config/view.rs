@@ -18,11 +18,10 @@ use self::environment::environment;
 use super::access::ConfiguredToken;
 use super::patterns::PatternSet;
 use super::prefetch::Prefetch;
-use super::repositories::{
-    CachePolicy, Credentials, FileTtl, Kind, Local, Remote, Repositories, Repository, Timeouts, Whereabouts,
-};
+use super::repositories::{CachePolicy, Credentials, FileTtl, Kind, Local, Remote, Repositories, Repository, Timeouts};
 use super::secret::STARS;
 use super::settings::Settings;
+use super::whereabouts::Whereabouts;
 use crate::access::Grant;
 
 /// What `GET /config` answers. To whoever may read everything; [`ConfigView::only`] is for the others.

@@ -6,7 +6,37 @@ use artifactapi_formats::Format;
 use url::Url;
 
 use super::reader::{Field, Reader, Table};
-use super::repositories::{List, Whereabouts};
+
+/// Where an upstream is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// Where the operator says.
+    Named {
+        /// What paths are appended to; its own path ends in a slash.
+        base: Url,
+        /// Asked in turn when `base` cannot answer; each ends in a slash.
+        mirrors: Vec<Url>,
+    },
+    /// Wherever a list says, whenever it is read.
+    Listed(List),
+}
+
+/// A list of the mirrors that have a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct List {
+    /// Where it is; asked for as it stands.
+    pub url: Url,
+    /// Whether it must say which index is right there: `metalink:`.
+    pub is_metalink: bool,
+}
+
+impl List {
+    /// The key that names it.
+    #[must_use]
+    pub const fn key(&self) -> &'static str {
+        if self.is_metalink { "metalink" } else { "mirrorlist" }
+    }
+}
 
 /// The keys of which one is wanted.
 const KEYS: [&str; 3] = ["base_url", "mirrorlist", "metalink"];

@@ -12,6 +12,7 @@ use url::{Host, Url};
 
 use super::address::{NotPublic, is_public};
 use super::client::host_of;
+use super::word::Word;
 use super::{Answer, Ask, Chunk, How, MAX_REDIRECTS, UpstreamError, UpstreamErrorKind};
 use crate::config::{Credentials, Remote};
 
@@ -22,39 +23,6 @@ pub(super) struct Clients {
     pub(super) any: reqwest::Client,
     /// Resolves public addresses only.
     pub(super) public: reqwest::Client,
-}
-
-/// On whose word a URL is asked.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Word<'w> {
-    /// The operator named it.
-    Operator,
-    /// A list named it: a stranger, as a redirect is.
-    List(&'w Home),
-}
-
-/// Where a list of mirrors came from.
-#[derive(Debug, Clone)]
-pub(super) struct Home {
-    pub(super) url: Url,
-    /// Whether it may lead to private addresses; found out once for each reading of the list.
-    pub(super) may_lead_anywhere: bool,
-}
-
-impl Home {
-    pub(super) async fn of(remote: &Remote, url: &Url) -> Self {
-        Self { url: url.clone(), may_lead_anywhere: may_go_private(remote, url).await }
-    }
-}
-
-impl Word<'_> {
-    /// Whether `url`, to which we came from `start`, may be at any address.
-    async fn is_good_for(self, remote: &Remote, start: &Url, url: &Url) -> bool {
-        match self {
-            Self::Operator => url.origin() == start.origin() || may_go_private(remote, start).await,
-            Self::List(home) => url.origin() == home.url.origin() || home.may_lead_anywhere,
-        }
-    }
 }
 
 pub(super) async fn attempt(
@@ -134,7 +102,7 @@ fn trouble(cause: &reqwest::Error, remote: &Remote) -> UpstreamErrorKind {
     let mut deepest = cause.to_string();
     while let Some(inner) = source {
         if let Some(refused) = inner.downcast_ref::<NotPublic>() {
-            return UpstreamErrorKind::Redirect(refused.to_string());
+            return UpstreamErrorKind::Private(refused.to_string());
         }
         deepest = inner.to_string();
         source = inner.source();
@@ -162,23 +130,6 @@ fn next_hop(response: &Response) -> Result<Option<Url>, UpstreamError> {
     }
 }
 
-/// Whether redirects and lists of this upstream may lead to private addresses: if the operator says so, or if the upstream is
-/// itself at a private address, so that nothing is gained by it.
-async fn may_go_private(remote: &Remote, base: &Url) -> bool {
-    if remote.allow_private {
-        return true;
-    }
-    match base.host() {
-        Some(Host::Ipv4(address)) => !is_public(IpAddr::V4(address)),
-        Some(Host::Ipv6(address)) => !is_public(IpAddr::V6(address)),
-        Some(Host::Domain(name)) => match tokio::net::lookup_host((name, 0)).await {
-            Ok(mut addresses) => addresses.all(|address| !is_public(address.ip())),
-            Err(_) => false,
-        },
-        None => false,
-    }
-}
-
 /// A literal address meets no resolver, so it is looked at here.
 fn refuse_private_literal(url: &Url) -> Result<(), UpstreamError> {
     let address = match url.host() {
@@ -190,7 +141,7 @@ fn refuse_private_literal(url: &Url) -> Result<(), UpstreamError> {
     if is_public(address) {
         Ok(())
     } else {
-        Err(error(url, UpstreamErrorKind::Redirect(NotPublic(address.to_string()).to_string())))
+        Err(error(url, UpstreamErrorKind::Private(NotPublic(address.to_string()).to_string())))
     }
 }
 
@@ -296,7 +247,6 @@ fn broken(cause: &reqwest::Error) -> UpstreamErrorKind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{List, Timeouts, Verify, Whereabouts};
 
     #[test]
     fn a_literal_address_must_be_public() {
@@ -306,43 +256,6 @@ mod tests {
         }
         // A name is looked at where it becomes an address.
         assert!(!refused("https://1.1.1.1/") && !refused("https://localhost/"));
-    }
-
-    #[tokio::test]
-    async fn a_list_is_a_strangers_word() {
-        let remote = |allow_private| Remote {
-            whereabouts: Whereabouts::Listed(List { url: url("https://1.1.1.1/list"), is_metalink: false }),
-            credentials: None,
-            timeouts: Timeouts::default(),
-            allow_private,
-            max_parallel: None,
-            allow_rollback: false,
-            verify: Verify::default(),
-            hold: None,
-            trusted_keys: Default::default(),
-            prefetch: None,
-        };
-        let table = [
-            ("https://1.1.1.1/list", false, "http://10.0.0.1/", false),
-            ("https://1.1.1.1/list", false, "https://1.1.1.1/mirror/", true),
-            ("https://1.1.1.1/list", true, "http://10.0.0.1/", true),
-            ("http://127.0.0.1:8000/list", false, "http://127.0.0.1:9000/", true),
-            ("http://10.0.0.1/list", false, "http://192.168.0.1/", true),
-        ];
-        for (list, allow, mirror, expected) in table {
-            let (remote, mirror) = (remote(allow), url(mirror));
-            let home = Home::of(&remote, &url(list)).await;
-            let is_good = Word::List(&home).is_good_for(&remote, &mirror, &mirror).await;
-            assert_eq!(is_good, expected, "{list} names {mirror}");
-        }
-        // What the operator names may be anywhere; where it leads is another matter.
-        let (remote, own, other) = (remote(false), url("https://1.1.1.1/"), url("http://10.0.0.1/"));
-        assert!(Word::Operator.is_good_for(&remote, &other, &other).await);
-        assert!(!Word::Operator.is_good_for(&remote, &own, &other).await);
-    }
-
-    fn url(text: &str) -> Url {
-        text.parse().expect("a URL")
     }
 
     #[test]

@@ -20,8 +20,9 @@ use parking_lot::Mutex;
 use reqwest::StatusCode;
 use url::Url;
 
-use super::attempt::{Home, Word, attempt};
+use super::attempt::attempt;
 use super::client::{Upstream, host_of};
+use super::word::{Home, Word};
 use super::{Answer, Freshness, How, UpstreamError, UpstreamErrorKind};
 use crate::config::{Credentials, List, Remote, Repository};
 use crate::store::key::RepositoryName;

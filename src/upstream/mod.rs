@@ -20,6 +20,7 @@ mod client;
 mod lists;
 mod ranking;
 mod sources;
+mod word;
 
 use std::time::{Duration, Instant};
 
@@ -154,9 +155,12 @@ pub enum UpstreamErrorKind {
         /// The limit.
         after: Duration,
     },
-    /// A redirect that is not followed, or a mirror that is not asked.
-    #[error("leads where this server does not follow: {0}")]
+    /// A redirect that is not followed.
+    #[error("sent a redirect that is not followed: {0}")]
     Redirect(String),
+    /// An address that is not asked on the word of whoever named it.
+    #[error("is not asked: {0}")]
+    Private(String),
     /// The list of mirrors cannot be had, or names none.
     #[error("gave no list of mirrors: {0}")]
     NoList(String),
@@ -182,6 +186,7 @@ impl UpstreamErrorKind {
             Self::Unreachable(_)
             | Self::TimedOut { .. }
             | Self::Redirect(_)
+            | Self::Private(_)
             | Self::WrongLength { .. }
             | Self::Unfit(_) => true,
         }

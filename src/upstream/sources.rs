@@ -9,9 +9,9 @@ use std::time::Instant;
 
 use url::Url;
 
-use super::attempt::Word;
 use super::lists::Listed;
 use super::ranking::Ranking;
+use super::word::Word;
 use crate::config::Remote;
 
 /// The most mirrors of a list that are used at a time: the best that are well. A file that is nowhere is asked for at each

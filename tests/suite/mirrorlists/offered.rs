@@ -118,6 +118,21 @@ async fn what_a_metalink_promised_is_given() {
     }
 }
 
+/// Through a virtual repository, a list names the virtual one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_virtual_repository_names_itself() {
+    let setup = Setup::new(Laptop).await;
+    let mirror = setup.upstream.url(&format!("/{FOLDER}/"));
+    setup.upstream.put("/list", format!("{mirror}\n"));
+    let remote = listed("mirrorlist", setup.upstream.url("/list"));
+    let all = Remote::virtual_of("all", "rpm", &["rpm", "listed"]);
+    let site = setup.remote(remote).remote(all).start().await;
+    site.server.get("all/mirrorlist").await.is(b"http://test.invalid/api/all/\n");
+    let timestamp = modified(&site.server, &format!("all/{ENTRY}")).await;
+    let expected = ours("all/", &content(1, ENTRY), timestamp);
+    site.server.get("all/metalink").await.is(expected.as_bytes());
+}
+
 /// Where an upstream has such a file, it is read, and what clients get is ours.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upstreams_list_is_not_passed_on() {

@@ -152,7 +152,7 @@ async fn a_lagging_mirror_does_not_confirm_what_is_held() {
     let stale = site.server.get(&format!("listed/{ENTRY}")).await;
     assert!(stale.is(&older).must("cache-status").contains("stale"), "{stale:?}");
     let entry = format!("GET /@a/{FOLDER}/{ENTRY} 200");
-    let round = ["GET /metalink 200".to_owned(), entry.clone()];
+    let round = ["GET /metalink 200".to_owned(), entry];
     assert_eq!(site.upstream.log().lines(), [&round[..], &round[..]].concat());
 }
 
