@@ -59,18 +59,19 @@ impl Fills {
         let mut pauses = MID_UPDATE.iter();
         let mut pause = pauses.next();
         loop {
-            let trouble = match self.ask_in_turn(order, &remote, held.as_ref(), sender, pause.is_none()).await {
+            let misses = match self.ask_in_turn(order, &remote, held.as_ref(), sender, pause.is_none()).await {
                 Ok(outcome) => return outcome,
-                Err(trouble) => trouble,
+                Err(misses) => misses,
             };
-            match (trouble, pause) {
-                (Miss::Unlisted(..), _) if !list_is_new => {
-                    list_is_new = true;
-                    remote = match self.sources_since(&order.repository, began).await {
-                        Ok(sources) => sources,
-                        Err(error) => return Outcome::Failed(error),
-                    };
-                }
+            if misses.any_unlisted && !list_is_new {
+                list_is_new = true;
+                remote = match self.sources_since(&order.repository, began).await {
+                    Ok(sources) => sources,
+                    Err(error) => return Outcome::Failed(error),
+                };
+                continue;
+            }
+            match (misses.told, pause) {
                 (Miss::Contradiction(_, error), Some(pause_for)) if entry_of(order).is_some() => {
                     tracing::info!(
                         target: "artifactapi::snapshot",
@@ -91,17 +92,17 @@ impl Fills {
         held: Option<&Arc<Held>>,
         sender: &FillSender,
         is_last: bool,
-    ) -> Result<Outcome, Miss> {
+    ) -> Result<Outcome, Misses> {
         let sources = remote.urls().len();
         let mut source = self.suspects.get(&order.target).and_then(|url| remote.number_of(&url));
-        let mut trouble: Option<Miss> = None;
+        let (mut told, mut any_unlisted): (Option<Miss>, bool) = (None, false);
         for _ in 0..sources {
             match self.fetch_from(order, remote, held, sender, source, is_last).await {
                 Ok(outcome) => {
                     self.suspects.remove(&order.target);
                     return Ok(outcome);
                 }
-                Err(miss @ Miss::Everywhere(_)) => return Err(trouble.unwrap_or(miss)),
+                Err(miss @ Miss::Everywhere(_)) => return Err(Misses { told: told.unwrap_or(miss), any_unlisted }),
                 Err(
                     miss @ (Miss::Source(culprit, _) | Miss::Contradiction(culprit, _) | Miss::Unlisted(culprit, _)),
                 ) => {
@@ -114,9 +115,11 @@ impl Fills {
                     if let Some(url) = remote.url(next) {
                         self.suspects.insert(order.target.clone(), url.clone());
                     }
-                    // Another list may know it, whatever the trouble with the others.
-                    if trouble.is_none() || matches!(miss, Miss::Unlisted(..)) {
-                        trouble = Some(miss);
+                    any_unlisted |= matches!(miss, Miss::Unlisted(..));
+                    // Of one that lags behind nothing is to be expected; of one that is being updated something is.
+                    match (&told, &miss) {
+                        (None, _) | (Some(Miss::Unlisted(..)), Miss::Contradiction(..)) => told = Some(miss),
+                        _ => {}
                     }
                     // Once readers have bytes of one source, no other can continue them.
                     if sender.is_streaming() {
@@ -125,7 +128,7 @@ impl Fills {
                 }
             }
         }
-        Err(trouble.unwrap_or(Miss::Everywhere(FillError::GivenUp)))
+        Err(Misses { told: told.unwrap_or(Miss::Everywhere(FillError::GivenUp)), any_unlisted })
     }
 
     /// Asks, beginning with `source`, and makes what comes current.
@@ -383,6 +386,14 @@ impl Fills {
 }
 
 /// Why one round of asking gave nothing.
+struct Misses {
+    /// The one that is told of, and that decides what is done.
+    told: Miss,
+    /// Whether a newer list may help.
+    any_unlisted: bool,
+}
+
+/// Why asking one source gave nothing.
 enum Miss {
     /// This source sent something unfit or broke off; another may do better.
     Source(usize, FillError),

@@ -1,5 +1,7 @@
 //! An upstream that is known by a list.
 
+use futures_util::future::join_all;
+
 use super::*;
 use crate::snapshots::snapshots;
 use crate::support::http::End;
@@ -186,6 +188,33 @@ async fn an_old_list_is_better_than_none() {
     site.server.get(&format!("listed/{HELLO}")).await.is(&content(1, HELLO));
     let told = |seen: &crate::support::upstream::Seen| seen.header("authorization").is_some();
     assert!(!site.upstream.log().all().iter().any(told), "a mirror was told the password");
+}
+
+/// However many need a list, it is asked for once; who has an old one does not wait for the one who asks for a new one.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_asks_for_a_list_and_nobody_waits_who_has_one() {
+    let setup = Setup::new(Laptop).await;
+    setup.upstream.put("/list", format!("{}\n", mirror(&setup.upstream, "a")));
+    let remote = listed("mirrorlist", setup.upstream.url("/list")).set("cache.index_ttl", 0);
+    let site = setup.remote(remote).start().await;
+    let entry = format!("listed/{ENTRY}");
+    let cold = [HELLO, DOC].map(|name| (format!("listed/{name}"), content(1, name)));
+    let replies = join_all(cold.iter().map(|(path, _)| site.server.get(path))).await;
+    for (reply, (_, right)) in replies.iter().zip(&cold) {
+        reply.is(right);
+    }
+    assert_eq!(site.upstream.log().of("/list").len(), 1);
+    site.server.get(&entry).await.is(&content(1, ENTRY));
+    snapshots(&site.server, &entry, 1).await;
+
+    let gate = site.upstream.gate("/list", 0);
+    let meanwhile = async {
+        gate.reached().await;
+        site.server.get(&format!("listed/{LIBS}")).await.is(&content(1, LIBS));
+        gate.open();
+    };
+    let (index, ()) = tokio::join!(site.server.get(&entry), meanwhile);
+    index.is(&content(1, ENTRY));
 }
 
 /// Another list, by another reading of the configuration.
