@@ -7,8 +7,14 @@
 //! binds them together, with its signatures. Nothing here reads a package twice, and the work after an upload is that of
 //! joining compressed pieces.
 //!
+//! An index that is merged of others is made of fragments too: [`PublishFormat::cut`] takes them out of lists that somebody else
+//! wrote, as they stand there.
+//!
 //! Nothing here does I/O either: the server keeps fragments, compresses and joins them, and puts the files where clients
 //! look. It never decides who may publish, nor when.
+
+use std::io::Read;
+use std::ops::ControlFlow;
 
 use crate::{IndexRoot, Invalid, Limits, PackageEntry, ReadSeek, RepoPath, Sha256, SigningKeys};
 
@@ -34,6 +40,17 @@ pub struct Described {
     pub entry: PackageEntry,
     /// What it contributes to each of [`PublishFormat::lists`], in their order.
     pub fragments: Vec<Vec<u8>>,
+}
+
+/// What a list that somebody else wrote says of one package.
+#[derive(Debug)]
+pub struct Cut<'c> {
+    /// The package, in the first list: that one says what there is.
+    pub package: Option<PackageEntry>,
+    /// By which the lists know it: its digest, in hexadecimal digits.
+    pub key: &'c str,
+    /// A fragment of that list, complete in itself.
+    pub text: &'c [u8],
 }
 
 /// What is known of a list before its bytes are joined.
@@ -163,6 +180,26 @@ pub trait PublishFormat: Send + Sync {
 
     /// How lists may be compressed, the usual way first.
     fn compressions(&self) -> &'static [Compression];
+
+    /// Whether indexes under this entry are written; clients know some that we read and do not write.
+    fn writes(&self, _root: &IndexRoot) -> bool {
+        true
+    }
+
+    /// Streams the fragments of a list of another's making, in its order; `from` is that list as a client fetches it, compressed
+    /// in whatever way clients read. Memory is that of one fragment. Packages that [`crate::IndexFormat::packages`] would not hand
+    /// out have none.
+    ///
+    /// # Errors
+    /// [`Invalid`] when the list is malformed or over a limit; fragments seen before that have been handed out.
+    fn cut(
+        &self,
+        root: &IndexRoot,
+        list: usize,
+        from: &mut dyn Read,
+        limits: &Limits,
+        each: &mut dyn FnMut(Cut<'_>) -> ControlFlow<()>,
+    ) -> Result<(), Invalid>;
 
     /// The root that lists a package at `path`. `depth` is `root_depth` of the configuration: how many folders lead to a root.
     ///

@@ -119,6 +119,7 @@ impl App {
                 limits: Limits::default(),
                 spool: spool.clone(),
                 shelf: Arc::clone(&shelf),
+                blobs: Arc::clone(&blobs),
                 keeper: Arc::clone(&keeper),
                 catalog: Arc::clone(&catalog),
                 snapshots: Arc::clone(&snapshots),

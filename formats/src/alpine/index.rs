@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 
 use super::gzip::Members;
 use super::signature::Seals;
-use super::stanza::Stanzas;
+use super::stanza::{Each, Stanzas};
 use super::tar::{Event, Tar};
 use crate::decompress::{Expansion, pieces};
 use crate::{Checker, IndexRoot, Invalid, Limits, PackageEntry, ReadSeek, SignedBy, TrustedKeys, Untrusted};
@@ -83,11 +83,7 @@ impl IndexReader {
     }
 
     /// Takes the next bytes of the file. `Break` when `each` asked for it.
-    pub(super) fn push(
-        &mut self,
-        mut bytes: &[u8],
-        each: &mut dyn FnMut(PackageEntry) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, Invalid> {
+    pub(super) fn push(&mut self, mut bytes: &[u8], each: &mut Each<'_>) -> Result<ControlFlow<()>, Invalid> {
         loop {
             if self.part == Part::Over && !bytes.is_empty() {
                 return Err(Invalid::malformed(WHAT, "something follows the member that holds the index"));
@@ -161,7 +157,7 @@ fn entry(
     within: &mut Within,
     time: &mut u64,
     stanzas: &mut Stanzas,
-    each: &mut dyn FnMut(PackageEntry) -> ControlFlow<()>,
+    each: &mut Each<'_>,
 ) -> Result<(), Halt> {
     let flow = match event {
         Event::Entry(entry) => {
@@ -194,7 +190,22 @@ pub(super) fn packages(
     limits: &Limits,
     each: &mut dyn FnMut(PackageEntry) -> ControlFlow<()>,
 ) -> Result<(), Invalid> {
+    read(IndexReader::new(root, limits), from, &mut |package, _| each(package))
+}
+
+/// Streams the packages of an index, each with its stanza as it stands.
+pub(super) fn stanzas(
+    root: &IndexRoot,
+    from: &mut dyn Read,
+    limits: &Limits,
+    each: &mut Each<'_>,
+) -> Result<(), Invalid> {
     let mut reader = IndexReader::new(root, limits);
+    reader.stanzas.record();
+    read(reader, from, each)
+}
+
+fn read(mut reader: IndexReader, from: &mut dyn Read, each: &mut Each<'_>) -> Result<(), Invalid> {
     let mut stopped = false;
     pieces(from, |bytes| {
         let flow = reader.push(bytes, each)?;
@@ -214,7 +225,7 @@ pub(super) fn verify(
     let mut reader = IndexReader::new(root, limits);
     reader.seals = Some(Seals::new(limits));
     from.rewind().map_err(Invalid::Read)?;
-    pieces(from, |bytes| reader.push(bytes, &mut |_| ControlFlow::Continue(())))?;
+    pieces(from, |bytes| reader.push(bytes, &mut |_, _| ControlFlow::Continue(())))?;
     reader.finish()?;
     reader.seals.map_or(Err(Untrusted::Unsigned { what: WHAT }), |seals| seals.verdict(WHAT, keys))
 }
@@ -223,7 +234,7 @@ pub(super) fn verify(
 pub(super) fn made_at(root: &IndexRoot, file: &[u8], limits: &Limits) -> Option<u64> {
     let mut reader = IndexReader::new(root, limits);
     // The time stands before the text: reading may stop at the first package.
-    let _ = reader.push(file, &mut |_| ControlFlow::Break(())).ok()?;
+    let _ = reader.push(file, &mut |_, _| ControlFlow::Break(())).ok()?;
     Some(reader.time).filter(|&time| time > 0)
 }
 
@@ -238,7 +249,7 @@ impl IndexCheck {
 
 impl Checker for IndexCheck {
     fn update(&mut self, bytes: &[u8]) -> Result<(), Invalid> {
-        self.0.push(bytes, &mut |_| ControlFlow::Continue(())).map(|_| ())
+        self.0.push(bytes, &mut |_, _| ControlFlow::Continue(())).map(|_| ())
     }
 
     fn finish(self: Box<Self>, _whole: &mut dyn ReadSeek) -> Result<(), Invalid> {

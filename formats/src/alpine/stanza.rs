@@ -13,6 +13,9 @@ use crate::{Digest, Identity, IndexRoot, Invalid, Limits, PackageEntry};
 
 const WHAT: &str = "APKINDEX";
 
+/// Told of each package, with its stanza as it stands if that is recorded.
+pub(super) type Each<'e> = dyn FnMut(PackageEntry, &[u8]) -> ControlFlow<()> + 'e;
+
 /// The reader of one APKINDEX text.
 pub(super) struct Stanzas {
     place: Place,
@@ -22,7 +25,10 @@ pub(super) struct Stanzas {
     lines: u64,
     packages: u64,
     text_bytes: u64,
+    fragment_bytes: u64,
     max_packages: u64,
+    /// The lines of the stanza being read; `None` when nobody wants to have them.
+    recorded: Option<Vec<u8>>,
 }
 
 impl Stanzas {
@@ -34,16 +40,19 @@ impl Stanzas {
             lines: 0,
             packages: 0,
             text_bytes: limits.text_bytes,
+            fragment_bytes: limits.fragment_bytes,
             max_packages: limits.packages,
+            recorded: None,
         }
     }
 
+    /// From here on, stanzas are handed out as they stand, too.
+    pub(super) fn record(&mut self) {
+        self.recorded = Some(Vec::new());
+    }
+
     /// Takes the next bytes of the text.
-    pub(super) fn push(
-        &mut self,
-        bytes: &[u8],
-        each: &mut dyn FnMut(PackageEntry) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, Invalid> {
+    pub(super) fn push(&mut self, bytes: &[u8], each: &mut Each<'_>) -> Result<ControlFlow<()>, Invalid> {
         for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
             if (self.cut.len() + piece.len()) as u64 > self.text_bytes {
                 return Err(Invalid::OverLimit { what: WHAT, limit: "text_bytes", value: self.text_bytes });
@@ -71,21 +80,22 @@ impl Stanzas {
     }
 
     /// The text is over.
-    pub(super) fn finish(
-        &mut self,
-        each: &mut dyn FnMut(PackageEntry) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, Invalid> {
+    pub(super) fn finish(&mut self, each: &mut Each<'_>) -> Result<ControlFlow<()>, Invalid> {
         if self.cut.is_empty() { self.close(each) } else { Ok(ControlFlow::Continue(())) }
     }
 
-    fn line(
-        &mut self,
-        line: &[u8],
-        each: &mut dyn FnMut(PackageEntry) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, Invalid> {
+    fn line(&mut self, line: &[u8], each: &mut Each<'_>) -> Result<ControlFlow<()>, Invalid> {
         self.lines += 1;
         match *line {
             [letter, b':', ref value @ ..] => {
+                if let Some(recorded) = &mut self.recorded {
+                    recorded.extend_from_slice(line);
+                    recorded.push(b'\n');
+                    if recorded.len() as u64 > self.fragment_bytes {
+                        let (what, limit, value) = (WHAT, "fragment_bytes", self.fragment_bytes);
+                        return Err(Invalid::OverLimit { what, limit, value });
+                    }
+                }
                 self.stanza.set(letter, value).map_err(|why| self.malformed(why))?;
                 Ok(ControlFlow::Continue(()))
             }
@@ -96,7 +106,7 @@ impl Stanzas {
     }
 
     /// Hands out the stanza that ends here, if any.
-    fn close(&mut self, each: &mut dyn FnMut(PackageEntry) -> ControlFlow<()>) -> Result<ControlFlow<()>, Invalid> {
+    fn close(&mut self, each: &mut Each<'_>) -> Result<ControlFlow<()>, Invalid> {
         if !self.stanza.begun {
             return Ok(ControlFlow::Continue(()));
         }
@@ -106,7 +116,18 @@ impl Stanzas {
         }
         let entry = self.stanza.entry(&mut self.place).map_err(|why| self.malformed(why))?;
         self.stanza.clear();
-        Ok(entry.map_or(ControlFlow::Continue(()), each))
+        let flow = match (entry, &mut self.recorded) {
+            (None, _) => ControlFlow::Continue(()),
+            (Some(entry), None) => each(entry, &[]),
+            (Some(entry), Some(recorded)) => {
+                recorded.push(b'\n');
+                each(entry, recorded)
+            }
+        };
+        if let Some(recorded) = &mut self.recorded {
+            recorded.clear();
+        }
+        Ok(flow)
     }
 
     fn malformed(&self, why: &str) -> Invalid {

@@ -236,3 +236,22 @@ fn keys_are_keys_and_digests_of_whole_files_decide() {
     assert!(check(PACKAGE, Some(&expected), b"anything", 3).is_ok());
     assert!(check(PACKAGE, Some(&expected), b"Anything", 3).is_err());
 }
+
+#[test]
+fn stanzas_are_cut_as_they_stand() {
+    let one = stanza("musl", "1.2.5-r10", "x86_64", &[1; 20]);
+    let other = stanza("doc-0", "1-r1", "noarch", &[2; 20]);
+    // A package that nobody can ask for is in no merged index either.
+    let file = index(&[&one, &stanza("../../a", "1", "x86_64", &[3; 20]), "\n", &other].concat());
+    let root = IndexRoot { entry: RepoPath::new(ENTRY).expect("valid") };
+    let mut cuts = Vec::new();
+    let format = Alpine.publish().expect("indexes are written");
+    let cut = format.cut(&root, 0, &mut &*file, &Limits::default(), &mut |cut| {
+        let path = cut.package.expect("a package").path.to_string();
+        cuts.push((path, String::from_utf8(cut.text.to_vec()).expect("text")));
+        ControlFlow::Continue(())
+    });
+    cut.expect("cut");
+    let expected = [("v3.22/main/x86_64/musl-1.2.5-r10.apk", one), ("v3.22/main/noarch/doc-0-1-r1.apk", other)];
+    assert_eq!(cuts, expected.map(|(path, text)| (path.to_owned(), text)));
+}

@@ -3,11 +3,11 @@
 //! Read as it is decompressed, one package at a time, with buffers that live on from package to package. Only what a
 //! cache needs is looked at: the names of most elements are compared and nothing more.
 
-use std::io::Read;
+use std::io::{BufRead, Read};
 use std::ops::ControlFlow;
 
 use super::place;
-use super::xml::{Document, Element, Node, gather};
+use super::xml::{Document, Element, Namespaces, Node, gather};
 use crate::decompress::open;
 use crate::{Algorithm, Digest, Identity, Invalid, Limits, PackageEntry};
 
@@ -20,13 +20,36 @@ pub(super) fn packages(
     limits: &Limits,
     each: &mut dyn FnMut(PackageEntry) -> ControlFlow<()>,
 ) -> Result<(), Invalid> {
-    let mut document = Document::new(WHAT, "metadata", open(WHAT, from, limits)?, limits);
+    let document = Document::new(WHAT, "metadata", open(WHAT, from, limits)?, limits);
+    read(root_folder, document, limits, &mut |package, _, _| each(package))
+}
+
+/// Streams the packages of a primary.xml: each with its element as it stands, and the namespaces that the root element binds and
+/// the package's own does not.
+pub(super) fn elements(
+    root_folder: &str,
+    from: &mut dyn Read,
+    limits: &Limits,
+    each: &mut dyn FnMut(PackageEntry, &str, &Namespaces) -> ControlFlow<()>,
+) -> Result<(), Invalid> {
+    let document = Document::new(WHAT, "metadata", open(WHAT, from, limits)?, limits).recording(limits);
+    read(root_folder, document, limits, each)
+}
+
+fn read<R: BufRead>(
+    root_folder: &str,
+    mut document: Document<R>,
+    limits: &Limits,
+    each: &mut dyn FnMut(PackageEntry, &str, &Namespaces) -> ControlFlow<()>,
+) -> Result<(), Invalid> {
+    let mut namespaces = Namespaces::default();
     let text_bytes = document.text_bytes();
     let mut package = Package::default();
     let mut count = 0_u64;
     let mut inside = false;
     let mut field = None;
     loop {
+        let mut is_whole = false;
         match document.next()? {
             Node::Text(text) => {
                 if let Some(field) = field {
@@ -35,25 +58,29 @@ pub(super) fn packages(
             }
             Node::Open(3, element) if inside => field = package.begin(&element)?,
             Node::Close(3) => field = None,
+            Node::Open(1, element) => namespaces.of_root = element.namespaces()?,
             Node::Open(2, element) => {
                 inside = element.name() == "package";
+                if inside {
+                    namespaces.of_package = element.namespaces()?;
+                }
                 package.clear();
             }
-            Node::Close(2) if inside => {
-                inside = false;
-                count += 1;
-                if count > limits.packages {
-                    return Err(Invalid::OverLimit { what: WHAT, limit: "packages", value: limits.packages });
-                }
-                let entry = package
-                    .entry(root_folder)
-                    .map_err(|why| Invalid::malformed(WHAT, format!("package {count}: {why}")))?;
-                if entry.is_some_and(|entry| each(entry).is_break()) {
-                    return Ok(());
-                }
-            }
+            Node::Close(2) => is_whole = std::mem::take(&mut inside),
             Node::Open(..) | Node::Close(_) => {}
             Node::End => return Ok(()),
+        }
+        if is_whole {
+            count += 1;
+            if count > limits.packages {
+                return Err(Invalid::OverLimit { what: WHAT, limit: "packages", value: limits.packages });
+            }
+            let entry = package
+                .entry(root_folder)
+                .map_err(|why| Invalid::malformed(WHAT, format!("package {count}: {why}")))?;
+            if entry.is_some_and(|entry| each(entry, document.recorded(), &namespaces).is_break()) {
+                return Ok(());
+            }
         }
     }
 }

@@ -28,6 +28,53 @@ pub(super) struct Document<R> {
     begun: bool,
     max_depth: u64,
     text_bytes: u64,
+    /// `None` when nobody wants to have elements as they stand.
+    recorded: Option<Recorded>,
+}
+
+/// The element directly below the root that was read last, as it stands in the document but for comments.
+struct Recorded {
+    text: String,
+    /// A start tag lacks its end: the element may be empty.
+    is_open: bool,
+    most: u64,
+}
+
+impl Recorded {
+    fn note(&mut self, event: &Event<'_>, depth: u64) {
+        if depth == 1 && matches!(event, Event::Start(_)) {
+            self.text.clear();
+            self.is_open = false;
+        }
+        let was_open = std::mem::take(&mut self.is_open);
+        let mut put = |parts: [&str; 3]| {
+            if was_open {
+                self.text.push('>');
+            }
+            parts.iter().for_each(|part| self.text.push_str(part));
+        };
+        match event {
+            Event::Start(start) | Event::Empty(start) => {
+                put(["<", start, ""]);
+                self.is_open = true;
+            }
+            Event::End(_) if was_open => self.text.push_str("/>"),
+            Event::End(end) => put(["</", end, ">"]),
+            Event::Text(text) => put([text, "", ""]),
+            Event::CData(text) => put(["<![CDATA[", text, "]]>"]),
+            Event::GeneralRef(reference) => put(["&", reference, ";"]),
+            Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) | Event::Eof => {
+                self.is_open = was_open;
+            }
+        }
+    }
+}
+
+/// The namespaces that a document and one of its elements bind: attributes by name and value.
+#[derive(Default)]
+pub(super) struct Namespaces {
+    pub(super) of_root: Vec<(String, String)>,
+    pub(super) of_package: Vec<(String, String)>,
 }
 
 /// What comes next.
@@ -55,12 +102,24 @@ impl<R: BufRead> Document<R> {
             begun: false,
             max_depth: limits.depth,
             text_bytes: limits.text_bytes,
+            recorded: None,
         }
+    }
+
+    /// The same, for somebody who wants to have elements as they stand: [`Document::recorded`].
+    pub(super) fn recording(mut self, limits: &Limits) -> Self {
+        self.recorded = Some(Recorded { text: String::new(), is_open: false, most: limits.fragment_bytes });
+        self
+    }
+
+    /// The element directly below the root that was closed last, as it stands in the document.
+    pub(super) fn recorded(&self) -> &str {
+        self.recorded.as_ref().map_or("", |recorded| &recorded.text)
     }
 
     /// The next node.
     pub(super) fn next(&mut self) -> Result<Node<'_>, Invalid> {
-        let Self { what, root, reader, buffer, depth, begun, max_depth, .. } = self;
+        let Self { what, root, reader, buffer, depth, begun, max_depth, recorded, .. } = self;
         let what = *what;
         let malformed = |why: String| Err(Invalid::malformed(what, why));
         buffer.clear();
@@ -71,6 +130,12 @@ impl<R: BufRead> Document<R> {
             Ok(event) => event,
             Err(error) => return Err(invalid(what, error)),
         };
+        if let Some(recorded) = recorded {
+            recorded.note(&event, *depth);
+            if recorded.text.len() as u64 > recorded.most {
+                return Err(Invalid::OverLimit { what, limit: "fragment_bytes", value: recorded.most });
+            }
+        }
         match event {
             Event::Start(start) | Event::Empty(start) => {
                 let element = Element { what, start };
@@ -165,6 +230,19 @@ impl Element<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// The namespaces that it binds: attributes as they are written, by name and value.
+    pub(super) fn namespaces(&self) -> Result<Vec<(String, String)>, Invalid> {
+        let mut bound = Vec::new();
+        for attribute in self.start.attributes().with_checks(false) {
+            let attribute = attribute.map_err(|error| Invalid::malformed(self.what, error.to_string()))?;
+            let name = attribute.key.0;
+            if name == "xmlns" || name.starts_with("xmlns:") {
+                bound.push((name.to_owned(), attribute.value.replace('"', "&quot;")));
+            }
+        }
+        Ok(bound)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::store::blobs::{BlobBody, BlobError, BlobStore};
 const AHEAD: usize = 4;
 
 /// Opens held content for reading from its start. What the reader gets is exactly what is held, or an error.
-pub(super) async fn open(held: &Held, blobs: &Arc<dyn BlobStore>) -> Result<Box<dyn Read + Send>, Reason> {
+pub(in crate::engine) async fn open(held: &Held, blobs: &Arc<dyn BlobStore>) -> Result<Box<dyn Read + Send>, Reason> {
     match &held.body {
         HeldBody::Memory(bytes) => Ok(memory(bytes.clone())),
         HeldBody::File(file) => Ok(Box::new(FileReader::new(Arc::clone(file)))),

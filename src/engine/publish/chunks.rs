@@ -126,6 +126,14 @@ impl Chunks {
         Ok(Self { folder: folder.into(), known: quick_cache::sync::Cache::new(REMEMBERED), fragments })
     }
 
+    /// A file without a name, for what must be laid aside for a while.
+    pub(super) fn aside(&self) -> io::Result<File> {
+        let path = self.folder.join(format!("aside.{}.new", UNFINISHED.fetch_add(1, Ordering::Relaxed)));
+        let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+        std::fs::remove_file(path)?;
+        Ok(file)
+    }
+
     /// The chunk of these packages, made if need be.
     pub(super) async fn of(
         &self,
@@ -355,7 +363,7 @@ pub(super) fn packed(fragments: &[Vec<u8>]) -> io::Result<Vec<u8>> {
     member.finish()
 }
 
-fn unpack(body: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+pub(super) fn unpack(body: &[u8]) -> io::Result<Vec<Vec<u8>>> {
     let mut whole = Vec::new();
     flate2::read::GzDecoder::new(body).take(MAX_FRAGMENT).read_to_end(&mut whole)?;
     let (mut fragments, mut rest) = (Vec::new(), &whole[..]);

@@ -11,7 +11,9 @@
 //!
 //! Nothing is visible before it is published, and nothing of a failed upload is left but staged blobs, which are garbage.
 
+mod choice;
 mod chunks;
+mod cuttings;
 mod promised;
 mod sheet;
 mod write;
@@ -29,12 +31,15 @@ use tokio::sync::oneshot;
 
 use self::chunks::Chunks;
 use self::sheet::Sheet;
+use self::write::merge::Merging;
+pub use self::write::merge::Standing;
 use super::held::now;
 use super::keep::{KeepError, Keeper};
 use super::shelf::Shelf;
 use super::switches::Switches;
 use crate::config::{Kind, Local, Repository};
 use crate::spool::{SpoolError, SpoolFolder, Spooled};
+use crate::store::blobs::BlobStore;
 use crate::store::catalog::fragments::Fragments;
 use crate::store::catalog::snapshots::{PackageMark, SnapshotId, Snapshots};
 use crate::store::catalog::{Artifact, Catalog, CatalogError, Published};
@@ -172,12 +177,15 @@ pub struct Publisher {
     chunks: Chunks,
     /// For each root that is being written, what waits for the next time.
     waiting: Mutex<HashMap<Target, Vec<Job>>>,
+    /// Virtual roots that are being merged.
+    merging: Mutex<HashMap<Target, Merging>>,
     sheets: quick_cache::sync::Cache<Target, (SnapshotId, Arc<Sheet>)>,
     reading: tokio::sync::Semaphore,
     writing_lists: tokio::sync::Semaphore,
     limits: Limits,
     spool: SpoolFolder,
     shelf: Arc<Shelf>,
+    blobs: Arc<dyn BlobStore>,
     keeper: Arc<Keeper>,
     catalog: Arc<dyn Catalog>,
     snapshots: Arc<dyn Snapshots>,
@@ -192,6 +200,7 @@ pub struct PublisherParts {
     pub limits: Limits,
     pub spool: SpoolFolder,
     pub shelf: Arc<Shelf>,
+    pub blobs: Arc<dyn BlobStore>,
     pub keeper: Arc<Keeper>,
     pub catalog: Arc<dyn Catalog>,
     pub snapshots: Arc<dyn Snapshots>,
@@ -209,12 +218,14 @@ impl Publisher {
         Ok(Self {
             chunks: Chunks::open(folder, Arc::clone(&parts.fragments))?,
             waiting: Mutex::default(),
+            merging: Mutex::default(),
             sheets: quick_cache::sync::Cache::new(SHEETS),
             reading: tokio::sync::Semaphore::new(READING),
             writing_lists: tokio::sync::Semaphore::new(1),
             limits: parts.limits,
             spool: parts.spool,
             shelf: parts.shelf,
+            blobs: parts.blobs,
             keeper: parts.keeper,
             catalog: parts.catalog,
             snapshots: parts.snapshots,

@@ -5,6 +5,7 @@
 //! chunk it is in and its neighbour at most, and every other chunk is the same piece of every list as before.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 
 use artifactapi_formats::{Algorithm, PackageEntry, RepoPath};
 
@@ -50,6 +51,11 @@ impl Sheet {
         self.0.len()
     }
 
+    /// The paths, in order.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &RepoPath> {
+        self.0.iter().map(|listed| &listed.path)
+    }
+
     /// The mark of the package under a path.
     pub(super) fn mark_of(&self, path: &RepoPath) -> Option<PackageMark> {
         let found = self.0.binary_search_by(|listed| listed.path.as_str().cmp(path.as_str()));
@@ -59,6 +65,7 @@ impl Sheet {
     /// The sheet with packages put (in place of what was under their paths) and paths removed, in one pass.
     pub(super) fn with(&self, put: Vec<Listed>, removed: &[RepoPath]) -> Self {
         let Self(put) = Self::of(put);
+        let removed: HashSet<&RepoPath> = removed.iter().collect();
         let mut merged = Vec::with_capacity(self.0.len() + put.len());
         let (mut old, mut new) = (self.0.iter().peekable(), put.into_iter().peekable());
         loop {
@@ -109,8 +116,6 @@ fn key_of(chunk: &[Listed]) -> ChunkKey {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use artifactapi_formats::Sha256;
 
     use super::*;

@@ -5,6 +5,8 @@
 //! nothing has happened, and all of it is done again on top of what that one published: the catalog's compare-and-set is
 //! the only arbiter.
 
+pub(super) mod merge;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -16,7 +18,7 @@ use bytes::Bytes;
 
 use super::chunks::{Chunk, Joined, Shape};
 use super::sheet::{Listed, Sheet};
-use super::{Change, Done, Outcome, PublishError, Publisher};
+use super::{Change, Done, LEASE_PATIENCE, Outcome, PublishError, Publisher};
 use crate::config::{Local, Repository};
 use crate::engine::freshness::last_modified;
 use crate::engine::held::now;
@@ -62,6 +64,8 @@ struct Plan {
     removed: Vec<RepoPath>,
     dropped: Vec<PackageRowId>,
     replaced: Vec<Target>,
+    /// What the next snapshot is made of, if not of uploads.
+    source: String,
 }
 
 impl Plan {
@@ -288,7 +292,7 @@ impl Publisher {
                     root: root.clone(),
                     published_at,
                     made_at: Some(made_at),
-                    source: String::new(),
+                    source: plan.source.clone(),
                     packages,
                     tags: Vec::new(),
                     files,
@@ -507,7 +511,9 @@ impl Publisher {
             }
             self.shelf.forget(&file.target);
         }
-        for path in &plan.removed {
+        // A merged index has no packages of its own.
+        let goes = if plan.source.is_empty() { &plan.removed[..] } else { &[] };
+        for path in goes {
             let target = Target::new(root.repository.clone(), path.clone());
             // The index does not name it any more; a record that is left over is in nobody's way.
             if let Err(error) = self.retire(&target).await {

@@ -13,7 +13,7 @@ use super::super::past::{self, Then};
 use super::super::pins::{ClientId, is_pinned};
 use super::super::shelf::{Found, ShelfError};
 use super::{Order, ReadError, Reader, Reading, Source, Wish};
-use crate::config::{Kind, Remote};
+use crate::config::Remote;
 use crate::store::catalog::snapshots::{NamedPackage, SnapshotId};
 use crate::store::key::Target;
 
@@ -171,9 +171,7 @@ impl Reader {
 
     /// The entry that a client is being given, if that is known by now; if not, it is noted once it is.
     pub(super) fn given(&self, wish: &Wish, reading: &Reading) -> Option<Sha256> {
-        let (Some(client), Role::Index, Kind::Remote(_) | Kind::Local(_)) =
-            (wish.client, wish.role, &wish.repository.kind)
-        else {
+        let (Some(client), Role::Index) = (wish.client, wish.role) else {
             return None;
         };
         wish.repository.format.index()?;

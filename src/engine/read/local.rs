@@ -111,10 +111,14 @@ fn is_list(wish: &Wish) -> bool {
 
 /// The public half of a key that signs this repository's indexes, at the top of the repository under the name that clients know
 /// it by.
-fn public_key(wish: &Wish) -> Option<Reading> {
-    let Kind::Local(local) = &wish.repository.kind else { return None };
+pub(super) fn public_key(wish: &Wish) -> Option<Reading> {
+    let keys = match &wish.repository.kind {
+        Kind::Local(local) => &local.signing_keys,
+        Kind::Virtual(all) => &all.signing_keys,
+        Kind::Remote(_) => return None,
+    };
     let path = wish.target.path.as_str();
-    let (_, text) = local.signing_keys.public_keys().find(|(name, _)| *name == path)?;
+    let (_, text) = keys.public_keys().find(|(name, _)| *name == path)?;
     let at = SystemTime::UNIX_EPOCH;
     let record = Artifact {
         target: wish.target.clone(),

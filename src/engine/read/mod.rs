@@ -9,6 +9,7 @@ mod away;
 mod generation;
 mod local;
 mod members;
+mod merged;
 mod mirrors;
 
 use std::sync::Arc;
@@ -63,6 +64,8 @@ pub struct Reader {
     negatives: quick_cache::sync::Cache<Target, (Instant, String)>,
     /// Entries and younger files of which the catalog said that they are current together.
     contemporaries: quick_cache::sync::Cache<(Revision, Revision), ()>,
+    /// When the members of a virtual root were asked last, and whether one of them was away.
+    asked: quick_cache::sync::Cache<Target, (Instant, bool)>,
     counts: Arc<Counts>,
 }
 
@@ -98,6 +101,7 @@ impl Reader {
             blobs,
             negatives: quick_cache::sync::Cache::new(NEGATIVES),
             contemporaries: quick_cache::sync::Cache::new(CONTEMPORARIES),
+            asked: quick_cache::sync::Cache::new(CONTEMPORARIES),
             counts,
         }
     }

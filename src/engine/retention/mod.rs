@@ -244,7 +244,7 @@ impl Retention {
 /// Repositories that keep anything of their own.
 fn stored(repositories: &Repositories) -> impl Iterator<Item = &Repository> {
     let all = repositories.iter().map(|repository| &**repository);
-    all.filter(|repository| !matches!(repository.kind, Kind::Virtual(_)))
+    all.filter(|repository| !matches!(repository.kind, Kind::Virtual(_)) || repository.format.index().is_some())
 }
 
 /// Whether what is evicted can be had again.

@@ -1,6 +1,8 @@
 //! Several repositories under one name.
 
+mod apk;
 mod files;
+mod rpm;
 
 use serde_json::Value;
 

@@ -16,6 +16,7 @@ mod facts;
 mod lines;
 mod seals;
 
+use std::io::Read;
 use std::ops::ControlFlow;
 
 use self::facts::Facts;
@@ -23,9 +24,9 @@ use super::names::is_v2_entry;
 use super::package::PackageChecker;
 use super::pkginfo::PkgInfo;
 use super::place::Place;
-use super::{Alpine, names};
+use super::{Alpine, index, names};
 use crate::decompress::pieces;
-use crate::publish::{Compression, Described, Finished, FinishedContent, Index, Totals, Upload};
+use crate::publish::{Compression, Cut, Described, Finished, FinishedContent, Index, Totals, Upload};
 use crate::{
     Checker, Digest, Expected, Identity, IndexRoot, Invalid, Limits, PackageEntry, PublishFormat, ReadSeek, RepoPath,
 };
@@ -42,6 +43,27 @@ impl PublishFormat for Alpine {
 
     fn compressions(&self) -> &'static [Compression] {
         &[Compression::Gzip]
+    }
+
+    /// Clients of version 3 indexes are many fewer, and read these too.
+    fn writes(&self, root: &IndexRoot) -> bool {
+        is_v2_entry(root.entry.file_name())
+    }
+
+    /// A stanza is complete in itself, and clients make the path of a package of what it says: it means the same in any index at the
+    /// same place.
+    fn cut(
+        &self,
+        root: &IndexRoot,
+        _list: usize,
+        from: &mut dyn Read,
+        limits: &Limits,
+        each: &mut dyn FnMut(Cut<'_>) -> ControlFlow<()>,
+    ) -> Result<(), Invalid> {
+        index::stanzas(root, from, limits, &mut |package, text| {
+            let key = package.identity.digest().hex();
+            each(Cut { package: Some(package), key: &key, text })
+        })
     }
 
     /// The root is the folder of the package. A `depth` of 0 does not ask how deep that is: branches and repositories may be

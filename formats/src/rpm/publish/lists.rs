@@ -15,6 +15,17 @@ const ROOTS: [(&str, &str); 3] = [
     ("otherdata", "xmlns=\"http://linux.duke.edu/metadata/other\""),
 ];
 
+/// The root element of a list.
+pub(super) fn root(list: usize) -> Option<&'static str> {
+    ROOTS.get(list).map(|(root, _)| *root)
+}
+
+/// Whether the root element of a list binds a namespace to this name.
+pub(super) fn binds(list: usize, name: &str, value: &str) -> bool {
+    let bound = format!("{name}=\"{value}\"");
+    ROOTS.get(list).is_some_and(|(_, namespaces)| namespaces.split(' ').any(|known| known == bound))
+}
+
 /// What comes before all packages. Nothing, for a list that there is not.
 pub(super) fn open(list: usize, totals: &Totals) -> Vec<u8> {
     let open = ROOTS

@@ -12,11 +12,13 @@
 //! | `dependencies`, `files`, `changelog` | the lists within those |
 //! | `text`, `xml` | which characters, and how they are written |
 //! | `lists`, `repomd` | the documents around them |
+//! | `cut` | elements out of another's documents |
 //!
 //! A package may stand for far more text than it is long, so everything is counted before it is made
 //! ([`Limits::fragment_bytes`]), and no text gets in that our own reader, or a client's, would choke on.
 
 mod changelog;
+mod cut;
 mod dependencies;
 mod files;
 mod lists;
@@ -27,8 +29,11 @@ mod repomd;
 mod text;
 mod xml;
 
+use std::io::Read;
+use std::ops::ControlFlow;
+
 use super::Rpm;
-use crate::publish::{Compression, Described, Finished, Index, PublishFormat, Totals, Upload};
+use crate::publish::{Compression, Cut, Described, Finished, Index, PublishFormat, Totals, Upload};
 use crate::{IndexRoot, Invalid, Limits, ReadSeek, RepoPath};
 
 impl PublishFormat for Rpm {
@@ -38,6 +43,17 @@ impl PublishFormat for Rpm {
 
     fn compressions(&self) -> &'static [Compression] {
         &[Compression::Gzip, Compression::Zstd]
+    }
+
+    fn cut(
+        &self,
+        root: &IndexRoot,
+        list: usize,
+        from: &mut dyn Read,
+        limits: &Limits,
+        each: &mut dyn FnMut(Cut<'_>) -> ControlFlow<()>,
+    ) -> Result<(), Invalid> {
+        cut::cut(root, list, from, limits, each)
     }
 
     fn root_for(&self, path: &RepoPath, depth: usize) -> Result<IndexRoot, Invalid> {

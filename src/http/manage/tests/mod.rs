@@ -126,8 +126,8 @@ impl Server {
         let catalog = SqliteCatalog::open(&data.path().join("catalog.sqlite")).await.expect("catalog");
         let catalog = Arc::new(catalog);
         let snapshots: Arc<dyn Snapshots> = Arc::clone(&catalog) as _;
-        let tokens: Arc<dyn Tokens> = Arc::clone(&catalog) as _;
         let fragments: Arc<dyn Fragments> = Arc::clone(&catalog) as _;
+        let tokens: Arc<dyn Tokens> = Arc::clone(&catalog) as _;
         let catalog: Arc<dyn Catalog> = catalog;
         let pins = Arc::new(Pins::default());
         let coordinator: Arc<dyn Coordinator> = Arc::new(InProcessCoordinator::new());
@@ -143,6 +143,7 @@ impl Server {
             limits: Limits::default(),
             spool: spool.clone(),
             shelf: Arc::clone(&shelf),
+            blobs: Arc::clone(&blobs),
             keeper: Arc::clone(&keeper),
             catalog: Arc::clone(&catalog),
             snapshots: Arc::clone(&snapshots),

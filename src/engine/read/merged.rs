@@ -1,0 +1,150 @@
+//! Reading the index of a virtual repository: merged of its members' indexes, and as fresh as they are.
+//!
+//! The members that have an upstream are asked for their indexes at most every `index_ttl` of the virtual repository, each as a
+//! client would ask it, so its own rules say whether its upstream is. Whether a member has published another index than the merged
+//! one is made of is looked up on every request: what was uploaded to a local member is in the next answer. Only then is it merged
+//! anew ([`Publisher::merge`](super::Publisher)).
+//!
+//! Whatever is away, the last merged index goes on being served, marked stale. The first one is written only when no member is away: an
+//! index without half of the packages would not say so.
+
+use std::time::{Duration, Instant};
+
+use artifactapi_formats::Role;
+
+use super::super::freshness::NO_CACHE_AGE;
+use super::super::held::RETRY_AFTER;
+use super::super::publish::Standing;
+use super::super::shelf::ShelfError;
+use super::members::of_member;
+use super::{ReadError, Reader, Reading, Source, Wish};
+use crate::config::{Kind, Virtual};
+use crate::store::key::Target;
+
+/// How often members may publish while their index is merged for one request.
+const MERGES: usize = 4;
+
+/// How long the first snapshot of a member is waited for: its entry is there at once, the rest follows in the background, here or on
+/// another replica.
+const COMPLETION: Duration = Duration::from_secs(60);
+
+impl Reader {
+    pub(super) async fn read_merged(&self, wish: &Wish, all: &Virtual, root: &Target) -> Result<Reading, ReadError> {
+        if wish.when.is_some() {
+            return self.read_local(wish).await;
+        }
+        let is_stale = match wish.role {
+            Role::Index => self.bring_up_to_date(wish, all, root).await?,
+            // Whoever asks for what lies beside an entry was given one.
+            _ => false,
+        };
+        let reading = self.read_local(wish).await?;
+        Ok(match reading {
+            Reading::Held { held, .. } if is_stale => {
+                Reading::Held { held, source: Source::Stale, fresh_for: Some(Duration::ZERO) }
+            }
+            other => other,
+        })
+    }
+
+    /// Has the merged index be what the members' indexes say. Answers whether it is older than it should be, or may be.
+    async fn bring_up_to_date(&self, wish: &Wish, all: &Virtual, root: &Target) -> Result<bool, ReadError> {
+        let (mut is_away, trouble) =
+            match self.asked.get(root).filter(|(at, was_away)| !is_due(wish, at.elapsed(), *was_away)) {
+                Some((_, was_away)) => (was_away, None),
+                None => {
+                    let (is_away, trouble) = self.ask_members(wish, all).await;
+                    if trouble.is_none() {
+                        self.asked.insert(root.clone(), (Instant::now(), is_away));
+                    }
+                    (is_away, trouble)
+                }
+            };
+        for _ in 0..MERGES {
+            let standing = match self.publisher.standing(&wish.repository, all, root).await {
+                Ok(standing) => standing,
+                Err(error) => {
+                    tracing::warn!(%root, %error, "nobody knows whether the merged index is the latest");
+                    return Ok(true);
+                }
+            };
+            // Whoever finds no index at all asks again, for the member may be back; everybody else is served what there is for a while.
+            if matches!((standing, &trouble), (Standing::Current | Standing::Behind { .. }, Some(_))) {
+                self.asked.insert(root.clone(), (Instant::now(), true));
+            }
+            let has_one = match standing {
+                Standing::Current => return Ok(is_away),
+                Standing::Nothing => {
+                    let none = || ReadError::Absent("no member has this index".to_owned());
+                    return Err(trouble.unwrap_or_else(none));
+                }
+                Standing::Unwritten => false,
+                Standing::Behind { .. } => true,
+            };
+            if let (false, Some(trouble)) = (has_one, trouble.as_ref()) {
+                let why = format!("there is no merged index yet, and a member is away: {trouble}");
+                return Err(ReadError::Unreadable(why));
+            }
+            let merging = self.publisher.merge(&wish.repository, root);
+            let merged = match standing {
+                // What somebody was told to be installable is waited for; what an upstream has may come a little later.
+                Standing::Behind { is_acknowledged: false } => {
+                    match tokio::time::timeout(wish.repository.cache.refresh_wait, merging).await {
+                        Ok(merged) => merged,
+                        Err(_) => return Ok(true),
+                    }
+                }
+                _ => merging.await,
+            };
+            match merged {
+                Ok(()) => {}
+                Err(_) if has_one => return Ok(true),
+                Err(error) => return Err(ReadError::Unreadable(format!("the index could not be merged: {error}"))),
+            }
+            is_away |= trouble.is_some();
+        }
+        Ok(true)
+    }
+
+    /// Asks the members for their indexes, all at once. Answers whether one of them could not say, and what is wrong with one that
+    /// has none to give.
+    async fn ask_members(&self, wish: &Wish, all: &Virtual) -> (bool, Option<ReadError>) {
+        let asking = all.members.iter().filter(|member| !matches!(member.kind, Kind::Local(_))).map(|member| async {
+            let Some(wish) = of_member(wish, member) else { return Ok(false) };
+            let wish = Wish { head_only: true, client: None, range: None, ..wish };
+            let is_away = match Box::pin(self.read(&wish)).await {
+                Ok(Reading::Held { source, .. }) => source == Source::Stale,
+                Ok(_) => false,
+                Err(ReadError::Absent(_)) => return Ok(false),
+                Err(error) => return Err(error),
+            };
+            if matches!(member.kind, Kind::Remote(_)) {
+                self.completed(&wish.target).await?;
+            }
+            Ok(is_away)
+        });
+        let answers: Vec<Result<bool, ReadError>> = futures_util::future::join_all(asking).await;
+        let is_away = answers.iter().any(|answer| *answer.as_ref().unwrap_or(&true));
+        (is_away, answers.into_iter().find_map(Result::err))
+    }
+
+    /// Waits until a member's index has a snapshot.
+    async fn completed(&self, root: &Target) -> Result<(), ReadError> {
+        let (began, mut pause) = (Instant::now(), Duration::from_millis(20));
+        while self.generations.snapshots().current(root).await.map_err(ShelfError::from)?.is_none() {
+            if began.elapsed() > COMPLETION {
+                return Err(ReadError::Unreadable(format!("not all that the index {root} names has come yet")));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
+        Ok(())
+    }
+}
+
+/// Whether members are to be asked, so long after they were.
+fn is_due(wish: &Wish, since: Duration, was_away: bool) -> bool {
+    since >= wish.repository.cache.index_ttl
+        || wish.no_cache && since >= NO_CACHE_AGE
+        || was_away && since >= RETRY_AFTER
+}
