@@ -73,6 +73,28 @@ async fn a_repository_with_a_list_has_lists_of_itself() {
     assert!(!asked.lines().iter().any(|line| line.contains(&format!("{FOLDER}/m"))), "{:#?}", asked.lines());
 }
 
+/// The name in a list is the one that the client used, and https where a trusted proxy says so. Without a name there is no list.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_names_us_as_the_client_does() {
+    let setup = Setup::new(Laptop).await.environment("ARTIFACTAPI_TRUSTED_PROXIES", "127.0.0.0/8");
+    setup.upstream.put("/list", setup.upstream.url(&format!("/{FOLDER}/")));
+    let remote = listed("mirrorlist", setup.upstream.url("/list"));
+    let site = setup.remote(remote).start().await;
+    let forwarded = |target: &str| Request::get(target).with("X-Forwarded-Proto", "https");
+    site.server.ask(&forwarded("/api/listed/mirrorlist")).await.is(b"https://test.invalid/api/listed/\n");
+    let list = site.server.ask(&forwarded("/api/listed/metalink")).await;
+    let text = String::from_utf8_lossy(&list.has(200).body).into_owned();
+    let url = format!(
+        "<url protocol=\"https\" type=\"https\" preference=\"100\">https://test.invalid/api/listed/{ENTRY}</url>"
+    );
+    assert!(text.contains(&url), "{text}");
+
+    let mut nameless = Connection::open(site.server.address()).await;
+    nameless.send_bytes(b"GET /api/listed/mirrorlist HTTP/1.0\r\n\r\n").await;
+    let problem = nameless.reply(&Request::get("/api/listed/mirrorlist")).await.problem(400);
+    assert!(problem.detail.contains("Host"), "{problem:?}");
+}
+
 /// A past generation has a list of its own, about itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_of_the_past() {
