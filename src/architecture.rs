@@ -10,7 +10,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("access", &["access", "store::key"]),
     ("store", &["spool", "store", "access"]),
     ("config", &["config", "store::key", "access"]),
-    ("upstream", &["upstream", "config"]),
+    ("upstream", &["upstream", "config", "store::key"]),
     ("calendar", &[]),
     ("engine", &["engine", "store", "upstream", "spool", "config", "calendar", "access"]),
     ("http", &["http", "engine", "calendar", "store", "upstream", "spool", "frames", "config", "access"]),

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io::{Read, Seek};
 
-use crate::{Digest, Expected, IndexFormat, Invalid, Limits, PublishFormat, RepoPath, generic};
+use crate::{Digest, Expected, IndexFormat, Invalid, Limits, MirrorFormat, PublishFormat, RepoPath, generic};
 
 /// What a path is, by its name alone (DESIGN 5, FORMATS 4). Decides which time to live applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -100,6 +100,11 @@ pub trait Format: Send + Sync {
 
     /// The publishing side of the format; `None` for formats whose indexes we do not write, or that have none.
     fn publish(&self) -> Option<&dyn PublishFormat> {
+        None
+    }
+
+    /// The side that is about lists of mirrors; `None` for formats that have none.
+    fn mirrors(&self) -> Option<&dyn MirrorFormat> {
         None
     }
 }

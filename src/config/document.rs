@@ -30,6 +30,8 @@ const KEYS: &[(&str, &[&str])] = &[
     ("cache", TYPES),
     ("base_url", &["remote"]),
     ("mirrors", &["remote"]),
+    ("mirrorlist", &["remote"]),
+    ("metalink", &["remote"]),
     ("connect_timeout", &["remote"]),
     ("idle_timeout", &["remote"]),
     ("allow_private_redirects", &["remote"]),
@@ -141,7 +143,7 @@ fn draft(name: &str, field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<D
     let said_of_reading = table.get("anonymous_read").map(|field| field.flag(reader).unwrap_or(true));
     let (mut members, mut deploy_to) = (Vec::new(), None);
     let kind = match word {
-        Some("remote") => upstream::read(&table, format, reader).map(|remote| Kind::Remote(Box::new(remote))),
+        Some("remote") => upstream::read(&table, format, reader).map(|remote| Kind::Remote(Arc::new(remote))),
         Some("local") => Some(Kind::Local(Box::new(local::read(&table, format, reader)))),
         Some("virtual") => {
             (members, deploy_to) = (virtuals::members(&table, reader), virtuals::deploy_to(&table, reader));

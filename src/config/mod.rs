@@ -33,6 +33,7 @@ mod upstream;
 pub mod view;
 mod virtuals;
 pub mod watch;
+mod whereabouts;
 mod yaml;
 
 pub use access::ConfiguredToken;
@@ -48,6 +49,7 @@ pub use secret::Secret;
 pub use settings::{LogFormat, LogSettings, PostgresSettings, RedisSettings, S3Keys, S3Settings, Settings};
 pub use source::{Environment, Source};
 pub use view::ConfigView;
+pub use whereabouts::{List, Whereabouts};
 
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,7 @@ use super::prefetch::Prefetch;
 use super::secret::Secret;
 #[cfg(doc)]
 use super::source::Source;
+use super::whereabouts::Whereabouts;
 use crate::access::Policy;
 use crate::store::key::RepositoryName;
 
@@ -116,7 +117,7 @@ impl Repository {
             remarks
                 .push(format!("{name} has no include_patterns: all that its upstream has can be fetched through it"));
         }
-        if remote.credentials.is_some() && remote.base.scheme() == "http" {
+        if remote.credentials.is_some() && remote.home().scheme() == "http" {
             remarks.push(format!("{name} sends its credentials over http: whoever is on the way can read them"));
         }
         remarks
@@ -127,7 +128,7 @@ impl Repository {
 #[derive(Debug, Clone)]
 pub enum Kind {
     /// From an upstream server; what has been fetched is kept.
-    Remote(Box<Remote>),
+    Remote(Arc<Remote>),
     /// From uploads.
     Local(Box<Local>),
     /// From other repositories of the same format.
@@ -192,15 +193,14 @@ pub const MAX_FILE_BYTES: u64 = 10 << 30;
 /// An upstream server.
 #[derive(Debug, Clone)]
 pub struct Remote {
-    /// What paths are appended to; its own path ends in a slash.
-    pub base: Url,
-    /// Asked in turn when `base` cannot answer; each ends in a slash.
-    pub mirrors: Vec<Url>,
+    /// Where it is.
+    pub whereabouts: Whereabouts,
     /// Who we are to the upstream. For its own origin only: see [`Remote::credentials_for`].
     pub credentials: Option<Credentials>,
     /// How long to wait.
     pub timeouts: Timeouts,
-    /// Whether a redirect may lead to a private or loopback address although `base` is a public one.
+    /// Whether a redirect or a list of mirrors may lead to a private or loopback address although who says so is at a
+    /// public one.
     pub allow_private: bool,
     /// The most transfers at once; `None` sets no bound.
     pub max_parallel: Option<NonZeroUsize>,
@@ -243,16 +243,38 @@ impl Verify {
 }
 
 impl Remote {
-    /// `base`, then the mirrors: the order in which they are tried.
-    pub fn origins(&self) -> impl Iterator<Item = &Url> {
-        std::iter::once(&self.base).chain(&self.mirrors)
+    /// The URLs that the operator names, in the order in which they are tried; none when a list names them.
+    pub fn named(&self) -> impl Iterator<Item = &Url> {
+        let (base, mirrors) = match &self.whereabouts {
+            Whereabouts::Named { base, mirrors } => (Some(base), &**mirrors),
+            Whereabouts::Listed(_) => (None, &[][..]),
+        };
+        base.into_iter().chain(mirrors)
     }
 
-    /// The credentials to send along with a request for `url`: none unless it has the scheme, host and port of `base`,
-    /// so that neither a mirror nor a redirect is told a password that is not for it.
+    /// The URL that everything else follows from: `base_url`, or that of the list.
+    #[must_use]
+    pub const fn home(&self) -> &Url {
+        match &self.whereabouts {
+            Whereabouts::Named { base, .. } => base,
+            Whereabouts::Listed(list) => &list.url,
+        }
+    }
+
+    /// Whether what one source does not give, another may.
+    #[must_use]
+    pub fn has_mirrors(&self) -> bool {
+        match &self.whereabouts {
+            Whereabouts::Named { mirrors, .. } => !mirrors.is_empty(),
+            Whereabouts::Listed(_) => true,
+        }
+    }
+
+    /// The credentials to send along with a request for `url`: none unless it has the scheme, host and port of
+    /// [`Remote::home`], so that neither a mirror nor a redirect is told a password that is not for it.
     #[must_use]
     pub fn credentials_for(&self, url: &Url) -> Option<&Credentials> {
-        self.credentials.as_ref().filter(|_| url.origin() == self.base.origin())
+        self.credentials.as_ref().filter(|_| url.origin() == self.home().origin())
     }
 }
 

@@ -21,6 +21,7 @@ use super::prefetch::Prefetch;
 use super::repositories::{CachePolicy, Credentials, FileTtl, Kind, Local, Remote, Repositories, Repository, Timeouts};
 use super::secret::STARS;
 use super::settings::Settings;
+use super::whereabouts::Whereabouts;
 use crate::access::Grant;
 
 /// What `GET /config` answers. To whoever may read everything; [`ConfigView::only`] is for the others.
@@ -115,9 +116,14 @@ struct RepositoryView<'a> {
 
 #[derive(Debug, Serialize)]
 struct RemoteView<'a> {
-    base_url: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base_url: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     mirrors: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mirrorlist: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metalink: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     username: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -221,10 +227,16 @@ fn remote_view(remote: &Remote) -> RemoteView<'_> {
         Some(Credentials::Bearer(_)) => (None, Some(STARS)),
         None => (None, None),
     };
+    let (base, mirrors, list) = match &remote.whereabouts {
+        Whereabouts::Named { base, mirrors } => (Some(base), &**mirrors, None),
+        Whereabouts::Listed(list) => (None, &[][..], Some(list)),
+    };
     let Timeouts { connect, idle } = remote.timeouts;
     RemoteView {
-        base_url: remote.base.as_str(),
-        mirrors: remote.mirrors.iter().map(url::Url::as_str).collect(),
+        base_url: base.map(url::Url::as_str),
+        mirrors: mirrors.iter().map(url::Url::as_str).collect(),
+        mirrorlist: list.filter(|list| !list.is_metalink).map(|list| list.url.as_str()),
+        metalink: list.filter(|list| list.is_metalink).map(|list| list.url.as_str()),
         username: pair,
         password: pair,
         token,

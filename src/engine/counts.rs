@@ -57,6 +57,8 @@ pub struct Counts {
     pub older_refused: Counter,
     /// Indexes refused because no trusted key signed them.
     pub untrusted: Counter,
+    /// Indexes refused because the metalink does not know them.
+    pub unlisted: Counter,
     /// Packages fetched before anybody asked for them.
     pub prefetched_files: Counter,
     /// Their bytes.
@@ -87,6 +89,8 @@ impl Counts {
         registry.register("indexes_older_refused", "Indexes refused as older than the one that is served", older);
         let untrusted = counts.untrusted.clone();
         registry.register("indexes_untrusted", "Indexes refused because no trusted key signed them", untrusted);
+        let unlisted = counts.unlisted.clone();
+        registry.register("indexes_unlisted", "Indexes refused because the metalink does not know them", unlisted);
         let prefetched = [
             ("prefetched_files", "Packages fetched before anybody asked for them", &counts.prefetched_files),
             ("prefetched_bytes", "Bytes of packages fetched before anybody asked for them", &counts.prefetched_bytes),

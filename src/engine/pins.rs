@@ -20,6 +20,9 @@ const CLIENTS: usize = 65_536;
 /// How many roots are remembered of one client, the latest ones.
 const ROOTS_OF_ONE: usize = 16;
 
+/// How many promises of an entry are remembered.
+const PROMISES: usize = 4_096;
+
 /// How many paths are remembered whose package is another since a switch.
 pub const CHANGED: usize = 65_536;
 
@@ -39,15 +42,20 @@ struct Handed {
     entry: Sha256,
 }
 
-/// What clients were handed, and what changed since.
+/// What clients were handed or told of, and what changed since.
 pub struct Pins {
     handed: quick_cache::sync::Cache<u64, Arc<[Handed]>>,
+    promised: quick_cache::sync::Cache<(u64, Target), (Sha256, Instant)>,
     changed: quick_cache::sync::Cache<Target, Instant>,
 }
 
 impl Default for Pins {
     fn default() -> Self {
-        Self { handed: quick_cache::sync::Cache::new(CLIENTS), changed: quick_cache::sync::Cache::new(CHANGED) }
+        Self {
+            handed: quick_cache::sync::Cache::new(CLIENTS),
+            promised: quick_cache::sync::Cache::new(PROMISES),
+            changed: quick_cache::sync::Cache::new(CHANGED),
+        }
     }
 }
 
@@ -82,6 +90,21 @@ impl Pins {
         let handed = self.handed.get(&client.connection).or_else(|| self.handed.get(&client.agent));
         let roots = handed.iter().flat_map(|handed| handed.iter()).map(|handed| &handed.root);
         roots.filter(|root| root.repository == *repository).cloned().collect()
+    }
+
+    /// A client was told, by a metalink, that `root` has this entry: for `pin` it has.
+    pub fn promise(&self, client: ClientId, root: &Target, entry: Sha256, pin: Duration) {
+        let until = Instant::now() + pin;
+        for key in [client.connection, client.agent] {
+            self.promised.insert((key, root.clone()), (entry, until));
+        }
+    }
+
+    /// The entry that a client was told of.
+    #[must_use]
+    pub fn promised_to(&self, client: ClientId, root: &Target) -> Option<Sha256> {
+        let of = |key| self.promised.get(&(key, root.clone())).filter(|(_, until)| Instant::now() < *until);
+        of(client.connection).or_else(|| of(client.agent)).map(|(entry, _)| entry)
     }
 
     /// A switch gave a path another package; for `pin`, who asks for it matters.
@@ -125,6 +148,17 @@ mod tests {
         assert_eq!(pins.entry_of(two, &root("a")), Some(new));
         assert_eq!(pins.entry_of(ClientId { connection: 3, agent: 8 }, &root("a")), None);
         assert_eq!(pins.roots_of(one, &root("a").repository), [root("a")]);
+    }
+
+    #[test]
+    fn a_promise_holds_for_a_while() {
+        let pins = Pins::default();
+        let (one, other) = (ClientId { connection: 1, agent: 9 }, ClientId { connection: 2, agent: 8 });
+        pins.promise(one, &root("a"), Sha256::of(b"told"), Duration::from_secs(60));
+        assert_eq!(pins.promised_to(ClientId { connection: 3, agent: 9 }, &root("a")), Some(Sha256::of(b"told")));
+        assert_eq!((pins.promised_to(other, &root("a")), pins.promised_to(one, &root("b"))), (None, None));
+        pins.promise(one, &root("a"), Sha256::of(b"told"), Duration::ZERO);
+        assert_eq!(pins.promised_to(one, &root("a")), None);
     }
 
     #[test]

@@ -9,9 +9,8 @@ use std::sync::Arc;
 use reqwest::StatusCode;
 
 use super::fill::{FillError, FillSender, Head, Order};
-use crate::config::Remote;
 use crate::spool::{SpoolReader, SpoolWriter};
-use crate::upstream::{Answer, Ask, Body, How, Upstream, UpstreamError, UpstreamErrorKind};
+use crate::upstream::{Answer, Ask, Body, How, Sources, Upstream, UpstreamError, UpstreamErrorKind};
 
 /// How often in a row a broken body is resumed without having got any further.
 const RESUMES: u32 = 3;
@@ -19,7 +18,7 @@ const RESUMES: u32 = 3;
 /// One transfer.
 pub(super) struct Transfer<'a> {
     pub(super) upstream: &'a Upstream,
-    pub(super) remote: &'a Remote,
+    pub(super) remote: &'a Sources,
     pub(super) order: &'a Order,
     /// Told when readers may follow; `None` keeps them waiting for the outcome.
     pub(super) readers: Option<(&'a FillSender, Arc<Head>, SpoolReader)>,

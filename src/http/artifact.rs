@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use artifactapi_formats::{RepoPath, Role};
+use artifactapi_formats::mirrors::ListKind;
+use artifactapi_formats::{IndexFormat, MirrorFormat, RepoPath, Role};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::Response;
@@ -19,13 +20,14 @@ use super::error::Problem;
 use super::fast::Fast;
 use super::folder;
 use super::headers::Representation;
+use super::mirror_list;
 use super::range::{self, Ranges};
 use crate::access::Grant;
 use crate::config::{Admission, Kind, LiveRepositories, Repository};
 use crate::engine::counts::RepositoryCounts;
 use crate::engine::generations::When;
 use crate::engine::held::Held;
-use crate::engine::read::{self, Reader, Reading, Source, Wish};
+use crate::engine::read::{self, Listing, Reader, Reading, Source, Wish};
 use crate::store::blobs::{BlobBody, BlobStore};
 use crate::store::catalog::Catalog;
 use crate::store::key::Target;
@@ -80,13 +82,25 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
         client: peer.map(|peer| client_id(&parts.headers, peer, &artifacts.trusted_proxies)),
         range: range.and_then(range::single),
     };
-    let reading = artifacts.reader.read(&wish).await.map_err(|error| {
+    let failed = |error: read::ReadError| {
         match error {
             read::ReadError::Absent(_) => counts.absent.inc(),
             _ => counts.failed.inc(),
         };
         Problem::from_read(&error, &repository, wish.target.path.as_str())
-    })?;
+    };
+    let reading = match list_of_mirrors(&wish) {
+        Some((index, mirrors, kind)) => {
+            match artifacts.reader.offer(&wish, index, mirrors, kind).await.map_err(failed)? {
+                Listing::Ours(offer) => {
+                    let list = mirror_list::answer(&artifacts, &parts, peer, &wish, (mirrors, kind), &offer)?;
+                    return Ok(keep_private(list, &repository));
+                }
+                Listing::Theirs(reading) => reading,
+            }
+        }
+        None => artifacts.reader.read(&wish).await.map_err(failed)?,
+    };
     let response = match reading {
         Reading::Held { held, source, fresh_for } => {
             count(&counts, source, held.artifact.size);
@@ -186,6 +200,15 @@ pub fn resolve(repositories: &LiveRepositories, uri: &Uri) -> Result<Named, Prob
     Ok(Named { repository, target, when })
 }
 
+/// The list of mirrors that a path is by its name. What people have uploaded is theirs and stays as it is.
+fn list_of_mirrors(wish: &Wish) -> Option<(&'static dyn IndexFormat, &'static dyn MirrorFormat, ListKind)> {
+    if matches!(wish.repository.kind, Kind::Local(_)) {
+        return None;
+    }
+    let (index, mirrors) = (wish.repository.format.index()?, wish.repository.format.mirrors()?);
+    Some((index, mirrors, mirrors.kind_of(&wish.target.path)?))
+}
+
 fn says_no_cache(headers: &HeaderMap) -> bool {
     let says = |name: header::HeaderName| {
         let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
@@ -197,7 +220,7 @@ fn says_no_cache(headers: &HeaderMap) -> bool {
     says(header::CACHE_CONTROL) || (!headers.contains_key(header::CACHE_CONTROL) && says(header::PRAGMA))
 }
 
-fn count(counts: &RepositoryCounts, source: Source, bytes: u64) {
+pub(super) fn count(counts: &RepositoryCounts, source: Source, bytes: u64) {
     counts.bytes.inc_by(bytes);
     match source {
         Source::Hit => counts.hit.inc(),

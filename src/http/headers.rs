@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use artifactapi_formats::{Mutability, RepoPath, Role, Sha256};
+use artifactapi_formats::{Format, Mutability, RepoPath, Role, Sha256};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -64,6 +64,13 @@ impl Representation {
         };
         let promised = promised_sha256(mutability);
         Self::new(path, role, mutability, &head.content_type, head.size, promised.as_ref(), date)
+    }
+
+    /// Of a document that was made for a request.
+    #[must_use]
+    pub fn of_document(path: &RepoPath, role: Role, format: &dyn Format, bytes: &[u8]) -> Self {
+        let (sha256, size) = (Sha256::of(bytes), bytes.len() as u64);
+        Self::new(path, role, &Mutability::Mutable, format.content_type(path), Some(size), Some(&sha256), None)
     }
 
     fn new(

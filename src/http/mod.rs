@@ -12,6 +12,8 @@ pub mod fast;
 mod folder;
 pub mod headers;
 pub mod manage;
+mod mirror_list;
+mod own_url;
 pub mod range;
 mod refused;
 pub mod serve;

@@ -1,8 +1,8 @@
 //! Which addresses a stranger's word may send us to.
 //!
-//! An operator writes `base_url` and mirrors, so those may be anywhere. A *redirect* is a stranger's word: one that
-//! points at the machine itself, at a cloud's metadata service or into a private network is how a cache is turned into a
-//! spy. [`is_public`] is the rule; [`PublicOnly`] applies it where names become addresses, so that a name which answers
+//! An operator writes `base_url` and mirrors, so those may be anywhere. A *redirect* is a stranger's word, and so is a
+//! *list of mirrors*: one that points at the machine itself, at a cloud's metadata service or into a private network is how
+//! a cache is turned into a spy. [`is_public`] is the rule; [`PublicOnly`] applies it where names become addresses, so that a name which answers
 //! with a public address once and a private one later gains nothing.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -59,7 +59,10 @@ pub(super) struct PublicOnly;
 
 /// A name that has no public address.
 #[derive(Debug, thiserror::Error)]
-#[error("{0} has no public address, and a redirect may not lead to a private one (allow_private_redirects permits it)")]
+#[error(
+    "{0} has no public address, and neither a redirect nor a list of mirrors may lead to a private one \
+     (allow_private_redirects permits it)"
+)]
 pub(super) struct NotPublic(pub(super) String);
 
 impl Resolve for PublicOnly {

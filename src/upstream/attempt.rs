@@ -12,6 +12,7 @@ use url::{Host, Url};
 
 use super::address::{NotPublic, is_public};
 use super::client::host_of;
+use super::word::Word;
 use super::{Answer, Ask, Chunk, How, MAX_REDIRECTS, UpstreamError, UpstreamErrorKind};
 use crate::config::{Credentials, Remote};
 
@@ -29,10 +30,11 @@ pub(super) async fn attempt(
     remote: &Remote,
     how: &How<'_>,
     start: Url,
+    word: Word<'_>,
 ) -> Result<Answer, UpstreamError> {
     let mut url = start.clone();
     for _ in 0..=MAX_REDIRECTS {
-        let client = if url.origin() == start.origin() || may_go_private(remote, &start).await {
+        let client = if word.is_good_for(remote, &start, &url).await {
             &clients.any
         } else {
             refuse_private_literal(&url)?;
@@ -100,7 +102,7 @@ fn trouble(cause: &reqwest::Error, remote: &Remote) -> UpstreamErrorKind {
     let mut deepest = cause.to_string();
     while let Some(inner) = source {
         if let Some(refused) = inner.downcast_ref::<NotPublic>() {
-            return UpstreamErrorKind::Redirect(refused.to_string());
+            return UpstreamErrorKind::Private(refused.to_string());
         }
         deepest = inner.to_string();
         source = inner.source();
@@ -128,23 +130,6 @@ fn next_hop(response: &Response) -> Result<Option<Url>, UpstreamError> {
     }
 }
 
-/// Whether redirects of this upstream may lead to private addresses: if the operator says so, or if the upstream is
-/// itself at a private address, so that nothing is gained by it.
-async fn may_go_private(remote: &Remote, base: &Url) -> bool {
-    if remote.allow_private {
-        return true;
-    }
-    match base.host() {
-        Some(Host::Ipv4(address)) => !is_public(IpAddr::V4(address)),
-        Some(Host::Ipv6(address)) => !is_public(IpAddr::V6(address)),
-        Some(Host::Domain(name)) => match tokio::net::lookup_host((name, 0)).await {
-            Ok(mut addresses) => addresses.all(|address| !is_public(address.ip())),
-            Err(_) => false,
-        },
-        None => false,
-    }
-}
-
 /// A literal address meets no resolver, so it is looked at here.
 fn refuse_private_literal(url: &Url) -> Result<(), UpstreamError> {
     let address = match url.host() {
@@ -156,7 +141,7 @@ fn refuse_private_literal(url: &Url) -> Result<(), UpstreamError> {
     if is_public(address) {
         Ok(())
     } else {
-        Err(error(url, UpstreamErrorKind::Redirect(NotPublic(address.to_string()).to_string())))
+        Err(error(url, UpstreamErrorKind::Private(NotPublic(address.to_string()).to_string())))
     }
 }
 
@@ -262,6 +247,16 @@ fn broken(cause: &reqwest::Error) -> UpstreamErrorKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_literal_address_must_be_public() {
+        let refused = |url: &str| refuse_private_literal(&url.parse().expect(url)).is_err();
+        for private in ["http://127.0.0.1/", "http://10.1.2.3:8000/x", "https://[::1]/", "http://169.254.169.254/"] {
+            assert!(refused(private), "{private}");
+        }
+        // A name is looked at where it becomes an address.
+        assert!(!refused("https://1.1.1.1/") && !refused("https://localhost/"));
+    }
 
     #[test]
     fn content_ranges() {

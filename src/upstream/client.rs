@@ -1,4 +1,4 @@
-//! The client: connection pools, and the walk over base and mirrors.
+//! The client: connection pools, and the walk over the sources.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,9 +10,11 @@ use url::Url;
 
 use super::address::PublicOnly;
 use super::attempt::{self, Clients, target_url};
+use super::lists::Lists;
 use super::ranking::Ranking;
-use super::{Answer, Ask, How, UpstreamError, UpstreamErrorKind};
-use crate::config::Remote;
+use super::sources::Sources;
+use super::{Answer, Ask, Freshness, How, UpstreamError, UpstreamErrorKind};
+use crate::config::{Remote, Repository, Whereabouts};
 
 /// How long an idle upstream connection is kept, in seconds.
 const POOL_IDLE: Duration = Duration::from_secs(60);
@@ -26,6 +28,7 @@ pub struct Upstream {
     // The connect time-out belongs to a reqwest client, so there is a pair of clients for each time-out in use.
     clients: Arc<Mutex<HashMap<Duration, Clients>>>,
     ranking: Arc<Ranking>,
+    lists: Arc<Lists>,
 }
 
 /// The client library could not be set up.
@@ -42,6 +45,32 @@ impl Upstream {
         let upstream = Self::default();
         upstream.clients(connect_timeout)?;
         Ok(upstream)
+    }
+
+    /// Where a repository can be had from now: what the operator names, or the best of what its list names.
+    ///
+    /// # Errors
+    /// [`UpstreamErrorKind::NoList`] when there is a list and it cannot be had, and never could.
+    pub async fn sources(
+        &self,
+        repository: &Repository,
+        remote: &Arc<Remote>,
+        freshness: Freshness,
+    ) -> Result<Sources, UpstreamError> {
+        match &remote.whereabouts {
+            Whereabouts::Named { .. } => Ok(Sources::named(remote)),
+            Whereabouts::Listed(list) => {
+                let listed = self.lists.current(self, repository, remote, list, freshness).await?;
+                Ok(Sources::listed(remote, listed, &self.ranking))
+            }
+        }
+    }
+
+    pub(super) fn clients_for(&self, remote: &Remote) -> Result<Clients, UpstreamError> {
+        self.clients(remote.timeouts.connect).map_err(|error| UpstreamError {
+            host: host_of(remote.home()),
+            kind: UpstreamErrorKind::Unreachable(error.to_string()),
+        })
     }
 
     fn clients(&self, connect_timeout: Duration) -> Result<Clients, reqwest::Error> {
@@ -64,7 +93,7 @@ impl Upstream {
         Ok(clients)
     }
 
-    /// Asks base and mirrors in turn, the best first or number `first_source` if that is given, and returns the first definite
+    /// Asks the sources in turn, the best first or number `first_source` if that is given, and returns the first definite
     /// answer.
     ///
     /// # Errors
@@ -73,31 +102,28 @@ impl Upstream {
         self.in_turn(ask.remote, &ask.how, first_source, |base| target_url(base, ask)).await
     }
 
-    /// Asks base and mirrors in turn for the page in which they list a folder; `None` is the top of the repository, which
+    /// Asks the sources in turn for the page in which they list a folder; `None` is the top of the repository, which
     /// no path names.
     ///
     /// # Errors
     /// As for [`Upstream::ask`].
-    pub async fn list(&self, remote: &Remote, folder: Option<&RepoPath>) -> Result<Answer, UpstreamError> {
+    pub async fn list(&self, remote: &Sources, folder: Option<&RepoPath>) -> Result<Answer, UpstreamError> {
         self.in_turn(remote, &How::Get, None, |base| folder_url(base, folder)).await
     }
 
     async fn in_turn(
         &self,
-        remote: &Remote,
+        remote: &Sources,
         how: &How<'_>,
         first_source: Option<usize>,
         start: impl Fn(&Url) -> Url + Send,
     ) -> Result<Answer, UpstreamError> {
-        let clients = self.clients(remote.timeouts.connect).map_err(|error| UpstreamError {
-            host: host_of(&remote.base),
-            kind: UpstreamErrorKind::Unreachable(error.to_string()),
-        })?;
-        let sources: Vec<&Url> = remote.origins().collect();
+        let clients = self.clients_for(remote)?;
+        let sources: Vec<&Url> = remote.urls().iter().collect();
         let mut trouble: Option<UpstreamError> = None;
         for number in self.ranking.order(&sources, first_source, Instant::now()) {
             let Some(base) = sources.get(number) else { continue };
-            match attempt::attempt(&clients, remote, how, start(base)).await {
+            match attempt::attempt(&clients, remote, how, start(base), remote.word()).await {
                 Ok(mut answer) => {
                     self.ranking.answered(base);
                     answer.source = number;
@@ -112,7 +138,7 @@ impl Upstream {
             }
         }
         Err(trouble.unwrap_or_else(|| UpstreamError {
-            host: host_of(&remote.base),
+            host: host_of(remote.home()),
             kind: UpstreamErrorKind::Unreachable("no upstream is configured".into()),
         }))
     }
@@ -120,15 +146,15 @@ impl Upstream {
 
 impl Upstream {
     /// A source sent something else than it should, or broke off for good.
-    pub fn blame(&self, remote: &Remote, source: usize) {
-        if let Some(base) = remote.origins().nth(source) {
+    pub fn blame(&self, remote: &Sources, source: usize) {
+        if let Some(base) = remote.url(source) {
             self.ranking.failed(base, Instant::now());
         }
     }
 
     /// A source sent a whole body.
-    pub fn credit(&self, remote: &Remote, source: usize, bytes: u64, took: Duration) {
-        if let Some(base) = remote.origins().nth(source) {
+    pub fn credit(&self, remote: &Sources, source: usize, bytes: u64, took: Duration) {
+        if let Some(base) = remote.url(source) {
             self.ranking.sent(base, bytes, took);
         }
     }

@@ -5,6 +5,8 @@
 //!   `Accept-Encoding: identity` so that bytes arrive as they are stored there (DESIGN 4.7).
 //! - **Mirrors are tried in turn** until one answers definitely: content, "not modified", or, if every one says so, "not
 //!   found". Those that fail, corrupt or crawl go behind the others for a while (`ranking`).
+//! - **Where mirrors are may be a list's to say** (`lists`): it is fetched when it is needed, kept while it is young, and used
+//!   when it is old and no younger one can be had. What it names is a stranger's word.
 //! - **Redirects are followed here**, at most [`MAX_REDIRECTS`], never with credentials to another origin, and never to
 //!   a private address on a public host's word ([`address`]).
 //! - **A transfer may take for ever, silence may not**: connecting, waiting for the head and every pause in the body
@@ -15,9 +17,12 @@
 pub mod address;
 mod attempt;
 mod client;
+mod lists;
 mod ranking;
+mod sources;
+mod word;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use artifactapi_formats::RepoPath;
 use bytes::Bytes;
@@ -26,8 +31,7 @@ use url::Url;
 
 pub use attempt::Body;
 pub use client::{Upstream, folder_url};
-
-use crate::config::Remote;
+pub use sources::Sources;
 
 /// The most redirects followed for one request.
 pub const MAX_REDIRECTS: usize = 10;
@@ -35,14 +39,23 @@ pub const MAX_REDIRECTS: usize = 10;
 /// What to ask of a remote.
 #[derive(Debug, Clone)]
 pub struct Ask<'a> {
-    /// The remote, with its mirrors.
-    pub remote: &'a Remote,
+    /// The remote, with its sources.
+    pub remote: &'a Sources,
     /// The path below it.
     pub path: &'a RepoPath,
     /// The query, without `?`; empty for none.
     pub query: &'a str,
     /// What about the path.
     pub how: How<'a>,
+}
+
+/// How new a list of mirrors must be, as long as one can be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// Fetched no longer ago than this.
+    Within(Duration),
+    /// Fetched after this moment.
+    Since(Instant),
 }
 
 /// The kinds of request made upstream.
@@ -89,7 +102,7 @@ pub struct Answer {
     pub accepts_ranges: bool,
     /// The URL that answered, after redirects.
     pub url: Url,
-    /// Which of base and mirrors it came from, counted from 0.
+    /// Which of the sources it came from, counted from 0.
     pub source: usize,
     /// The body.
     pub body: Body,
@@ -145,6 +158,12 @@ pub enum UpstreamErrorKind {
     /// A redirect that is not followed.
     #[error("sent a redirect that is not followed: {0}")]
     Redirect(String),
+    /// An address that is not asked on the word of whoever named it.
+    #[error("is not asked: {0}")]
+    Private(String),
+    /// The list of mirrors cannot be had, or names none.
+    #[error("gave no list of mirrors: {0}")]
+    NoList(String),
     /// The body ended before its declared length, or is longer.
     #[error("the body has {got} bytes, {declared} were declared")]
     WrongLength {
@@ -162,11 +181,12 @@ impl UpstreamErrorKind {
     /// Whether it says something about the source, and not about the path that was asked for.
     fn is_the_sources_fault(&self) -> bool {
         match self {
-            Self::Absent(_) => false,
+            Self::Absent(_) | Self::NoList(_) => false,
             Self::Status(status) => status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS,
             Self::Unreachable(_)
             | Self::TimedOut { .. }
             | Self::Redirect(_)
+            | Self::Private(_)
             | Self::WrongLength { .. }
             | Self::Unfit(_) => true,
         }

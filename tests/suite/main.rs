@@ -9,6 +9,7 @@
 //! | `fills` | one transfer for everybody: herds, slow clients, clients that leave, bodies that break |
 //! | `flip` | an upstream that never rests, and clients that check everything they are given against each other |
 //! | `doubts` | an index and a file that contradict each other |
+//! | `mirrorlists` | upstreams that are known by a mirrorlist or metalink, and the lists that clients get in their place |
 //! | `startup` | broken configurations, what keeps it from starting and what does not, reloads |
 //! | `stopping` | what is under way finishes, the rest is cut |
 //! | `secrets` | no secret leaves the server |
@@ -36,6 +37,7 @@ mod doubts;
 mod faults;
 mod fills;
 mod flip;
+mod mirrorlists;
 mod prefetch;
 mod replicas;
 mod retention;

@@ -3,8 +3,14 @@
 //! Three kinds are told apart by their content, never by name or media type: a plain list of base URLs, metalink 3 (Fedora's
 //! mirror manager) and metalink 4 (RFC 5854). What comes out is base URLs, best first, and digests of the `repomd.xml`
 //! that mirrors should have. Only `http` and `https` are handed out; ftp and rsync entries are common and skipped.
+//!
+//! Lists of ours are written by [`write`](mod@write): they name one place, ourselves.
 
+mod write;
+
+pub(super) use self::write::write;
 use super::xml::{Document, Element, Node, gather};
+pub use crate::mirrors::{Mirror, MirrorList, Revision};
 use crate::{Algorithm, Digest, Invalid, Limits};
 
 const WHAT: &str = "mirror list";
@@ -14,55 +20,31 @@ const FILE: &str = "repomd.xml";
 /// Where that file lies below a base URL.
 const BELOW: &str = "repodata/repomd.xml";
 
-/// What a mirror list says.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct MirrorList {
-    /// Best first; equals in the order of the list.
-    pub mirrors: Vec<Mirror>,
-    /// The `repomd.xml` that mirrors should have, then older ones that are still right. Empty when the list gives no
-    /// digests at all, as plain lists do.
-    pub revisions: Vec<Revision>,
-}
-
-/// One place where the repository lies.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mirror {
-    /// Ends in a slash. It may hold client variables (`$basearch`), as the list has them.
-    pub base_url: String,
-    /// From 100, the best, down; 100 for each line of a plain list.
-    pub preference: u32,
-    /// Country code, if given.
-    pub location: Option<String>,
-}
-
-/// One generation of `repomd.xml`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Revision {
-    /// Unix seconds.
-    pub timestamp: Option<u64>,
-    /// Length in bytes.
-    pub size: Option<u64>,
-    /// In every algorithm given. Empty when none of them can be read: then no file is this revision.
-    pub digests: Vec<Digest>,
-}
-
 /// Reads a mirror list of any kind.
 ///
 /// # Errors
 /// [`Invalid`] when it is malformed, over a limit, a web page, or about another file than `repomd.xml`.
 pub fn read(list: &[u8], limits: &Limits) -> Result<MirrorList, Invalid> {
+    let other = || Invalid::malformed(WHAT, "a metalink about another file than repomd.xml");
+    read_any(list, limits)?.ok_or_else(other)
+}
+
+/// The same for a list that may be about another file, as those beside disk images are: that is `None`.
+pub(super) fn read_any(list: &[u8], limits: &Limits) -> Result<Option<MirrorList>, Invalid> {
     if list.len() as u64 > limits.entry_bytes {
         return Err(Invalid::OverLimit { what: WHAT, limit: "entry_bytes", value: limits.entry_bytes });
     }
-    let mut read = match list.trim_ascii_start().first() {
+    let read = match list.trim_ascii_start().first() {
         Some(b'<') => metalink(list, limits)?,
         Some(b'[' | b'{') => {
             return Err(Invalid::malformed(WHAT, "a list in JSON, which was not asked for"));
         }
-        _ => plain(list, limits)?,
+        _ => Some(plain(list, limits)?),
     };
-    read.mirrors.sort_by_key(|mirror| std::cmp::Reverse(mirror.preference));
-    Ok(read)
+    Ok(read.map(|mut read| {
+        read.mirrors.sort_by_key(|mirror| std::cmp::Reverse(mirror.preference));
+        read
+    }))
 }
 
 fn plain(list: &[u8], limits: &Limits) -> Result<MirrorList, Invalid> {
@@ -98,7 +80,7 @@ struct Metalink {
     text: String,
 }
 
-fn metalink(list: &[u8], limits: &Limits) -> Result<MirrorList, Invalid> {
+fn metalink(list: &[u8], limits: &Limits) -> Result<Option<MirrorList>, Invalid> {
     let mut document = Document::new(WHAT, METALINK, list, limits);
     let text_bytes = document.text_bytes();
     let mut metalink = Metalink::default();
@@ -121,7 +103,7 @@ fn metalink(list: &[u8], limits: &Limits) -> Result<MirrorList, Invalid> {
                     bounded(&metalink.read, limits)?;
                 }
             }
-            Node::End => return metalink.finish(),
+            Node::End => return Ok(metalink.finish()),
         }
     }
 }
@@ -188,13 +170,10 @@ impl Metalink {
         }
     }
 
-    fn finish(mut self) -> Result<MirrorList, Invalid> {
+    /// What it says; `None` when it is about another file.
+    fn finish(mut self) -> Option<MirrorList> {
         self.revision_ends();
-        if self.seen_file {
-            Ok(self.read)
-        } else {
-            Err(Invalid::malformed(WHAT, "a metalink about another file than repomd.xml"))
-        }
+        self.seen_file.then_some(self.read)
     }
 }
 

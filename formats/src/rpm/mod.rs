@@ -23,6 +23,7 @@ use std::borrow::Cow;
 use std::io::Read;
 use std::ops::ControlFlow;
 
+use crate::mirrors::{ListKind, MirrorFormat, MirrorList, OnlyMirror};
 use crate::{
     Checker, Expected, Format, IndexFormat, IndexLayout, IndexRoot, Invalid, KeyKind, Limits, Member, Mutability,
     PackageEntry, PublishFormat, ReadSeek, RepoPath, Role, SignedBy, TrustedKeys, Untrusted,
@@ -63,6 +64,28 @@ impl Format for Rpm {
 
     fn publish(&self) -> Option<&dyn PublishFormat> {
         Some(self)
+    }
+
+    fn mirrors(&self) -> Option<&dyn MirrorFormat> {
+        Some(self)
+    }
+}
+
+impl MirrorFormat for Rpm {
+    fn kind_of(&self, path: &RepoPath) -> Option<ListKind> {
+        names::list_kind(path)
+    }
+
+    fn root_beside(&self, path: &RepoPath) -> Option<IndexRoot> {
+        names::root_beside(path)
+    }
+
+    fn read(&self, list: &[u8], limits: &Limits) -> Result<Option<MirrorList>, Invalid> {
+        mirrors::read_any(list, limits)
+    }
+
+    fn write(&self, kind: ListKind, only: &OnlyMirror<'_>) -> String {
+        mirrors::write(kind, only)
     }
 }
 

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use crate::generic::{self, is_checksums, is_listing, is_versioned_archive};
+use crate::mirrors::ListKind;
 use crate::{Algorithm, Digest, IndexLayout, IndexRoot, Mutability, RepoPath, Role};
 
 const ENTRY: &str = "repomd.xml";
@@ -121,6 +122,30 @@ pub(super) fn is_mirror_list(name: &str) -> bool {
     name == "mirrorlist" || name == "metalink" || SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
 }
 
+/// The form of a mirror list, by its name.
+pub(super) fn list_kind(path: &RepoPath) -> Option<ListKind> {
+    let name = path.file_name();
+    if classify(path) != Role::Index || !is_mirror_list(name) {
+        return None;
+    }
+    Some(match name {
+        name if name.ends_with(".meta4") => ListKind::Metalink4,
+        name if name.ends_with("metalink") => ListKind::Metalink3,
+        _ => ListKind::Plain,
+    })
+}
+
+/// The root that a list is about by where it lies: `mirrorlist` and `metalink` in its folder, or one beside its entry.
+pub(super) fn root_beside(path: &RepoPath) -> Option<IndexRoot> {
+    list_kind(path)?;
+    let folder = match path.file_name() {
+        "mirrorlist" | "metalink" => path.folder(),
+        "repomd.xml.metalink" | "repomd.xml.meta4" => place(path)?.root.trim_end_matches('/'),
+        _ => return None,
+    };
+    entry_in(folder).map(|entry| IndexRoot { entry })
+}
+
 /// Files that an installer boots from: the same names after a respin, but too large to ask for again and again.
 fn is_install_image(path: &RepoPath) -> bool {
     const FOLDERS: [&str; 4] = ["images", "isolinux", "EFI", "LiveOS"];
@@ -226,6 +251,29 @@ mod tests {
         for none in ["9/os/a.rpm", "9/os/repodata/", "9/os/repodata/a.rpm", ".treeinfo", "repodata/repomd.xml.metalink"]
         {
             assert_eq!(of(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn lists_and_what_they_are_about() {
+        use ListKind::{Metalink3, Metalink4, Plain};
+        let top = Some("repodata/repomd.xml");
+        let table = [
+            ("mirrorlist", Some(Plain), top),
+            ("metalink", Some(Metalink3), top),
+            ("9/os/metalink", Some(Metalink3), Some("9/os/repodata/repomd.xml")),
+            ("9/os/repodata/repomd.xml.metalink", Some(Metalink3), Some("9/os/repodata/repomd.xml")),
+            ("repodata/repomd.xml.meta4", Some(Metalink4), top),
+            ("epel-9.mirrorlist", Some(Plain), None),
+            ("iso/dvd-9.4.iso.metalink", Some(Metalink3), None),
+            ("repomd.xml.metalink", Some(Metalink3), None),
+            ("metalink/", None, None),
+            ("a.repo", None, None),
+            ("repodata/repomd.xml", None, None),
+        ];
+        for (text, kind, root) in table {
+            assert_eq!(list_kind(&path(text)), kind, "{text}");
+            assert_eq!(root_beside(&path(text)).as_ref().map(|root| root.entry.as_str()), root, "{text}");
         }
     }
 

@@ -80,7 +80,7 @@ fn the_shipped_file() {
     for (name, package, base, description, index_ttl, patterns) in table {
         let repository = get(&repositories, name);
         assert_eq!(repository.format.name(), package, "{name}");
-        assert_eq!(remote(repository).base.as_str(), base, "{name}");
+        assert_eq!(remote(repository).home().as_str(), base, "{name}");
         assert_eq!(repository.description.as_deref(), Some(description), "{name}");
         assert_eq!(repository.cache.index_ttl, Duration::from_secs(index_ttl), "{name}");
         assert_eq!(repository.cache.file_ttl, FileTtl::Forever, "{name}");
@@ -105,7 +105,7 @@ fn defaults() {
     let repository = get(&repositories, "r");
     let remote = remote(repository);
     assert_eq!(remote.timeouts, Timeouts { connect: Duration::from_secs(10), idle: Duration::from_secs(30) });
-    assert!(remote.mirrors.is_empty() && remote.credentials.is_none() && !remote.allow_private);
+    assert!(!remote.has_mirrors() && remote.credentials.is_none() && !remote.allow_private);
     assert_eq!(remote.max_parallel, None);
     let expected = CachePolicy {
         file_ttl: FileTtl::Forever,
@@ -176,12 +176,12 @@ remotes:
     let repositories = read(text).expect("valid");
     let full = get(&repositories, "full");
     let upstream = remote(full);
-    let origins: Vec<_> = upstream.origins().map(url::Url::as_str).collect();
+    let origins: Vec<_> = upstream.named().map(url::Url::as_str).collect();
     assert_eq!(origins, ["http://127.0.0.1:8080/pub/", "https://mirror.example/pub/", "https://other.example/"]);
     let secret = |text: &str| Secret::new(text).expect("not empty");
     let credentials = Credentials::Basic { username: secret("reader"), password: secret("planted-secret-env") };
-    assert_eq!(upstream.credentials_for(&upstream.base), Some(&credentials));
-    for other in &upstream.mirrors {
+    assert_eq!(upstream.credentials_for(upstream.home()), Some(&credentials));
+    for other in upstream.named().skip(1) {
         assert_eq!(upstream.credentials_for(other), None, "{other}");
     }
     assert_eq!(upstream.timeouts, Timeouts { connect: Duration::from_secs(5), idle: Duration::from_secs(90) });

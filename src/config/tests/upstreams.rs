@@ -1,7 +1,7 @@
 //! What can be wrong with an upstream, its credentials and the members of a virtual repository.
 
 use super::{problems, read, with};
-use crate::config::Kind;
+use crate::config::{Kind, Whereabouts};
 
 #[test]
 fn urls() {
@@ -49,6 +49,87 @@ fn urls() {
             "5:56: remotes.r.mirrors[2]: named before; each upstream is tried once, so name it once",
         ]
     );
+}
+
+/// A remote with these lines and no other word of where it is.
+fn placed(package: &str, lines: &str) -> Vec<String> {
+    problems(&format!("remotes:\n  r:\n    package: {package}\n    {lines}\n"))
+}
+
+#[test]
+fn one_of_three_says_where() {
+    let table = [
+        (
+            "base_url: https://a.example\n    metalink: https://a.example/m",
+            "5:5: remotes.r.metalink: given beside base_url; one of base_url, mirrorlist, metalink says where the upstream \
+             is, so drop metalink or base_url",
+        ),
+        (
+            "metalink: https://a.example/m\n    mirrorlist: https://a.example/m",
+            "5:5: remotes.r.mirrorlist: given beside metalink; one of base_url, mirrorlist, metalink says where the upstream \
+             is, so drop mirrorlist or metalink",
+        ),
+        (
+            "mirrorlist: https://a.example/m\n    mirrors: [https://b.example]",
+            "5:5: remotes.r.mirrors: goes with base_url; the list that mirrorlist names has the mirrors, so drop the key",
+        ),
+        (
+            "description: nowhere",
+            "2:3: remotes.r.base_url: missing; a remote needs the URL of its upstream, as in base_url: \
+             \"https://example.com\" (or is it type: local?)",
+        ),
+        (
+            "metalink: https://a.example/metalink?repo=epel-9&arch=$basearch",
+            "4:15: remotes.r.metalink: holds a variable such as $basearch, which only clients can fill in; write what it \
+             stands for, and a repository for each",
+        ),
+        (
+            "mirrorlist: 'https://a.example/list#x'",
+            "4:17: remotes.r.mirrorlist: holds a fragment, which no server is sent; write it without '#' and what follows",
+        ),
+        ("mirrorlist: ftp://a.example/list", "4:17: remotes.r.mirrorlist: the URL must begin with http:// or https://"),
+        (
+            "mirrorlist: https://me:planted-secret@a.example/list",
+            "4:17: remotes.r.mirrorlist: holds a user name or password, and URLs get logged; use the keys username and \
+             password instead",
+        ),
+        ("metalink: [a]", "4:15: remotes.r.metalink: wants text, and this is a list"),
+    ];
+    for (lines, expected) in table {
+        assert_eq!(placed("rpm", lines), [expected], "{lines}");
+    }
+    assert_eq!(
+        placed("alpine", "mirrorlist: https://a.example/list"),
+        [
+            "4:5: remotes.r.mirrorlist: package: alpine has no lists of mirrors; name the upstream with base_url and mirrors"
+        ]
+    );
+    let local = "remotes:\n  r: {type: local, package: rpm, metalink: 'https://a.example/m'}\n";
+    assert_eq!(
+        problems(local),
+        [
+            "2:34: remotes.r.metalink: is for type: remote, and this repository is type: local; drop the key or change the type"
+        ]
+    );
+}
+
+#[test]
+fn a_list_in_place_of_a_base() {
+    let text = "remotes:\n  m: {package: rpm, metalink: 'https://a.example/metalink?repo=epel-9&arch=x86_64', token: t}\n  \
+                l: {package: rpm, mirrorlist: 'http://a.example/list', token: t}\n";
+    let repositories = read(text).expect("valid");
+    let list = |name: &str| {
+        let Kind::Remote(remote) = &repositories.get(name).expect("there").kind else { panic!("remote") };
+        let Whereabouts::Listed(list) = &remote.whereabouts else { panic!("listed") };
+        assert!(remote.has_mirrors() && remote.named().next().is_none());
+        assert!(remote.credentials_for(remote.home()).is_some(), "the list's own origin");
+        assert!(remote.credentials_for(&"https://b.example/".parse().expect("a URL")).is_none(), "a mirror");
+        (list.key(), list.url.to_string())
+    };
+    assert_eq!(list("m"), ("metalink", "https://a.example/metalink?repo=epel-9&arch=x86_64".to_owned()));
+    assert_eq!(list("l"), ("mirrorlist", "http://a.example/list".to_owned()));
+    let remarks: Vec<_> = repositories.remarks().filter(|remark| remark.contains("credentials")).collect();
+    assert_eq!(remarks, ["l sends its credentials over http: whoever is on the way can read them"]);
 }
 
 #[test]

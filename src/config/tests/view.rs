@@ -19,6 +19,7 @@ remotes:
     mirrors: ['https://two.example/x']
     cache: {refresh_wait: 1500ms, file_ttl: 1h, max_bytes: 100MB}
   bearer: {base_url: 'https://three.example', package: alpine, token_env: UPSTREAM_PASSWORD, exclude_patterns: [a]}
+  listed: {metalink: 'https://four.example/m?repo=a', package: rpm}
   ours: {type: local, package: rpm, description: Ours, overwrite: true, root_depth: 2, quota: 1GB, compression: zstd}
   plain: {type: local, package: generic, max_file_bytes: 1MiB}
   all: {type: virtual, package: rpm, members: [ours, basic], deploy_to: ours}
@@ -78,6 +79,9 @@ fn shows_everything_but_the_secrets() {
     );
     assert_eq!(view["remotes"]["bearer"]["token"], "***");
     assert_eq!(view["remotes"]["bearer"]["exclude_patterns"], json!(["a"]));
+    let listed = &view["remotes"]["listed"];
+    assert_eq!((&listed["metalink"], listed.get("base_url")), (&json!("https://four.example/m?repo=a"), None));
+    assert_eq!((listed.get("mirrorlist"), listed.get("mirrors")), (None, None));
     let ours = &view["remotes"]["ours"];
     assert_eq!(
         *ours,

@@ -16,8 +16,7 @@ use super::literal::{can_hold, literal_start};
 use super::report::Reason;
 use super::request::Look;
 use super::{BatchParts, Finds};
-use crate::config::{Kind, Remote};
-use crate::upstream::{Answer, folder_url};
+use crate::upstream::{Answer, Sources, folder_url};
 
 /// The most listings read for one request.
 const LISTINGS: usize = 2_000;
@@ -36,7 +35,7 @@ const HTML: [&str; 2] = ["text/html", "application/xhtml+xml"];
 
 /// A walk through folders.
 struct Walk<'a> {
-    remote: &'a Remote,
+    remote: &'a Sources,
     /// What every match begins with: the request's, and one for each of the repository's patterns.
     wanted: &'a str,
     admitted: Option<Vec<String>>,
@@ -50,10 +49,13 @@ struct Walk<'a> {
 /// Finds the files below a folder.
 pub(super) async fn find(parts: &BatchParts, look: &Look, finds: &Finds<'_>) -> ControlFlow<()> {
     let repository = &finds.batch.repository;
-    let Kind::Remote(remote) = &repository.kind else { return ControlFlow::Continue(()) };
+    let remote = match parts.fills.sources(repository, Role::Listing).await {
+        Ok(sources) => sources,
+        Err(error) => return finds.trouble(look.below.as_str(), Reason::from(&error)).await,
+    };
     let include = repository.patterns.include();
     let mut walk = Walk {
-        remote,
+        remote: &remote,
         wanted: &look.literal,
         admitted: include.map(|patterns| patterns.iter().map(|pattern| literal_start(pattern)).collect()),
         depth: depth_of(&look.below) + DEPTH,
@@ -91,7 +93,7 @@ impl Walk<'_> {
             let kind = answer.content_type.as_deref().unwrap_or("without a type");
             return finds.trouble(folder, format!("upstream's answer is no listing of a folder but {kind}")).await;
         }
-        let base = self.remote.origins().nth(answer.source).unwrap_or(&self.remote.base);
+        let base = self.remote.url(answer.source).unwrap_or_else(|| self.remote.home());
         let asked = folder_url(base, path.as_ref());
         let listed = Listed { folder, asked, answered: answer.url.clone() };
         let mut links = Links::default();

@@ -12,8 +12,14 @@ use crate::store::key::Target;
 /// ask any address it can reach, and keep the answer where no pattern guards it.
 pub(super) fn target_of(url: &str, repository: &Repository, remote: &Remote) -> Result<Target, String> {
     let url = Url::parse(url).map_err(|why| format!("is not an absolute URL: {why}"))?;
-    let Some(raw) = remote.origins().find_map(|base| below(base, &url)) else {
-        let bases: Vec<&str> = remote.origins().map(Url::as_str).collect();
+    let Some(raw) = remote.named().find_map(|base| below(base, &url)) else {
+        let bases: Vec<&str> = remote.named().map(Url::as_str).collect();
+        if bases.is_empty() {
+            return Err(format!(
+                "cannot be used: a list says where repository {:?} is fetched from; name the file in paths",
+                repository.name
+            ));
+        }
         return Err(format!(
             "does not lie below {}, which is all that repository {:?} fetches from",
             bases.join(" or "),

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::config::{CachePolicy, Kind, PatternSet, Patterns, Remote, Repository, Timeouts, Verify};
+use crate::config::{CachePolicy, Kind, PatternSet, Patterns, Remote, Repository, Timeouts, Verify, Whereabouts};
 
 pub(super) fn remote(format: &str, base: &str, mirrors: &[&str], include: Option<&[&str]>) -> Arc<Repository> {
-    let kind = Kind::Remote(Box::new(Remote {
-        base: base.parse().expect(base),
-        mirrors: mirrors.iter().map(|mirror| mirror.parse().expect("a URL")).collect(),
+    let mirrors = mirrors.iter().map(|mirror| mirror.parse().expect("a URL")).collect();
+    let kind = Kind::Remote(Arc::new(Remote {
+        whereabouts: Whereabouts::Named { base: base.parse().expect(base), mirrors },
         credentials: None,
         timeouts: Timeouts::default(),
         allow_private: false,

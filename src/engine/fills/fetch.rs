@@ -17,12 +17,13 @@ use super::super::shelf::{Found, MEMORY_BODY, whole};
 use super::super::transfer::Transfer;
 use super::appearance::{Appearance, appearance};
 use super::generation::{Content, Entry, MID_UPDATE, NotBuilt, entry_of};
+use super::listed::is_in_a_list;
 use super::opinion::checkers;
 use super::{Fills, ROOMLESS_FOR};
 use crate::config::Remote;
 use crate::spool::{SpoolError, Spooled};
 use crate::store::catalog::{Artifact, Revision, Validators};
-use crate::upstream::{Answer, Ask, How, UpstreamError, UpstreamErrorKind};
+use crate::upstream::{Answer, Ask, How, Sources, UpstreamError, UpstreamErrorKind};
 
 /// A whole body, checked and in its spool, and the record it will have.
 pub(super) struct Arrived {
@@ -30,7 +31,7 @@ pub(super) struct Arrived {
     pub(super) spooled: Spooled,
     /// The host it came from.
     pub(super) host: String,
-    /// Which of base and mirrors that is.
+    /// Which of the sources that is.
     pub(super) source: usize,
     /// Whether it may be kept: it is not a page, as far as one can tell.
     worth_keeping: bool,
@@ -46,28 +47,38 @@ enum Got {
 
 impl Fills {
     /// Asks the sources in turn until one sends something fit. Sources that are caught in the middle of an update are
-    /// asked again after a while.
+    /// asked again after a while; a list of mirrors that knows nothing of what they all have is read again, once.
     pub(super) async fn fetch(
         self: &Arc<Self>,
         order: &Order,
-        remote: &Remote,
+        mut remote: Sources,
         held: Option<Arc<Held>>,
         sender: &FillSender,
     ) -> Outcome {
+        let (began, mut list_is_new) = (Instant::now(), false);
         let mut pauses = MID_UPDATE.iter();
+        let mut pause = pauses.next();
         loop {
-            let pause = pauses.next();
-            let trouble = match self.ask_in_turn(order, remote, held.as_ref(), sender, pause.is_none()).await {
+            let misses = match self.ask_in_turn(order, &remote, held.as_ref(), sender, pause.is_none()).await {
                 Ok(outcome) => return outcome,
-                Err(trouble) => trouble,
+                Err(misses) => misses,
             };
-            match (trouble, pause) {
-                (Miss::Contradiction(_, error), Some(pause)) if entry_of(order).is_some() => {
+            if misses.any_unlisted && !list_is_new {
+                list_is_new = true;
+                remote = match self.sources_since(&order.repository, began).await {
+                    Ok(sources) => sources,
+                    Err(error) => return Outcome::Failed(error),
+                };
+                continue;
+            }
+            match (misses.told, pause) {
+                (Miss::Contradiction(_, error), Some(pause_for)) if entry_of(order).is_some() => {
                     tracing::info!(
                         target: "artifactapi::snapshot",
-                        root = %order.target, %error, wait_seconds = pause.as_secs(), "upstream is in the middle of an update"
+                        root = %order.target, %error, wait_seconds = pause_for.as_secs(), "upstream is in the middle of an update"
                     );
-                    tokio::time::sleep(*pause).await;
+                    tokio::time::sleep(*pause_for).await;
+                    pause = pauses.next();
                 }
                 (trouble, _) => return trouble.outcome(),
             }
@@ -77,30 +88,39 @@ impl Fills {
     async fn ask_in_turn(
         self: &Arc<Self>,
         order: &Order,
-        remote: &Remote,
+        remote: &Sources,
         held: Option<&Arc<Held>>,
         sender: &FillSender,
         is_last: bool,
-    ) -> Result<Outcome, Miss> {
-        let sources = 1 + remote.mirrors.len();
-        let mut source = self.suspects.get(&order.target).map(|suspect| suspect % sources);
-        let mut trouble = None;
+    ) -> Result<Outcome, Misses> {
+        let sources = remote.urls().len();
+        let mut source = self.suspects.get(&order.target).and_then(|url| remote.number_of(&url));
+        let (mut told, mut any_unlisted): (Option<Miss>, bool) = (None, false);
         for _ in 0..sources {
             match self.fetch_from(order, remote, held, sender, source, is_last).await {
                 Ok(outcome) => {
                     self.suspects.remove(&order.target);
                     return Ok(outcome);
                 }
-                Err(miss @ Miss::Everywhere(_)) => return Err(trouble.unwrap_or(miss)),
-                Err(miss @ (Miss::Source(culprit, _) | Miss::Contradiction(culprit, _))) => {
+                Err(miss @ Miss::Everywhere(_)) => return Err(Misses { told: told.unwrap_or(miss), any_unlisted }),
+                Err(
+                    miss @ (Miss::Source(culprit, _) | Miss::Contradiction(culprit, _) | Miss::Unlisted(culprit, _)),
+                ) => {
                     self.counts.unfit.inc();
-                    if matches!(miss, Miss::Source(..)) {
+                    if !matches!(miss, Miss::Contradiction(..)) {
                         self.upstream.blame(remote, culprit);
                     }
                     let next = (culprit + 1) % sources;
                     source = Some(next);
-                    self.suspects.insert(order.target.clone(), next);
-                    trouble.get_or_insert(miss);
+                    if let Some(url) = remote.url(next) {
+                        self.suspects.insert(order.target.clone(), url.clone());
+                    }
+                    any_unlisted |= matches!(miss, Miss::Unlisted(..));
+                    // Of one that lags behind nothing is to be expected; of one that is being updated something is.
+                    match (&told, &miss) {
+                        (None, _) | (Some(Miss::Unlisted(..)), Miss::Contradiction(..)) => told = Some(miss),
+                        _ => {}
+                    }
                     // Once readers have bytes of one source, no other can continue them.
                     if sender.is_streaming() {
                         break;
@@ -108,14 +128,14 @@ impl Fills {
                 }
             }
         }
-        Err(trouble.unwrap_or(Miss::Everywhere(FillError::GivenUp)))
+        Err(Misses { told: told.unwrap_or(Miss::Everywhere(FillError::GivenUp)), any_unlisted })
     }
 
     /// Asks, beginning with `source`, and makes what comes current.
     async fn fetch_from(
         self: &Arc<Self>,
         order: &Order,
-        remote: &Remote,
+        remote: &Sources,
         held: Option<&Arc<Held>>,
         sender: &FillSender,
         source: Option<usize>,
@@ -129,6 +149,15 @@ impl Fills {
             let kind = UpstreamErrorKind::Unfit("a signature of another index than the one that is held".to_owned());
             let error = UpstreamError { host: arrived.host, kind };
             return Err(Miss::Contradiction(arrived.source, error.into()));
+        }
+        if is_in_a_list(order, remote) && !self.is_listed(remote, &arrived).await {
+            self.counts.unlisted.inc();
+            tracing::info!(
+                target: "artifactapi::snapshot",
+                root = %order.target, source = %arrived.host, "the metalink does not know this mirror's index"
+            );
+            let kind = UpstreamErrorKind::Unfit("an index that the metalink does not know".to_owned());
+            return Err(Miss::Unlisted(arrived.source, UpstreamError { host: arrived.host, kind }.into()));
         }
         let begins_a_generation = entry_of(order).is_some() && arrived.worth_keeping;
         if begins_a_generation && (held.is_some() || must_be_signed(order, remote)) {
@@ -145,7 +174,7 @@ impl Fills {
         let (host, source) = (arrived.host.clone(), arrived.source);
         let outcome = self.store(order, arrived, replaces).await;
         if begins_a_generation && matches!(outcome, Outcome::Held(_, Via::Fetched)) {
-            self.complete_later(order, host, source);
+            self.complete_later(order, remote, host, source);
         }
         Ok(outcome)
     }
@@ -154,7 +183,7 @@ impl Fills {
     pub(super) async fn arrive(
         &self,
         order: &Order,
-        remote: &Remote,
+        remote: &Sources,
         source: Option<usize>,
     ) -> Result<Arrived, FillError> {
         match self.get_from(order, remote, None, None, source).await {
@@ -172,8 +201,9 @@ impl Fills {
     ///
     /// # Errors
     /// [`FillError`] when no source has just that.
-    pub async fn fetch_beside(&self, order: &Order, remote: &Remote) -> Result<Arc<Held>, FillError> {
-        let Arrived { draft, spooled, .. } = self.arrive(order, remote, None).await?;
+    pub async fn fetch_beside(&self, order: &Order) -> Result<Arc<Held>, FillError> {
+        let sources = self.sources(&order.repository, order.role).await?;
+        let Arrived { draft, spooled, .. } = self.arrive(order, &sources, None).await?;
         let artifact = Artifact { size: spooled.size, sha256: spooled.sha256, ..draft };
         Ok(self.held(order, artifact, &spooled).await)
     }
@@ -182,7 +212,7 @@ impl Fills {
     async fn get_from(
         &self,
         order: &Order,
-        remote: &Remote,
+        remote: &Sources,
         held: Option<&Arc<Held>>,
         sender: Option<&FillSender>,
         source: Option<usize>,
@@ -190,7 +220,12 @@ impl Fills {
         let Some(_turn) = self.turn(order, remote).await else {
             return Err(Miss::Everywhere(FillError::GivenUp));
         };
-        let validators = held.map(|held| &held.artifact.validators);
+        // What the list does not know is not to be confirmed by a mirror that has just that, too.
+        let confirmable = match held {
+            Some(held) if is_in_a_list(order, remote) && !self.is_held_listed(remote, held).await => None,
+            held => held,
+        };
+        let validators = confirmable.map(|held| &held.artifact.validators);
         let how = match validators {
             Some(Validators { etag: None, last_modified: None }) | None => How::Get,
             Some(v) => How::GetIfChanged { etag: v.etag.as_deref(), last_modified: v.last_modified.as_deref() },
@@ -217,11 +252,13 @@ impl Fills {
             Appearance::Doubtful => false,
             Appearance::Unfit(why) => return Err(unfit(&answer, why)),
         };
-        // What replaces metadata is shown when it is whole, and an index that must be signed when its signature has been seen.
+        // What replaces metadata is shown when it is whole, an index that must be signed when its signature has been seen, and
+        // one that a list knows when it has been compared.
         // So is a signature, once it is known what it signs: it is small, and no digest tells one from another.
         let is_shown_at_the_end = (held.is_some() && order.role.is_metadata())
             || order.role == Role::IndexCompanion
-            || must_be_signed(order, remote);
+            || must_be_signed(order, remote)
+            || is_in_a_list(order, remote);
         let readers = sender.filter(|_| !is_shown_at_the_end);
         self.receive(order, remote, readers, answer, worth_keeping).await
     }
@@ -229,7 +266,7 @@ impl Fills {
     async fn receive(
         &self,
         order: &Order,
-        remote: &Remote,
+        remote: &Sources,
         readers: Option<&FillSender>,
         answer: Answer,
         worth_keeping: bool,
@@ -349,11 +386,21 @@ impl Fills {
 }
 
 /// Why one round of asking gave nothing.
+struct Misses {
+    /// The one that is told of, and that decides what is done.
+    told: Miss,
+    /// Whether a newer list may help.
+    any_unlisted: bool,
+}
+
+/// Why asking one source gave nothing.
 enum Miss {
     /// This source sent something unfit or broke off; another may do better.
     Source(usize, FillError),
     /// What this source has does not belong together (yet).
     Contradiction(usize, FillError),
+    /// What this source has is nothing that the list of mirrors knows; another, or a newer list, may help.
+    Unlisted(usize, FillError),
     /// No source can help, or the trouble is ours.
     Everywhere(FillError),
 }
@@ -361,7 +408,10 @@ enum Miss {
 impl Miss {
     fn error(self) -> FillError {
         match self {
-            Self::Source(_, error) | Self::Contradiction(_, error) | Self::Everywhere(error) => error,
+            Self::Source(_, error)
+            | Self::Contradiction(_, error)
+            | Self::Unlisted(_, error)
+            | Self::Everywhere(error) => error,
         }
     }
 

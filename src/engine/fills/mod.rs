@@ -8,6 +8,7 @@
 mod appearance;
 mod fetch;
 mod generation;
+mod listed;
 mod opinion;
 
 use std::collections::HashMap;
@@ -18,15 +19,16 @@ use std::time::{Duration, Instant, SystemTime};
 use artifactapi_formats::{Identity, Limits, Role};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, broadcast};
+use url::Url;
 
 use super::counts::Counts;
-use super::fill::{Fill, FillError, FillSender, Order, Outcome, Via};
+use super::fill::{Fill, FillSender, Order, Outcome, Via};
 use super::held::{Held, now};
 use super::keep::Keeper;
 use super::prefetch::Prefetcher;
 use super::shelf::{Found, Shelf};
 use super::switches::Switches;
-use crate::config::{Kind, Remote, Repository};
+use crate::config::{Remote, Repository};
 use crate::spool::SpoolFolder;
 use crate::store::blobs::BlobStore;
 use crate::store::catalog::snapshots::{SnapshotId, Snapshots};
@@ -42,7 +44,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// The most fills that move bytes at once; more wait their turn.
 pub const MAX_FILLS: usize = 256;
 
-/// How many targets are remembered whose first source sent something unfit.
+/// How many targets are remembered whose first source sent something unfit, with the one to ask first.
 const SUSPECTS: usize = 1_024;
 
 /// How many targets are remembered that outgrew the disk although their length was not known at the beginning.
@@ -67,7 +69,7 @@ pub struct Publication {
 pub struct Fills {
     running: Mutex<HashMap<Target, Running>>,
     started: AtomicU64,
-    suspects: quick_cache::sync::Cache<Target, usize>,
+    suspects: quick_cache::sync::Cache<Target, Url>,
     roomless: quick_cache::sync::Cache<Target, Instant>,
     room: Semaphore,
     lanes: Mutex<HashMap<RepositoryName, Arc<Semaphore>>>,
@@ -201,9 +203,6 @@ impl Fills {
     }
 
     async fn run(self: &Arc<Self>, order: &Order, mut held: Option<Arc<Held>>, sender: &FillSender) -> Outcome {
-        let Kind::Remote(remote) = &order.repository.kind else {
-            return Outcome::Failed(FillError::GivenUp);
-        };
         let mut patience = PATIENCE;
         let started = Instant::now();
         // What is held and doubted is not saved by a confirmation from before the doubt.
@@ -228,7 +227,10 @@ impl Fills {
         if let Some(current) = self.shelf.peek(&order.target).filter(|current| is_wanted(order, &current.artifact)) {
             held = Some(current);
         }
-        let outcome = self.fetch(order, remote, held, sender).await;
+        let outcome = match self.sources(&order.repository, order.role).await {
+            Ok(sources) => self.fetch(order, sources, held, sender).await,
+            Err(error) => Outcome::Failed(error),
+        };
         drop(lease);
         outcome
     }

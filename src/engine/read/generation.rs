@@ -10,7 +10,7 @@ use super::super::fill::Outcome;
 use super::super::generations::When;
 use super::super::held::now;
 use super::super::past::{self, Then};
-use super::super::pins::is_pinned;
+use super::super::pins::{ClientId, is_pinned};
 use super::super::shelf::{Found, ShelfError};
 use super::{Order, ReadError, Reader, Reading, Source, Wish};
 use crate::config::Remote;
@@ -45,11 +45,14 @@ impl Reader {
         }
     }
 
-    /// The snapshot whose entry the client was given, if another is current by now and the pin lasts.
+    /// The snapshot whose entry the client was given or told of, if another is current by now and the pin lasts.
     pub(super) async fn pinned(&self, wish: &Wish) -> Result<Option<SnapshotId>, ReadError> {
         let Some(client) = wish.client else {
             return Ok(None);
         };
+        if wish.role == Role::Index {
+            return self.promised(wish, client).await;
+        }
         let is_plain = !matches!(wish.repository.format.mutability(&wish.target.path), Mutability::Addressed(_));
         let roots = match wish.role {
             Role::IndexCompanion | Role::IndexMember if is_plain => {
@@ -76,6 +79,23 @@ impl Reader {
             };
         }
         Ok(None)
+    }
+
+    /// The snapshot whose entry a metalink of ours promised the client, if another is current by now.
+    async fn promised(&self, wish: &Wish, client: ClientId) -> Result<Option<SnapshotId>, ReadError> {
+        let Some(promised) = self.pins.promised_to(client, &wish.target) else {
+            return Ok(None);
+        };
+        let mutability = wish.repository.format.mutability(&wish.target.path);
+        match self.shelf.find(&wish.target, Role::Index, &mutability).await {
+            // One that is not kept any more is no reason to refuse the current one: the client compares.
+            Ok(Found::Held(current)) if current.artifact.sha256 != promised => Ok(self
+                .generations
+                .with_entry(&wish.target, &promised, LOOKED_THROUGH)
+                .await
+                .map_err(ShelfError::from)?),
+            _ => Ok(None),
+        }
     }
 
     /// A package that is about to be fetched, as the index says that the client was given, if the catalog knows a newer one.
@@ -137,7 +157,7 @@ impl Reader {
             expected: Some(named.package.expected()),
             confirmed_after: SystemTime::UNIX_EPOCH,
         };
-        match self.fills.fetch_beside(&order, remote).await {
+        match self.fills.fetch_beside(&order).await {
             Ok(held) => Ok(Reading::Held { held, source: Source::Unkept, fresh_for: Some(std::time::Duration::ZERO) }),
             Err(error) => {
                 tracing::debug!(path = %wish.target, %error, "a package of an earlier snapshot cannot be had any more");

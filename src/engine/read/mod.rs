@@ -10,6 +10,7 @@ mod generation;
 mod local;
 mod members;
 mod merged;
+mod mirrors;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 use artifactapi_formats::{Mutability, Role, Sha256};
 
 pub use self::answer::{ReadError, Reading, Source, Wish};
+pub use self::mirrors::{Listing, Offer};
 use super::counts::Counts;
 use super::fill::{Fill, FillError, Head, Order, Outcome, State};
 use super::fills::Fills;
@@ -178,7 +180,7 @@ impl Reader {
         match decide(Some(held.confirmed_at()), lifetime_of(wish, &held.mutability, bond.as_ref()), wish.no_cache, at) {
             Decision::Serve { fresh_for } => Ok(hit(held, fresh_for)),
             _ if held.is_resting(at) && is_right_stale(bond.as_ref(), &held) => Ok(stale(held)),
-            _ => self.revalidate(wish, remote, held, bond).await,
+            _ => self.revalidate(wish, held, bond).await,
         }
     }
 
@@ -200,13 +202,7 @@ impl Reader {
 
     /// Asks upstream about what is held. Whatever comes of it, there is an answer, unless what is held belongs to an
     /// index that was replaced since: then it would contradict what the client was given (DESIGN 4.1).
-    async fn revalidate(
-        &self,
-        wish: &Wish,
-        remote: &Remote,
-        held: Arc<Held>,
-        bond: Option<Bond>,
-    ) -> Result<Reading, ReadError> {
+    async fn revalidate(&self, wish: &Wish, held: Arc<Held>, bond: Option<Bond>) -> Result<Reading, ReadError> {
         let order = order(wish, held.mutability.clone(), bond.as_ref());
         let mut fill = self.fills.join(order, Some(Arc::clone(&held)));
         let patience = wish.repository.cache.refresh_wait;
@@ -227,7 +223,7 @@ impl Reader {
             }),
             State::Settled(Outcome::NoRoom(unread)) if !is_right_stale => match unread.take() {
                 Some(answer) => Ok(through(wish, held.mutability.clone(), answer)),
-                None => self.pass_through(wish, remote, held.mutability.clone()).await,
+                None => self.pass_through(wish, held.mutability.clone()).await,
             },
             _ => {
                 if let Some(bond) = bond {
@@ -260,11 +256,11 @@ impl Reader {
         if wish.head_only && !wish.role.is_metadata() {
             match running.as_ref().and_then(Fill::streaming) {
                 Some((head, _)) => return Ok(Reading::Head(Head::clone(&head))),
-                None => return self.head(wish, remote, mutability).await,
+                None => return self.head(wish, mutability).await,
             }
         }
         if wish.role == Role::Listing {
-            return self.pass_through(wish, remote, mutability).await;
+            return self.pass_through(wish, mutability).await;
         }
         let bond = match wish.role {
             Role::Package if remote.verify != Verify::Off => {
@@ -284,13 +280,13 @@ impl Reader {
         }
         let mut state = fill.ready().await;
         // It broke off before this request gave anything away: another source may have it whole.
-        if matches!(state, State::Settled(Outcome::Failed(_))) && fill.has_streamed() && !remote.mirrors.is_empty() {
+        if matches!(state, State::Settled(Outcome::Failed(_))) && fill.has_streamed() && remote.has_mirrors() {
             fill = self.fills.join(order, husk);
             state = fill.ready().await;
         }
         match state {
             State::Streaming(head, body) if is_far_ahead(wish, &head, &body) => {
-                match self.pass_range_through(wish, remote, mutability).await {
+                match self.pass_range_through(wish, mutability).await {
                     Some(through) => Ok(through),
                     None => Ok(Reading::Growing { head, body, was_stale: false }),
                 }
@@ -301,7 +297,7 @@ impl Reader {
             }
             State::Settled(Outcome::NoRoom(unread)) => match unread.take() {
                 Some(answer) => Ok(through(wish, mutability, answer)),
-                None => self.pass_through(wish, remote, mutability).await,
+                None => self.pass_through(wish, mutability).await,
             },
             State::Settled(Outcome::Absent(error)) => match (wish.role, bond) {
                 (Role::Package, Some(bond)) => {
@@ -353,25 +349,26 @@ impl Reader {
         ReadError::Absent(why)
     }
 
-    async fn head(&self, wish: &Wish, remote: &Remote, mutability: Mutability) -> Result<Reading, ReadError> {
-        let answer = self.ask(wish, remote, How::Head).await?;
+    async fn head(&self, wish: &Wish, mutability: Mutability) -> Result<Reading, ReadError> {
+        let answer = self.ask(wish, How::Head).await?;
         Ok(Reading::Head(Head::of(&answer, &order(wish, mutability, None))))
     }
 
-    async fn pass_through(&self, wish: &Wish, remote: &Remote, mutability: Mutability) -> Result<Reading, ReadError> {
-        Ok(through(wish, mutability, Box::new(self.ask(wish, remote, How::Get).await?)))
+    async fn pass_through(&self, wish: &Wish, mutability: Mutability) -> Result<Reading, ReadError> {
+        Ok(through(wish, mutability, Box::new(self.ask(wish, How::Get).await?)))
     }
 
-    async fn pass_range_through(&self, wish: &Wish, remote: &Remote, mutability: Mutability) -> Option<Reading> {
+    async fn pass_range_through(&self, wish: &Wish, mutability: Mutability) -> Option<Reading> {
         let (first, last) = wish.range?;
-        let answer = self.ask(wish, remote, How::Range { first, last, if_range: None }).await.ok()?;
+        let answer = self.ask(wish, How::Range { first, last, if_range: None }).await.ok()?;
         let (got_first, _, _) = answer.range?;
         let head = Head::of(&answer, &order(wish, mutability, None));
         (got_first == first).then(|| Reading::Through { head, answer: Box::new(answer) })
     }
 
-    async fn ask(&self, wish: &Wish, remote: &Remote, how: How<'_>) -> Result<Answer, ReadError> {
-        let ask = Ask { remote, path: &wish.target.path, query: &wish.target.query, how };
+    async fn ask(&self, wish: &Wish, how: How<'_>) -> Result<Answer, ReadError> {
+        let sources = self.fills.sources(&wish.repository, wish.role).await?;
+        let ask = Ask { remote: &sources, path: &wish.target.path, query: &wish.target.query, how };
         self.counts.upstream_requests.inc();
         match self.fills.upstream().ask(&ask, None).await {
             Ok(answer) => Ok(answer),

@@ -16,7 +16,6 @@ pub mod gauges;
 pub mod health;
 pub mod metrics;
 pub mod openapi;
-mod own_url;
 pub mod packages;
 mod page;
 pub mod root;

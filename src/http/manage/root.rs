@@ -20,12 +20,12 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::accept::prefers;
-use super::own_url::own_url;
 use super::page;
 use super::totals::Holdings;
 use crate::config::{LiveRepositories, Repository};
 use crate::http::access::{Gate, may_see};
 use crate::http::error::Problem;
+use crate::http::own_url::own_url;
 use crate::store::catalog::Totals;
 use crate::store::key::RepositoryName;
 

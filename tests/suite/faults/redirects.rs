@@ -1,4 +1,4 @@
-//! Redirects are followed here, under a policy: a public upstream never sends us to a private address.
+//! Redirects are followed here, under a policy: a public upstream never sends us to a private address, nor does its list.
 
 use std::process::Command;
 
@@ -36,10 +36,17 @@ async fn a_public_upstream_does_not_lead_to_a_private_address() {
     let mut plan = Plan::new(&run_folder, "server");
     let public = "5.6.7.8:8000";
     let remote = |name: &str| Remote::new(name, "generic", format!("http://{public}/"));
-    plan.configure(&remotes::yaml(&[remote("strict"), remote("lax").set("allow_private_redirects", true)]));
+    let listed = |name: &str| Remote::listed(name, "mirrorlist", format!("http://{public}/list"));
+    plan.configure(&remotes::yaml(&[
+        remote("strict"),
+        remote("lax").set("allow_private_redirects", true),
+        listed("strict-list"),
+        listed("lax-list").set("allow_private_redirects", true),
+    ]));
     plan.set("ARTIFACTAPI_LISTEN", "127.0.0.1:9000");
 
-    // The upstream: it redirects /to/HOST:PORT/x to http://HOST:PORT/x, and answers everything else with "secret".
+    // The upstream: it redirects /to/HOST:PORT/x to http://HOST:PORT/x, has a list that names a private mirror, and answers
+    // everything else with "secret".
     let upstream = r"
 import http.server
 class H(http.server.BaseHTTPRequestHandler):
@@ -48,7 +55,7 @@ class H(http.server.BaseHTTPRequestHandler):
         to = self.path.startswith('/to/')
         self.send_response(302 if to else 200)
         if to: self.send_header('Location', 'http://' + self.path[4:])
-        body = b'' if to else b'secret'
+        body = b'' if to else b'http://10.0.0.1:8000/mirror/\n' if self.path == '/list' else b'secret'
         self.send_header('Content-Length', str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -103,6 +110,12 @@ server.serve_forever()
         assert!(answer.contains("redirect"), "{private}: {answer}");
     }
     assert_eq!(ask("lax/to/127.0.0.1:8000/c".to_owned()).await, "secret 200", "an operator may allow it");
+
+    // A list is a stranger's word as a redirect is.
+    let answer = ask("strict-list/c".to_owned()).await;
+    assert!(answer.ends_with(" 502") && !answer.contains("secret"), "{answer}");
+    assert!(answer.contains("10.0.0.1 has no public address"), "{answer}");
+    assert_eq!(ask("lax-list/c".to_owned()).await, "secret 200", "an operator may allow it");
 }
 
 /// A network with a loopback that has a public and a private address; it lasts as long as the process.

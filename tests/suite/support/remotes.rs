@@ -22,6 +22,13 @@ impl Remote {
         Self { name: name.to_owned(), keys }
     }
 
+    /// An rpm remote by a list of its mirrors: `mirrorlist` or `metalink`.
+    pub(crate) fn listed(name: &str, key: &str, list: impl Into<String>) -> Self {
+        let mut remote = Self::new(name, "rpm", "").set(key, list.into());
+        remote.keys.remove("base_url");
+        remote
+    }
+
     /// A local repository of a format.
     pub(crate) fn local(name: &str, package: &str) -> Self {
         let keys = [("type".to_owned(), json!("local")), ("package".to_owned(), json!(package))];

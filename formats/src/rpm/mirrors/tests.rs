@@ -1,7 +1,8 @@
 //! Mirror lists of every kind, made here.
 
-use super::read;
-use crate::{Invalid, Limits};
+use super::{read, read_any, write};
+use crate::mirrors::{ListKind, OnlyMirror};
+use crate::{Invalid, Limits, Sha256};
 
 #[test]
 fn mirror_lists_of_every_kind() {
@@ -39,5 +40,38 @@ fn mirror_lists_of_every_kind() {
     let few = Limits { mirrors: 1, ..Limits::default() };
     for list in [plain, three, four] {
         assert!(matches!(read(list.as_bytes(), &few), Err(Invalid::OverLimit { limit: "mirrors", .. })));
+    }
+}
+
+#[test]
+fn a_metalink_about_another_file_is_none_of_ours() {
+    let image = "<metalink><files><file name=\"boot.iso\"><resources/></file></files></metalink>";
+    assert!(matches!(read_any(image.as_bytes(), &Limits::default()), Ok(None)));
+    assert!(read_any(b"<html></html>", &Limits::default()).is_err());
+}
+
+/// What is written is read again, and is just this.
+#[test]
+fn lists_of_our_own() {
+    let sha256 = Sha256::of(b"entry");
+    let only = OnlyMirror { base_url: "http://here:8000/api/r&d/9/", size: 5, sha256: &sha256, timestamp: 12 };
+    assert_eq!(write(ListKind::Plain, &only), "http://here:8000/api/r&d/9/\n");
+    let three = write(ListKind::Metalink3, &only);
+    let expected = format!(
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n\
+         <metalink version=\"3.0\" xmlns=\"http://www.metalinker.org/\" xmlns:mm0=\"http://fedorahosted.org/mirrormanager\">\n\
+         <files>\n<file name=\"repomd.xml\">\n<mm0:timestamp>12</mm0:timestamp>\n<size>5</size>\n\
+         <verification>\n<hash type=\"sha256\">{}</hash>\n</verification>\n<resources>\n\
+         <url protocol=\"http\" type=\"http\" preference=\"100\">http://here:8000/api/r&amp;d/9/repodata/repomd.xml</url>\n\
+         </resources>\n</file>\n</files>\n</metalink>\n",
+        sha256.hex()
+    );
+    assert_eq!(three, expected);
+    for kind in [ListKind::Plain, ListKind::Metalink3, ListKind::Metalink4] {
+        let found = read(write(kind, &only).as_bytes(), &Limits::default()).expect("valid");
+        let bases: Vec<_> = found.mirrors.iter().map(|mirror| mirror.base_url.as_str()).collect();
+        assert_eq!(bases, [only.base_url], "{kind:?}");
+        assert_eq!(found.knows(b"entry"), kind != ListKind::Plain, "{kind:?}");
+        assert!(!found.knows(b"other"), "{kind:?}");
     }
 }

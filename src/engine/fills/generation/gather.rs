@@ -13,12 +13,11 @@ use super::super::super::held::now;
 use super::super::Fills;
 use super::super::fetch::Arrived;
 use super::{Content, Entry, NotBuilt};
-use crate::config::Remote;
 use crate::spool::Spooled;
 use crate::store::blobs::BlobBody;
 use crate::store::catalog::Artifact;
 use crate::store::key::Target;
-use crate::upstream::{UpstreamError, UpstreamErrorKind};
+use crate::upstream::{Sources, UpstreamError, UpstreamErrorKind};
 
 /// Members fetched at once for one generation.
 const AT_ONCE: usize = 3;
@@ -52,7 +51,7 @@ impl Fills {
     pub(super) async fn gather(
         self: &Arc<Self>,
         order: &Order,
-        remote: &Remote,
+        remote: &Sources,
         index: &'static dyn IndexFormat,
         root: &IndexRoot,
         entry: &Entry,
@@ -118,7 +117,7 @@ impl Fills {
     async fn get(
         self: &Arc<Self>,
         order: &Order,
-        remote: &Remote,
+        remote: &Sources,
         entry: &Entry,
         wanted: Wanted,
         is_list: bool,
@@ -171,7 +170,7 @@ impl Fills {
     }
 
     /// Whether the entry's source still has the entry that its companions were fetched for.
-    async fn still_the_same(&self, order: &Order, remote: &Remote, entry: &Entry) -> Result<(), NotBuilt> {
+    async fn still_the_same(&self, order: &Order, remote: &Sources, entry: &Entry) -> Result<(), NotBuilt> {
         let again = Order { expected: None, ..order.clone() };
         let arrived = self.arrive(&again, remote, Some(entry.source)).await.map_err(not_built)?;
         if arrived.source == entry.source && arrived.spooled.sha256 == entry.artifact.sha256 {

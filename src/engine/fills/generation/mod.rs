@@ -36,7 +36,7 @@ use crate::store::catalog::snapshots::{Draft, Snapshot, SnapshotId, SnapshotPubl
 use crate::store::catalog::{Artifact, CatalogError};
 use crate::store::coordinator::{Entered, Event};
 use crate::store::key::Target;
-use crate::upstream::UpstreamError;
+use crate::upstream::{Sources, UpstreamError};
 
 /// How long is waited, each time, for an upstream that is in the middle of an update.
 pub(super) const MID_UPDATE: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(6)];
@@ -57,7 +57,7 @@ pub(super) struct Entry {
     pub(super) spooled: Option<Spooled>,
     /// The host it came from.
     pub(super) host: String,
-    /// Which of base and mirrors that is.
+    /// Which of the sources that is.
     pub(super) source: usize,
     /// Whether members that upstream does not have are left out; else they are waited for.
     pub(super) may_have_gaps: bool,
@@ -73,7 +73,7 @@ pub(super) enum Content {
 }
 
 impl Content {
-    fn of(held: &Held) -> Option<Self> {
+    pub(super) fn of(held: &Held) -> Option<Self> {
         match &held.body {
             HeldBody::Memory(bytes) => Some(Self::Memory(bytes.clone())),
             HeldBody::File(file) => Some(Self::File(Arc::clone(file))),
@@ -81,7 +81,7 @@ impl Content {
         }
     }
 
-    fn reader(&self) -> Box<dyn ReadSeek + Send> {
+    pub(super) fn reader(&self) -> Box<dyn ReadSeek + Send> {
         match self {
             Self::Memory(bytes) => Box::new(Cursor::new(bytes.clone())),
             Self::File(file) => Box::new(FileReader::new(Arc::clone(file))),
@@ -161,7 +161,7 @@ impl Fills {
     pub(super) async fn next_generation(
         self: &Arc<Self>,
         order: &Order,
-        remote: &Remote,
+        remote: &Sources,
         entry: &Entry,
     ) -> Result<Outcome, NotBuilt> {
         for _ in 0..TRIES {
@@ -196,7 +196,7 @@ impl Fills {
     }
 
     /// Gathers the files, writes the package list, publishes.
-    async fn build(self: &Arc<Self>, order: &Order, remote: &Remote, entry: &Entry) -> Result<Snapshot, NotBuilt> {
+    async fn build(self: &Arc<Self>, order: &Order, remote: &Sources, entry: &Entry) -> Result<Snapshot, NotBuilt> {
         let Some((index, root)) = entry_of(order) else {
             return Err(NotBuilt::Ours("it is no index".to_owned()));
         };
@@ -407,23 +407,26 @@ impl Fills {
 
     /// The first snapshot of a root whose entry was just fetched for the first time: everything else is fetched in the
     /// background, then it is recorded.
-    pub(super) fn complete_later(self: &Arc<Self>, order: &Order, host: String, source: usize) {
-        let (fills, order) = (Arc::clone(self), order.clone());
+    pub(super) fn complete_later(self: &Arc<Self>, order: &Order, remote: &Sources, host: String, source: usize) {
+        let (fills, order, remote) = (Arc::clone(self), order.clone(), remote.clone());
         tokio::spawn(async move {
             let key = Target::with_query(order.target.repository.clone(), order.target.path.clone(), "snapshot");
             let Entered::Lead(_lease) = fills.coordinator.enter(&key, COMPLETION_PATIENCE).await else {
                 return;
             };
-            if let Err(error) = fills.complete(&order, host, source).await {
+            if let Err(error) = fills.complete(&order, &remote, host, source).await {
                 tracing::debug!(target: "artifactapi::snapshot", root = %order.target, %error, "not complete yet");
             }
         });
     }
 
-    async fn complete(self: &Arc<Self>, order: &Order, host: String, source: usize) -> Result<(), NotBuilt> {
-        let crate::config::Kind::Remote(remote) = &order.repository.kind else {
-            return Ok(());
-        };
+    async fn complete(
+        self: &Arc<Self>,
+        order: &Order,
+        remote: &Sources,
+        host: String,
+        source: usize,
+    ) -> Result<(), NotBuilt> {
         let Ok(Found::Held(held)) = self.shelf.find(&order.target, order.role, &order.mutability).await else {
             return Ok(());
         };

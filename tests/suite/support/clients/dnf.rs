@@ -15,19 +15,25 @@ pub(crate) struct Dnf {
 impl Dnf {
     /// A new root that uses the repository at `url`.
     pub(crate) fn new(run: &Run, name: &str, url: &str) -> Self {
-        Self::with_keys(run, name, url, &format!("file://{}", fixture_key().display()))
+        Self::by(run, name, "baseurl", url)
+    }
+
+    /// A new root that finds its repository by a line `key=url`.
+    pub(crate) fn by(run: &Run, name: &str, key: &str, url: &str) -> Self {
+        Self::with_keys(run, name, &format!("{key}={url}"), &format!("file://{}", fixture_key().display()))
     }
 
     /// A new root that trusts a key beside that of the fixtures' packages.
     pub(crate) fn trusting(run: &Run, name: &str, url: &str, key: &Path) -> Self {
-        Self::with_keys(run, name, url, &format!("file://{} file://{}", fixture_key().display(), key.display()))
+        let keys = format!("file://{} file://{}", fixture_key().display(), key.display());
+        Self::with_keys(run, name, &format!("baseurl={url}"), &keys)
     }
 
-    fn with_keys(run: &Run, name: &str, url: &str, keys: &str) -> Self {
+    fn with_keys(run: &Run, name: &str, place: &str, keys: &str) -> Self {
         let conf = format!(
             "[main]\nreposdir=/dev/null\nvarsdir=/dev/null\nplugins=0\ngpgcheck=1\nkeepcache=1\ninstall_weak_deps=0\n\
              skip_if_unavailable=0\nmodule_platform_id=platform:el9\n\n\
-             [t]\nname=t\nbaseurl={url}\ngpgkey={keys}\ngpgcheck=1\nrepo_gpgcheck=1\n",
+             [t]\nname=t\n{place}\ngpgkey={keys}\ngpgcheck=1\nrepo_gpgcheck=1\n",
         );
         Self { root: run.path(name), conf: run.file(&format!("{name}.conf"), &conf) }
     }

@@ -1,4 +1,4 @@
-//! The URL under which a client reached this server: what set-up lines must begin with.
+//! The URL under which a client reached this server: what set-up lines and lists of mirrors must begin with.
 //!
 //! It comes from the `Host` header, which a client may fill with anything, so only what looks like a host and a port is
 //! taken; it is shown to that same client and used for nothing else. Whether TLS was used in front of us is known from
@@ -16,19 +16,23 @@ const PLACEHOLDER: &str = "http://artifactapi.example:8000";
 /// The longest host (with port) taken, in bytes: a name of DNS, a colon and five digits.
 const HOST_BYTES: usize = 253 + 6;
 
-/// Scheme and host of this server as the client knows it, without a slash at the end.
+/// Scheme and host of this server for people to read, without a slash at the end.
 #[must_use]
 pub(super) fn own_url(headers: &HeaderMap, peer: Option<IpAddr>, trusted_proxies: &[IpNet]) -> String {
-    let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()).filter(|host| is_host(host)) else {
-        return PLACEHOLDER.to_owned();
-    };
+    known_url(headers, peer, trusted_proxies).unwrap_or_else(|| PLACEHOLDER.to_owned())
+}
+
+/// Scheme and host of this server as the client knows it, without a slash at the end; `None` when it does not say.
+#[must_use]
+pub(super) fn known_url(headers: &HeaderMap, peer: Option<IpAddr>, trusted_proxies: &[IpNet]) -> Option<String> {
+    let host = headers.get(header::HOST)?.to_str().ok().filter(|host| is_host(host))?;
     let trusted = peer.is_some_and(|peer| trusted_proxies.iter().any(|network| network.contains(&peer.to_canonical())));
     let forwarded = headers.get("x-forwarded-proto").and_then(|proto| proto.to_str().ok());
     let scheme = match forwarded {
         Some(proto) if trusted && proto.trim().eq_ignore_ascii_case("https") => "https",
         _ => "http",
     };
-    format!("{scheme}://{host}")
+    Some(format!("{scheme}://{host}"))
 }
 
 fn is_host(host: &str) -> bool {
@@ -70,5 +74,6 @@ mod tests {
             assert_eq!(url(bad, None, "1.2.3.4"), PLACEHOLDER, "{bad}");
         }
         assert_eq!(own_url(&HeaderMap::new(), None, &[]), PLACEHOLDER);
+        assert_eq!(known_url(&HeaderMap::new(), None, &[]), None);
     }
 }
