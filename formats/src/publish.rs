@@ -13,7 +13,7 @@
 //! Nothing here does I/O either: the server keeps fragments, compresses and joins them, and puts the files where clients
 //! look. It never decides who may publish, nor when.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::ops::ControlFlow;
 
 use crate::{IndexRoot, Invalid, Limits, PackageEntry, ReadSeek, RepoPath, Sha256, SigningKeys};
@@ -216,6 +216,26 @@ pub trait PublishFormat: Send + Sync {
     /// The word by which an index names `path` if it is a file that is carried as it is; `None` for everything else.
     fn carried_kind(&self, _path: &RepoPath) -> Option<String> {
         None
+    }
+
+    /// What a file is called that is joined of carried files of this kind. It lies beside the entry, its digest before its name. `None`
+    /// if such files are not joined, and the first one counts.
+    fn joined_name(&self, _kind: &str) -> Option<&'static str> {
+        None
+    }
+
+    /// Joins carried files of one kind, the most wanted first, as [`PublishFormat::joined_name`] says. Memory is that of one entry.
+    ///
+    /// # Errors
+    /// [`Invalid`] when they are not joined, or one is malformed or over a limit.
+    fn join(
+        &self,
+        kind: &str,
+        _from: &mut [Box<dyn Read + Send>],
+        _limits: &Limits,
+        _into: &mut dyn Write,
+    ) -> Result<(), Invalid> {
+        Err(Invalid::malformed("index", format!("{kind} is not joined")))
     }
 
     /// The folder below a root where people look for a file of this name, `""` for the root itself.

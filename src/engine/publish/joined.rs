@@ -12,19 +12,15 @@ use std::sync::Arc;
 use artifactapi_formats::Sha256;
 use artifactapi_formats::pieces::OneMember;
 use artifactapi_formats::publish::{Compression, WrittenList};
-use bytes::Bytes;
 use sha1::Digest as _;
-use tokio::sync::mpsc;
 
 use super::PublishError;
 use super::chunks::{Chunk, pack};
+use super::spooling::spooled;
 use crate::spool::{SpoolFolder, Spooled};
 
 /// The longest text that a digest is made of, in bytes: some thousand packages of a distribution.
 const OPEN_DIGEST_BYTES: u64 = 8 << 20;
-
-/// Pieces that were read and wait to be written. A piece is some hundred kilobytes.
-const PIECES_BETWEEN: usize = 4;
 
 /// A list, as what it is joined of.
 #[derive(Debug, Clone)]
@@ -49,18 +45,8 @@ impl Joined {
 
     /// Writes the list.
     pub(super) async fn write(&self, spool: &SpoolFolder) -> Result<Spooled, PublishError> {
-        let (mut writer, _reader) = spool.create(None, None).await?;
-        let (sender, mut pieces) = mpsc::channel::<Bytes>(PIECES_BETWEEN);
         let list = self.clone();
-        let joining = tokio::task::spawn_blocking(move || {
-            let gone = |_| io::Error::other("whoever wrote the list has left");
-            list.join(&mut |piece| sender.blocking_send(Bytes::copy_from_slice(piece)).map_err(gone))
-        });
-        while let Some(piece) = pieces.recv().await {
-            writer.append(piece).await?;
-        }
-        joining.await.map_err(io::Error::other)??;
-        Ok(writer.complete().await?)
+        spooled(spool, move |into| list.join(&mut |piece| into.write_all(piece)).map(drop)).await
     }
 
     /// Hands out the pieces in order. On a thread that may block.

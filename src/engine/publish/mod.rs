@@ -17,6 +17,7 @@ mod cuttings;
 mod joined;
 mod promised;
 mod sheet;
+mod spooling;
 mod write;
 
 use std::collections::HashMap;

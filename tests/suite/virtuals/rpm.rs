@@ -125,3 +125,47 @@ async fn it_is_merged_when_a_member_changes_and_only_then() {
     // What the first index named is still there for whoever was given it.
     site.server.get(&format!("all/{hello}")).await.is(&fixture(1, &format!("rpm/{hello}")));
 }
+
+const OWN_GROUPS: &str = "<?xml version=\"1.0\"?><comps>\
+    <group><id>greeters</id><name>Our greeters</name><uservisible>true</uservisible>\
+    <packagelist><packagereq type=\"mandatory\">rebuilt</packagereq></packagelist></group>\
+    <group><id>ours</id><name>Ours</name><uservisible>true</uservisible>\
+    <packagelist><packagereq type=\"mandatory\">big</packagereq></packagelist></group></comps>";
+
+const OWN_ADVISORIES: &str = "<?xml version=\"1.0\"?><updates><update from=\"us\" status=\"stable\" type=\"bugfix\" version=\"1\">\
+    <id>OUR-1</id><title>big</title><issued date=\"2025-01-01\"/><description/><pkglist><collection><name>x</name>\
+    <package name=\"big\" version=\"1.0\" release=\"1.el9\" epoch=\"0\" arch=\"x86_64\"><filename>big-1.0-1.el9.x86_64.rpm</filename>\
+    </package></collection></pkglist></update></updates>";
+
+/// Groups, advisories and modules of both are there, and of two of one name it is the earlier member's.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_members_carry_is_joined() {
+    let (site, public) = site(Laptop).await;
+    site.server.get(&format!("all/{ENTRY}")).await.has(200);
+    put(&site.server, "own/el9/x86_64/repodata/comps.xml", OWN_GROUPS.as_bytes()).await.has(201);
+    put(&site.server, "own/el9/x86_64/repodata/updateinfo.xml", OWN_ADVISORIES.as_bytes()).await.has(201);
+    let modules =
+        b"---\ndocument: modulemd-defaults\nversion: 1\ndata:\n  module: fixture\n  stream: \"stable\"\n...\n";
+    put(&site.server, "own/el9/x86_64/repodata/modules.yaml", modules).await.has(201);
+
+    let entry = String::from_utf8(site.server.get(&format!("all/{ENTRY}")).await.body).expect("text");
+    for kind in ["group", "updateinfo", "modules"] {
+        assert_eq!(entry.matches(&format!("<data type=\"{kind}\">")).count(), 1, "{entry}");
+    }
+    assert!(!entry.contains("group_gz"), "nothing of one member alone is left: {entry}");
+
+    let url = format!("http://{}/api/all/el9/x86_64", site.server.address());
+    let dnf = Dnf::trusting(&site.run, "dnf", &url, &public);
+    let groups = dnf.run(&["group", "list", "-v"]).await.succeeded();
+    for name in ["Our greeters (greeters)", "Ours (ours)"] {
+        assert!(groups.contains(name), "{groups}");
+    }
+    dnf.run(&["group", "install", "ours"]).await.succeeded();
+    dnf.run(&["install", "hello"]).await.succeeded();
+    assert_eq!(dnf.installed("big").await, "big-1.0-1.el9.x86_64");
+    let advisories = dnf.run(&["updateinfo", "list", "--all"]).await.succeeded();
+    assert!(advisories.contains("OUR-1") && advisories.contains("FIX-2025:1"), "{advisories}");
+    let listed = dnf.run(&["module", "list"]).await.succeeded();
+    let fixture = listed.lines().find(|line| line.starts_with("fixture")).unwrap_or_default();
+    assert!(fixture.contains("stable [d]"), "the stream is theirs, that it is the default is ours: {listed}");
+}

@@ -62,12 +62,17 @@ pub(super) fn cut(
 
 /// An element as it can stand in a list of ours, with the line feed that ours have.
 fn fragment(list: usize, element: &str, namespaces: &Namespaces, text: &mut Vec<u8>) {
+    bound(element, namespaces, &|name, value| lists::binds(list, name, value), text);
+}
+
+/// An element with the namespaces bound that the document around it will not bind, and a line feed.
+pub(super) fn bound(element: &str, namespaces: &Namespaces, binds: &dyn Fn(&str, &str) -> bool, text: &mut Vec<u8>) {
     text.clear();
     let name_ends = element.find(|c: char| c.is_ascii_whitespace() || matches!(c, '/' | '>')).unwrap_or(element.len());
     let (begin, rest) = element.split_at(name_ends);
     text.extend_from_slice(begin.as_bytes());
     for (name, value) in &namespaces.of_root {
-        let is_bound = namespaces.of_package.iter().any(|(bound, _)| bound == name) || lists::binds(list, name, value);
+        let is_bound = namespaces.of_package.iter().any(|(bound, _)| bound == name) || binds(name, value);
         if !is_bound {
             text.extend_from_slice(format!(" {name}=\"{value}\"").as_bytes());
         }

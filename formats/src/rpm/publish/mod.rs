@@ -13,6 +13,7 @@
 //! | `text`, `xml` | which characters, and how they are written |
 //! | `lists`, `repomd` | the documents around them |
 //! | `cut` | elements out of another's documents |
+//! | `join` | groups, advisories and modules of several indexes |
 //!
 //! A package may stand for far more text than it is long, so everything is counted before it is made
 //! ([`Limits::fragment_bytes`]), and no text gets in that our own reader, or a client's, would choke on.
@@ -21,6 +22,7 @@ mod changelog;
 mod cut;
 mod dependencies;
 mod files;
+mod join;
 mod lists;
 mod opened;
 mod package;
@@ -29,7 +31,7 @@ mod repomd;
 mod text;
 mod xml;
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::ops::ControlFlow;
 
 use super::Rpm;
@@ -67,6 +69,20 @@ impl PublishFormat for Rpm {
 
     fn carried_kind(&self, path: &RepoPath) -> Option<String> {
         place::carried_kind(path)
+    }
+
+    fn joined_name(&self, kind: &str) -> Option<&'static str> {
+        join::joined_name(kind)
+    }
+
+    fn join(
+        &self,
+        kind: &str,
+        from: &mut [Box<dyn Read + Send>],
+        limits: &Limits,
+        into: &mut dyn Write,
+    ) -> Result<(), Invalid> {
+        join::join(kind, from, limits, into)
     }
 
     fn usual_folder(&self, file_name: &str) -> Result<String, &'static str> {

@@ -3,12 +3,13 @@
 //! A virtual root is a sequence of snapshots like any other, and written like those of local repositories: sheet, chunks, lists,
 //! one transaction. Its packages are those of its members' roots ([`members`]; [`Choice`] says which win); their fragments come from the
 //! catalog if the member's index is one of ours, and are cut out of its lists if not ([`fragments`]). They are kept for the virtual root
-//! by their marks, so that the next time only what differs is cut and written. Files beside the lists are carried over from the first
-//! member that has one of their kind, as records of the same blobs.
+//! by their marks, so that the next time only what differs is cut and written. What members carry beside their lists is joined
+//! ([`carried`]).
 //!
 //! Which generations an index was merged of stands in its snapshot's source; while that is what there is, nothing is written. No
 //! package is copied, and none is asked of anybody: what the indexes that are held say is enough.
 
+mod carried;
 mod fragments;
 mod members;
 
@@ -23,7 +24,6 @@ use crate::config::{Kind, Local, Repository, Virtual};
 use crate::engine::publish::choice::{Choice, Chosen};
 use crate::engine::publish::{PublishError, Publisher};
 use crate::store::catalog::snapshots::{PackageMark, Snapshot};
-use crate::store::catalog::{Artifact, Revision};
 use crate::store::coordinator::Entered;
 use crate::store::key::Target;
 
@@ -174,7 +174,7 @@ impl Publisher {
         }
 
         let now_listed: HashSet<PackageMark> = chosen.values().map(|one| one.mark).collect();
-        let carried = carried(repository, parts);
+        let carried = self.carried(repository, root, parts).await?;
         let was_carried = base.snapshot.iter().flat_map(|snapshot| &snapshot.files).map(|file| &file.target.path);
         let publishing = repository.format.publish();
         let not_carried = was_carried.filter(|path| {
@@ -208,21 +208,4 @@ fn source(repository: &Repository, all: &Virtual, parts: &[Part]) -> String {
     }
     let beside = format!("with {}", Sha256::of(beside.as_bytes()).hex16());
     parts.iter().map(Part::named).chain([beside]).collect::<Vec<_>>().join(BETWEEN)
-}
-
-/// The files beside the lists: of each kind those of the first member that has any. A compressed form is of the same kind.
-fn carried(repository: &Repository, parts: &[Part]) -> Vec<Artifact> {
-    let Some(format) = repository.format.publish() else { return Vec::new() };
-    let (mut carried, mut taken) = (Vec::new(), HashMap::new());
-    for (number, part) in parts.iter().enumerate() {
-        for file in &part.snapshot.files {
-            let Some(kind) = format.carried_kind(&file.target.path) else { continue };
-            let kind = kind.split('_').next().unwrap_or_default().to_owned();
-            if *taken.entry(kind).or_insert(number) == number {
-                let target = Target::new(repository.name.clone(), file.target.path.clone());
-                carried.push(Artifact { target, revision: Revision(0), identity: None, ..file.clone() });
-            }
-        }
-    }
-    carried
 }

@@ -109,7 +109,7 @@ impl Publisher {
         running.await.map_err(std::io::Error::other)?.map_err(|why| unreadable(format!("cannot be cut up: {why}")))
     }
 
-    async fn open_list(
+    pub(super) async fn open_list(
         &self,
         member: &Repository,
         file: &Artifact,
