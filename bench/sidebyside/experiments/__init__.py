@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from ..bench import Bench
 from ..report import Report
-from . import first_byte, herd, hits, memory, parse, publishing, startup
+from . import first_byte, herd, hits, memory, parse, publishing, snapshots, startup
 
 EXPERIMENTS: dict[str, Callable[[Bench, Report], None]] = {
     "hits": hits.run,
@@ -13,5 +13,6 @@ EXPERIMENTS: dict[str, Callable[[Bench, Report], None]] = {
     "memory": memory.run,
     "startup": startup.run,
     "parse": parse.run,
+    "snapshots": snapshots.run,
     "publishing": publishing.run,
 }
