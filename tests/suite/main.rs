@@ -13,6 +13,7 @@
 //! | `stopping` | what is under way finishes, the rest is cut |
 //! | `secrets` | no secret leaves the server |
 //! | `snapshots` | an index and what it names switch together; the past is served; what contradicts an index is not |
+//! | `travel` | after twenty generations, real clients install from any of them, and what differs between two is told rightly |
 //! | `retention` | budgets hold while files are read; what is superseded stays for its time |
 //! | `trust` | with keys configured, what none of them signed is not shown |
 //! | `prefetch` | packages are there before anybody asks for them |
@@ -45,6 +46,7 @@ mod snapshots;
 mod startup;
 mod stopping;
 mod support;
+mod travel;
 mod trust;
 mod uploads;
 mod urls;
