@@ -14,7 +14,7 @@ const RPM: &str = "rpm/plain-names/repodata/repomd.xml";
 const APK: &str = "alpine/v3.22/main/x86_64/APKINDEX.tar.gz";
 
 /// The public key of that label: the only file whose name holds it and ends so.
-fn key(label: &str, end: &str) -> String {
+pub(crate) fn key(label: &str, end: &str) -> String {
     let files = std::fs::read_dir(keys()).expect("keys").map(|entry| entry.expect("an entry").path());
     let mut found = files.filter(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

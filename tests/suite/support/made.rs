@@ -34,6 +34,13 @@ pub(crate) async fn sign(key: &ApkKey, file: &[u8], member: Option<&[u8]>) -> Ve
     [&gzip(&entry(&name, &signature)), file].concat()
 }
 
+/// An index without the signature before it: what follows its first gzip member.
+pub(crate) fn unsigned(index: &[u8]) -> &[u8] {
+    let mut decoder = flate2::bufread::GzDecoder::new(index);
+    std::io::copy(&mut decoder, &mut std::io::sink()).expect("a whole member");
+    decoder.into_inner()
+}
+
 /// The control and the data member.
 fn members(name: &str, version: &str, seed: u32) -> [Vec<u8>; 2] {
     let (folders, content) = ([entry("usr/", b""), entry("usr/share/", b"")].concat(), content(seed));
