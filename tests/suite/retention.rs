@@ -1,5 +1,7 @@
 //! What is superseded stays for its time, what is not used makes room, and nobody who reads notices.
 
+mod load;
+
 use bytes::Bytes;
 
 use crate::snapshots::{publish_at, snapshots};

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from ..bench import Bench
 from ..report import Report
-from . import first_byte, herd, hits, memory, parse, publishing, startup
+from . import first_byte, herd, hits, memory, parse, publishing, retention, startup
 
 EXPERIMENTS: dict[str, Callable[[Bench, Report], None]] = {
     "hits": hits.run,
@@ -14,4 +14,5 @@ EXPERIMENTS: dict[str, Callable[[Bench, Report], None]] = {
     "startup": startup.run,
     "parse": parse.run,
     "publishing": publishing.run,
+    "retention": retention.run,
 }
