@@ -7,7 +7,7 @@
 //! | `conditions` | heads, conditions and ranges |
 //! | `faults` | an upstream that misbehaves, for every role, cold and held; mirrors and redirects |
 //! | `fills` | one transfer for everybody: herds, slow clients, clients that leave, bodies that break |
-//! | `flip` | an upstream that never rests, and clients that check everything they are given against each other |
+//! | `flip` | an upstream that never rests, and clients that check everything they are given against each other, real ones too |
 //! | `doubts` | an index and a file that contradict each other |
 //! | `startup` | broken configurations, what keeps it from starting and what does not, reloads |
 //! | `stopping` | what is under way finishes, the rest is cut |
