@@ -23,16 +23,17 @@ class Effort:
     slow_seconds: float
     catalog_rows: int
     starts: int
+    retention_requests: int
 
     @classmethod
     def full(cls) -> "Effort":
         return cls(hit_rounds=7, hit_seconds=4, cold_small=400, cold_large=150, herd_rounds=3, slow_seconds=20,
-                   catalog_rows=1_000_000, starts=15)
+                   catalog_rows=1_000_000, starts=15, retention_requests=1_000)
 
     @classmethod
     def quick(cls) -> "Effort":
         return cls(hit_rounds=3, hit_seconds=1, cold_small=60, cold_large=20, herd_rounds=1, slow_seconds=5,
-                   catalog_rows=1_000_000, starts=3)
+                   catalog_rows=1_000_000, starts=3, retention_requests=300)
 
 
 @dataclass
@@ -79,9 +80,9 @@ class Bench:
                 left -= len(piece)
         return digest.hexdigest()
 
-    def nginx(self) -> Nginx:
+    def nginx(self, **more: object) -> Nginx:
         """A cold nginx."""
-        return Nginx(self.processes, self.programs["NGINX"], self.new_folder("nginx"), self.upstream)
+        return Nginx(self.processes, self.programs["NGINX"], self.new_folder("nginx"), self.upstream, **more)
 
     def artifactapi(self, folder: Path | None = None, **more: object) -> Artifactapi:
         """A server under test; a cold one unless given the folder of an earlier one."""

@@ -88,7 +88,13 @@ http {{
 
     def transfers(self, file: str) -> int:
         """How many times the bytes of a file were asked for."""
-        pattern = re.compile(rf"^/{re.escape(file)} 20[06] ")
+        return self.transfers_of(re.compile(rf"^/{re.escape(file)} 20[06] "))
+
+    def transfers_below(self, folder: str) -> int:
+        """The same of all files whose paths begin so."""
+        return self.transfers_of(re.compile(rf"^/{re.escape(folder)}\S* 20[06] "))
+
+    def transfers_of(self, pattern: re.Pattern[str]) -> int:
         with self.requests.open() as lines:
             return sum(bool(pattern.match(line)) for line in lines)
 
@@ -96,8 +102,9 @@ http {{
 class Nginx(Server):
     """nginx proxy_cache as a good operator sets it up."""
 
-    def __init__(self, processes: Processes, nginx: str, folder: Path, upstream: Upstream) -> None:
+    def __init__(self, processes: Processes, nginx: str, folder: Path, upstream: Upstream, max_size: str = "100g") -> None:
         folder.mkdir(exist_ok=True)
+        self.cache = folder / "cache"
         (port,) = free_ports(1)
         conf = folder / "nginx.conf"
         conf.write_text(f"""
@@ -114,7 +121,7 @@ http {{
     keepalive_timeout 65s; keepalive_requests 1000000000;
     open_file_cache max=10000 inactive=60s; open_file_cache_valid 60s;
 
-    proxy_cache_path {folder}/cache levels=1:2 keys_zone=bench:64m max_size=100g inactive=7d use_temp_path=off;
+    proxy_cache_path {self.cache} levels=1:2 keys_zone=bench:64m max_size={max_size} inactive=7d use_temp_path=off;
     upstream bench {{ server 127.0.0.1:{upstream.port}; keepalive 64; }}
     server {{
         listen 127.0.0.1:{port} backlog=4096;
@@ -140,8 +147,10 @@ class Artifactapi(Server):
     def __init__(
         self, processes: Processes, binary: Path, folder: Path, upstream: Upstream, *, name: str = "artifactapi",
         s3: "Seaweed | None" = None, wait: bool = True, repositories: str = "", more: dict[str, str] | None = None,
+        max_bytes: int | None = None,
     ) -> None:
         folder.mkdir(exist_ok=True)
+        self.cache = folder / "data" / "blobs"
         (port,) = free_ports(1)
         config = folder / "remotes.yaml"
         config.write_text(f"""
@@ -152,6 +161,7 @@ remotes:
     package: "generic"
     cache:
       file_ttl: 0
+{f"      max_bytes: {max_bytes}" if max_bytes else ""}
 {repositories}""")
         environment = {
             "ARTIFACTAPI_LISTEN": f"127.0.0.1:{port}",

@@ -7,13 +7,14 @@
 //! | `conditions` | heads, conditions and ranges |
 //! | `faults` | an upstream that misbehaves, for every role, cold and held; mirrors and redirects |
 //! | `fills` | one transfer for everybody: herds, slow clients, clients that leave, bodies that break |
-//! | `flip` | an upstream that never rests, and clients that check everything they are given against each other |
+//! | `flip` | an upstream that never rests, and clients that check everything they are given against each other, real ones too |
 //! | `doubts` | an index and a file that contradict each other |
 //! | `mirrorlists` | upstreams that are known by a mirrorlist or metalink, and the lists that clients get in their place |
 //! | `startup` | broken configurations, what keeps it from starting and what does not, reloads |
 //! | `stopping` | what is under way finishes, the rest is cut |
 //! | `secrets` | no secret leaves the server |
 //! | `snapshots` | an index and what it names switch together; the past is served; what contradicts an index is not |
+//! | `travel` | after twenty generations, real clients install from any of them, and what differs between two is told rightly |
 //! | `retention` | budgets hold while files are read; what is superseded stays for its time |
 //! | `trust` | with keys configured, what none of them signed is not shown |
 //! | `prefetch` | packages are there before anybody asks for them |
@@ -47,6 +48,7 @@ mod snapshots;
 mod startup;
 mod stopping;
 mod support;
+mod travel;
 mod trust;
 mod uploads;
 mod urls;

@@ -1,10 +1,13 @@
 //! What is superseded stays for its time, what is not used makes room, and nobody who reads notices.
 
+mod load;
+
 use bytes::Bytes;
 
 use crate::snapshots::{publish_at, snapshots};
 use crate::support::bodies::{assert_same, noise};
 use crate::support::http::{Connection, End, Request};
+use crate::support::metrics::metric;
 use crate::support::remotes::{Remote, yaml};
 use crate::support::server::Server;
 use crate::support::services::Backend::{self, Laptop, Shared};
@@ -32,14 +35,6 @@ async fn some_files(site: &Site, seed: u64) -> Vec<(String, Bytes)> {
         site.server.get(path).await.is(body);
     }
     files
-}
-
-/// The value of a metric, summed over its labels.
-async fn metric(server: &Server, name: &str) -> u64 {
-    let reply = server.ask(&Request::get("/metrics")).await;
-    let text = String::from_utf8(reply.has(200).body.clone()).expect("text");
-    let values = text.lines().filter(|line| line.starts_with(&format!("artifactapi_{name}")));
-    values.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }
 
 /// The paths that a repository holds.

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::support::http::Request;
+use crate::support::metrics::metric;
+use crate::support::process::Signal;
 use crate::support::remotes::Remote;
 use crate::support::services::Backend::Laptop;
 use crate::support::site::Setup;
@@ -14,7 +15,7 @@ const RPM: &str = "rpm/plain-names/repodata/repomd.xml";
 const APK: &str = "alpine/v3.22/main/x86_64/APKINDEX.tar.gz";
 
 /// The public key of that label: the only file whose name holds it and ends so.
-fn key(label: &str, end: &str) -> String {
+pub(crate) fn key(label: &str, end: &str) -> String {
     let files = std::fs::read_dir(keys()).expect("keys").map(|entry| entry.expect("an entry").path());
     let mut found = files.filter(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -50,9 +51,7 @@ async fn only_what_is_signed(format: &str, index: &str, signature: &str, [truste
     for _ in 0..2 {
         site.server.get(&of("good")).await.is(&fixture(1, index));
     }
-    let metrics = String::from_utf8(site.server.ask(&Request::get("/metrics")).await.body).expect("text");
-    let untrusted = metrics.lines().find(|line| line.starts_with("artifactapi_indexes_untrusted")).expect("a counter");
-    assert!(!untrusted.ends_with(" 0"), "{untrusted}");
+    assert!(metric(&site.server, "indexes_untrusted_total").await > 0);
     site.upstream.heal();
     until("the next index", || async { (site.server.get(&of("good")).await.body == fixture(2, index)).then_some(()) })
         .await;
@@ -69,4 +68,57 @@ async fn an_rpm_index_that_no_trusted_key_signed_is_not_shown() {
 async fn an_apk_index_that_no_trusted_key_signed_is_not_shown() {
     let keys = [key("fixtures", ".rsa.pub"), key("untrusted", ".rsa.pub")];
     only_what_is_signed("alpine", APK, APK, keys).await;
+}
+
+/// Whose signatures count follows the key's file: by itself, and at a signal. What is held stays, and a file that is no key
+/// changes nothing.
+async fn a_key_file_is_read_again(format: &str, index: &str, [trusted, other]: [String; 2]) {
+    let setup = Setup::new(Laptop).await;
+    // apk knows keys by their names.
+    let file = setup.run.folder("keys").join(std::path::Path::new(&trusted).file_name().expect("a name"));
+    let becomes = |content: &[u8]| {
+        let new = file.with_extension("new");
+        std::fs::write(&new, content).expect("a key");
+        std::fs::rename(new, &file).expect("in its place");
+    };
+    let [trusted, other] = [trusted, other].map(|key| std::fs::read(key).expect("a key"));
+    becomes(&other);
+    let remote = remote(&setup, "it", format, &file.display().to_string());
+    let site = setup.remote(remote).start().await;
+    let path = index.replacen(format, "it", 1);
+    let problem = site.server.get(&path).await.problem(502);
+    assert!(problem.detail.contains("not trusted"), "{problem:?}");
+
+    becomes(&trusted);
+    site.server.says(&["configuration in force", "\"generation\":2"]).await;
+    site.server.get(&path).await.is(&fixture(1, index));
+
+    becomes(&other);
+    site.server.signal(Signal::HUP);
+    site.server.says(&["configuration in force", "\"generation\":3"]).await;
+    site.switch_to(2);
+    let before = metric(&site.server, "indexes_untrusted_total").await;
+    until("the next index to be refused", || async {
+        site.server.get(&path).await.is(&fixture(1, index));
+        (metric(&site.server, "indexes_untrusted_total").await > before).then_some(())
+    })
+    .await;
+
+    becomes(b"no key");
+    site.server.says(&["the old one stays in force", "trusted_keys[0]"]).await;
+    site.server.get(&path).await.is(&fixture(1, index));
+
+    becomes(&trusted);
+    site.server.says(&["configuration in force", "\"generation\":4"]).await;
+    until("the next index", || async { (site.server.get(&path).await.body == fixture(2, index)).then_some(()) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_openpgp_key_file_is_read_again() {
+    a_key_file_is_read_again("rpm", RPM, [key("KEY-fixtures", "fixtures"), key("KEY-untrusted", "untrusted")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_apk_key_file_is_read_again() {
+    a_key_file_is_read_again("alpine", APK, [key("fixtures", ".rsa.pub"), key("untrusted", ".rsa.pub")]).await;
 }

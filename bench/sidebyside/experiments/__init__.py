@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from ..bench import Bench
 from ..report import Report
-from . import first_byte, herd, hits, memory, parse, publishing, snapshots, startup
+from . import first_byte, herd, hits, memory, parse, publishing, retention, snapshots, startup
 
 EXPERIMENTS: dict[str, Callable[[Bench, Report], None]] = {
     "hits": hits.run,
@@ -15,4 +15,5 @@ EXPERIMENTS: dict[str, Callable[[Bench, Report], None]] = {
     "parse": parse.run,
     "snapshots": snapshots.run,
     "publishing": publishing.run,
+    "retention": retention.run,
 }

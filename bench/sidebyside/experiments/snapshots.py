@@ -131,7 +131,7 @@ def get(port: int, path: str) -> bytes:
 
 
 def published(port: int) -> int:
-    return len(json.loads(get(port, "/snapshots/index/"))["snapshots"])
+    return len(json.loads(get(port, "/snapshots/index/repodata/repomd.xml"))["snapshots"])
 
 
 def wait(until, seconds: float = 120) -> float:
@@ -231,7 +231,7 @@ def checking(bench: Bench, report: Report) -> None:
         entry = get(server.port, f"/api/{name}/repodata/repomd.xml")
         for line in entry.decode().split('href="')[1:]:
             get(server.port, f"/api/{name}/" + line.split('"')[0])
-        wait(lambda: json.loads(get(server.port, f"/snapshots/{name}/"))["snapshots"])
+        wait(lambda: json.loads(get(server.port, f"/snapshots/{name}/repodata/repomd.xml"))["snapshots"])
     rates: dict[str, list[float]] = {"checked": [], "unchecked": []}
     for number in range(rounds):
         for name in ("checked", "unchecked") if number % 2 == 0 else ("unchecked", "checked"):

@@ -28,16 +28,22 @@ async fn a_mirror_helps(role: Role) {
         let (spoiled, path) = (format!("/@base-{name}/{}", role.path), format!("{name}/{below}"));
         setup.upstream.spoil(&spoiled, fault.clone());
         setup = setup.remote(remote);
-        cells.push(Cell { fault, outcome, spoiled, path, index: None });
+        let index = role.index.map(|index| format!("{name}/{}", index.split_once('/').expect("a folder").1));
+        cells.push(Cell { fault, outcome, spoiled, path, index });
     }
     let site = setup.start().await;
-    join_all(cells.iter().map(|cell| async {
+    let ask = async |cell: &Cell| {
+        cell.prepare(&site).await;
         // Who has bytes of one source cannot go on with another: that answer is cut, and the next comes from the mirror.
         let reply = site.server.get(&cell.path).await;
         let right = reply.status == 200 && (reply.end == End::Cut || reply.body == right);
         assert!(right, "{}: {:?} {}", cell.what(), reply.head, String::from_utf8_lossy(&reply.body));
-    }))
-    .await;
+    };
+    let (counted, others): (Vec<_>, Vec<_>) = cells.iter().partition(|cell| cell.is_counted());
+    join_all(others.into_iter().map(&ask)).await;
+    for cell in counted {
+        cell.counts(&site, ask(cell)).await;
+    }
     join_all(cells.iter().map(|cell| cell.is_right(&site, &right, "with a mirror"))).await;
     join_all(cells.iter().map(|cell| site.server.holds(&cell.path))).await;
     site.upstream.stop().await;
@@ -45,17 +51,37 @@ async fn a_mirror_helps(role: Role) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mirror_helps_with_an_index() {
+async fn a_mirror_helps_with_an_apk_index() {
     a_mirror_helps(APK_INDEX).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mirror_helps_with_a_member() {
+async fn a_mirror_helps_with_an_rpm_index() {
+    a_mirror_helps(RPM_INDEX).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_helps_with_a_companion() {
+    a_mirror_helps(COMPANION).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_helps_with_a_member_with_a_plain_name() {
+    a_mirror_helps(PLAIN_MEMBER).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_helps_with_an_apk_package() {
+    a_mirror_helps(APK_PACKAGE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_helps_with_a_member_with_a_digest_in_its_name() {
     a_mirror_helps(HASH_NAMED_MEMBER).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mirror_helps_with_a_package() {
+async fn a_mirror_helps_with_an_rpm_package() {
     a_mirror_helps(RPM_PACKAGE).await;
 }
 

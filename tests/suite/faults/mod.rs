@@ -8,8 +8,10 @@ mod cold;
 mod held;
 mod mirrors;
 mod redirects;
+mod signed;
 
 use crate::support::http::{End, Reply};
+use crate::support::metrics::metric;
 use crate::support::remotes::Remote;
 use crate::support::services::Backend;
 use crate::support::site::{Setup, Site};
@@ -158,11 +160,24 @@ impl Fault {
     fn is_silence(&self) -> bool {
         matches!(self, Self::Silent | Self::Stalls(_))
     }
+
+    /// Whether a body comes that is not the file: what `/metrics` counts as unfit, where it can be told. A compressed one is refused
+    /// by its head.
+    fn is_wrong(&self) -> bool {
+        use Fault::*;
+        matches!(self, Corrupt(_) | OtherContent | Page | DisguisedPage | Half)
+            || matches!(self, Truncated(_) | ChunkedCut(_) | CloseCut(_) | DeclaresMore(_) | DeclaresLess(_))
+    }
 }
 
 impl Cell {
     fn what(&self) -> String {
         format!("{} with {:?}", self.path, self.fault)
+    }
+
+    /// Whether the server must notice that a body is wrong, and count it.
+    fn is_counted(&self) -> bool {
+        self.fault.is_wrong() && matches!(self.outcome, Outcome::Honest(_))
     }
 
     /// The fault from now on.
@@ -200,6 +215,15 @@ impl Cell {
                 assert!(problem.detail.contains("127.0.0.1"), "{what}: upstream is not named: {problem:?}");
             }
         }
+    }
+
+    /// Does something, and fails unless at least one body from upstream was refused meanwhile.
+    async fn counts<T>(&self, site: &Site, doing: impl Future<Output = T>) -> T {
+        let before = metric(&site.server, "upstream_unfit_total").await;
+        let done = doing.await;
+        let after = metric(&site.server, "upstream_unfit_total").await;
+        assert!(after > before, "{}: not counted", self.what());
+        done
     }
 
     async fn is_right(&self, site: &Site, right: &[u8], when: &str) {

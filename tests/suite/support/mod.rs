@@ -14,21 +14,28 @@
 //! | [`clients`] | apk, dnf, zypper, curl, zckdl as users run them |
 //! | [`load`] | clients that ask again and again and compare every byte |
 //! | [`bodies`] | content from a seed, and digests |
+//! | [`made`] | packages for apk, and their indexes |
+//! | [`signing`] | signatures by the fixtures' keys and by others |
+//! | [`history`] | repositories that went through many generations |
+//! | [`metrics`] | what the server counted |
 //!
 //! Nothing here sleeps in the hope that something has happened by then: it awaits the event, and [`within`] turns an
 //! event that never comes into a failure with a name.
 
 pub(crate) mod bodies;
 pub(crate) mod clients;
+pub(crate) mod history;
 pub(crate) mod http;
 pub(crate) mod load;
 pub(crate) mod made;
+pub(crate) mod metrics;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod remotes;
 pub(crate) mod run;
 pub(crate) mod server;
 pub(crate) mod services;
+pub(crate) mod signing;
 pub(crate) mod site;
 pub(crate) mod testbed;
 pub(crate) mod upstream;

@@ -60,6 +60,11 @@ impl Apk {
         run(command).await
     }
 
+    /// What lies in a file below its root.
+    pub(crate) fn file(&self, path: &str) -> Vec<u8> {
+        std::fs::read(self.root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
     /// The version of an installed package.
     pub(crate) fn installed(&self, package: &str) -> Option<String> {
         let database = std::fs::read_to_string(self.root.join("lib/apk/db/installed")).expect("apk's database");

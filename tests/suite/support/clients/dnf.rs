@@ -45,6 +45,16 @@ impl Dnf {
         run(command).await
     }
 
+    /// What lies in a file below its root.
+    pub(crate) fn file(&self, path: &str) -> Vec<u8> {
+        std::fs::read(self.root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// What its downloader noted so far.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&self.file("var/log/dnf.librepo.log")).into_owned()
+    }
+
     /// What rpm says of an installed package: its full name.
     pub(crate) async fn installed(&self, package: &str) -> String {
         let mut command = as_root(tool("RPM"));
