@@ -148,11 +148,11 @@ impl Disk {
     }
 
     fn finish(mut self) -> Result<Spooled, SpoolError> {
+        let sha256 = Sha256::from_bytes(self.sha256.finalize().into());
         if let Some(checker) = self.checker.take() {
             let mut whole = FileReader::new(Arc::clone(&self.file.file));
-            checker.finish(&mut whole).map_err(|invalid| SpoolError::Invalid(Arc::new(invalid)))?;
+            checker.finish(&mut whole, &sha256).map_err(|invalid| SpoolError::Invalid(Arc::new(invalid)))?;
         }
-        let sha256 = Sha256::from_bytes(self.sha256.finalize().into());
         Ok(Spooled { file: self.file, size: self.written, sha256 })
     }
 }

@@ -79,6 +79,8 @@ http {{
         listen 127.0.0.1:{port} backlog=4096;
         root {self.files};
         location /slow/ {{ limit_rate {HERD_RATE}; }}
+        # What is replaced here is to be seen at once.
+        location /index/ {{ open_file_cache off; }}
     }}
 }}
 """)

@@ -16,7 +16,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use artifactapi_formats::{Format, IndexRoot, Limits, RepoPath, find};
+use artifactapi_formats::{Format, IndexRoot, Limits, RepoPath, Sha256, find};
 
 const RPM_PACKAGES: usize = 60_000;
 const APK_PACKAGES: usize = 25_000;
@@ -160,6 +160,7 @@ fn check(label: &str, format: &str, path: &str, file: &Path, content: &[u8]) -> 
     let format = find(format).expect("a format");
     let (path, limits) = (RepoPath::new(path).expect("a path"), Limits::default());
     let mut buffer = vec![0; 256 << 10];
+    let sha256 = Sha256::of(content);
     let before = forget_peak();
     let took = best(|| {
         let mut from = File::open(file).expect("the input");
@@ -170,7 +171,7 @@ fn check(label: &str, format: &str, path: &str, file: &Path, content: &[u8]) -> 
                 read => checker.update(&buffer[..read]).expect("a valid input"),
             }
         }
-        checker.finish(&mut from).expect("a valid input");
+        checker.finish(&mut from, &sha256).expect("a valid input");
     });
     row(label, content.len(), &took, memory("VmHWM:").saturating_sub(before))
 }

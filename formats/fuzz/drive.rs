@@ -52,7 +52,7 @@ fn run(
     for piece in file.chunks(piece) {
         checker.update(piece)?;
     }
-    checker.finish(&mut Cursor::new(file))
+    checker.finish(&mut Cursor::new(file), &Sha256::of(file))
 }
 
 /// Checks a file in one piece and in many.

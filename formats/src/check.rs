@@ -6,7 +6,7 @@
 
 use std::io::Read;
 
-use crate::{Checker, Digest, Hasher, Invalid, Limits, ReadSeek};
+use crate::{Algorithm, Checker, Digest, Hasher, Invalid, Limits, ReadSeek, Sha256};
 
 /// The length of a file against the length an index gives.
 #[derive(Debug, Clone)]
@@ -54,39 +54,41 @@ pub(crate) fn same(what: &'static str, expected: &Digest, found: &Digest) -> Res
 pub(crate) struct WholeFile {
     what: &'static str,
     length: Length,
-    /// Each digest the file must have: from the index, from its own name.
-    digests: Vec<(Digest, Hasher)>,
+    /// Each digest the file must have, from the index, from its own name; and what makes it, unless that is told in the end.
+    digests: Vec<(Digest, Option<Hasher>)>,
 }
 
 impl WholeFile {
     pub(crate) fn new(what: &'static str, size: Option<u64>, digests: impl IntoIterator<Item = Digest>) -> Self {
-        let mut all: Vec<(Digest, Hasher)> = Vec::new();
+        let mut all: Vec<(Digest, Option<Hasher>)> = Vec::new();
         for digest in digests {
             if !all.iter().any(|(known, _)| *known == digest) {
-                let hasher = digest.algorithm().hasher();
+                let hasher = (digest.algorithm() != Algorithm::Sha256).then(|| digest.algorithm().hasher());
                 all.push((digest, hasher));
             }
         }
         Self { what, length: Length::new(what, size), digests: all }
     }
 
-    fn verdict(self) -> Result<(), Invalid> {
+    fn verdict(self, sha256: &Sha256) -> Result<(), Invalid> {
         self.length.finish()?;
-        self.digests.into_iter().try_for_each(|(digest, hasher)| same(self.what, &digest, &hasher.finish()))
+        self.digests.into_iter().try_for_each(|(digest, hasher)| {
+            same(self.what, &digest, &hasher.map_or_else(|| (*sha256).into(), Hasher::finish))
+        })
     }
 }
 
 impl Checker for WholeFile {
     fn update(&mut self, bytes: &[u8]) -> Result<(), Invalid> {
         self.length.update(bytes)?;
-        for (_, hasher) in &mut self.digests {
+        for hasher in self.digests.iter_mut().filter_map(|(_, hasher)| hasher.as_mut()) {
             hasher.update(bytes);
         }
         Ok(())
     }
 
-    fn finish(self: Box<Self>, _whole: &mut dyn ReadSeek) -> Result<(), Invalid> {
-        self.verdict()
+    fn finish(self: Box<Self>, _whole: &mut dyn ReadSeek, sha256: &Sha256) -> Result<(), Invalid> {
+        self.verdict(sha256)
     }
 }
 
@@ -124,8 +126,8 @@ impl Checker for Parsed {
         self.digest.as_mut().map_or(Ok(()), |digest| digest.update(bytes))
     }
 
-    fn finish(self: Box<Self>, whole: &mut dyn ReadSeek) -> Result<(), Invalid> {
-        self.digest.map_or(Ok(()), WholeFile::verdict)?;
+    fn finish(self: Box<Self>, whole: &mut dyn ReadSeek, sha256: &Sha256) -> Result<(), Invalid> {
+        self.digest.map_or(Ok(()), |digest| digest.verdict(sha256))?;
         let mut bytes = Vec::new();
         whole.rewind().and_then(|()| whole.take(self.length).read_to_end(&mut bytes)).map_err(Invalid::Read)?;
         (self.parse)(&bytes, &self.limits)
@@ -170,7 +172,7 @@ impl Checker for Opening {
         Ok(())
     }
 
-    fn finish(self: Box<Self>, _whole: &mut dyn ReadSeek) -> Result<(), Invalid> {
+    fn finish(self: Box<Self>, _whole: &mut dyn ReadSeek, _sha256: &Sha256) -> Result<(), Invalid> {
         if self.decided { Ok(()) } else { (self.judge)(self.what, &self.head) }
     }
 }
@@ -214,7 +216,7 @@ mod tests {
         for piece in bytes.chunks(piece) {
             checker.update(piece)?;
         }
-        checker.finish(&mut Cursor::new(bytes))
+        checker.finish(&mut Cursor::new(bytes), &Sha256::of(bytes))
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io::{Read, Seek};
 
-use crate::{Digest, Expected, IndexFormat, Invalid, Limits, MirrorFormat, PublishFormat, RepoPath, generic};
+use crate::{Digest, Expected, IndexFormat, Invalid, Limits, MirrorFormat, PublishFormat, RepoPath, Sha256, generic};
 
 /// What a path is, by its name alone (DESIGN 5, FORMATS 4). Decides which time to live applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -120,11 +120,12 @@ pub trait Checker: Send {
     /// [`Invalid`] as soon as the bytes cannot be right any more; nothing need be fed after that.
     fn update(&mut self, bytes: &[u8]) -> Result<(), Invalid>;
 
-    /// The verdict on the whole file, which `whole` reads again from its start.
+    /// The verdict on the whole file, which `whole` reads again from its start. Whoever feeds a checker keeps what it feeds by its
+    /// digest: so that nothing is hashed twice, it is told here.
     ///
     /// # Errors
     /// [`Invalid`] when the file is incomplete, damaged or not what was expected.
-    fn finish(self: Box<Self>, whole: &mut dyn ReadSeek) -> Result<(), Invalid>;
+    fn finish(self: Box<Self>, whole: &mut dyn ReadSeek, sha256: &Sha256) -> Result<(), Invalid>;
 }
 
 /// A source that can be read and rewound: a spooled file, a cursor.

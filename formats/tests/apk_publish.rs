@@ -201,7 +201,10 @@ fn a_described_package_is_the_one_that_readers_find() {
     assert_eq!(index().made_at(&root, &file, &Limits::default()), Some(TIME));
     let (entry, limits) = (&packages[0].entry, Limits::default());
     let mut checker = alpine().checker(&entry.path, Some(&entry.expected()), &limits).expect("there is one");
-    checker.update(&apk.file()).and_then(|()| checker.finish(&mut Cursor::new(apk.file()))).expect("as the index says");
+    checker
+        .update(&apk.file())
+        .and_then(|()| checker.finish(&mut Cursor::new(apk.file()), &Sha256::of(&apk.file())))
+        .expect("as the index says");
     let empty = write(&root, &[], &SigningKeys::default());
     assert_eq!(read(&root, &empty), []);
 }

@@ -6,7 +6,7 @@ mod samples;
 use std::io::Cursor;
 use std::ops::ControlFlow;
 
-use artifactapi_formats::{Expected, Format, IndexRoot, Invalid, Limits, RepoPath, find};
+use artifactapi_formats::{Expected, Format, IndexRoot, Invalid, Limits, RepoPath, Sha256, find};
 use samples::alpine::{Apk, adb_deflate, adb_zstd, index_v3, package_v3, stanza};
 use samples::rpm::{Kind, Rpm, data, primary, repomd};
 use samples::{alpine, bzip2, gzip, xz, zstd};
@@ -30,7 +30,7 @@ fn check_as(format: &dyn Format, path: &RepoPath, expected: Option<&Expected>, f
     for piece in file.chunks(97) {
         checker.update(piece)?;
     }
-    checker.finish(&mut Cursor::new(file))
+    checker.finish(&mut Cursor::new(file), &Sha256::of(file))
 }
 
 /// Reads a package list the way the engine would; what comes out does not matter here.

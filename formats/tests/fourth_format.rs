@@ -13,7 +13,7 @@ use std::io::Cursor;
 use std::ops::ControlFlow;
 
 use artifactapi_formats::{
-    Expected, Format, Formats, Invalid, Limits, PackageEntry, RepoPath, Role, alpine::Alpine, generic::Generic,
+    Expected, Format, Formats, Invalid, Limits, PackageEntry, RepoPath, Role, Sha256, alpine::Alpine, generic::Generic,
     rpm::Rpm,
 };
 
@@ -28,7 +28,7 @@ fn check(format: &dyn Format, path: &RepoPath, expected: Option<&Expected>, file
         return Ok(());
     };
     checker.update(file)?;
-    checker.finish(&mut Cursor::new(file))
+    checker.finish(&mut Cursor::new(file), &Sha256::of(file))
 }
 
 /// What the engine does when a client asks for an entry and then for everything it leads to. No format is named here.

@@ -13,7 +13,7 @@ use super::signature::Seals;
 use super::stanza::{Each, Stanzas};
 use super::tar::{Event, Tar};
 use crate::decompress::{Expansion, pieces};
-use crate::{Checker, IndexRoot, Invalid, Limits, PackageEntry, ReadSeek, SignedBy, TrustedKeys, Untrusted};
+use crate::{Checker, IndexRoot, Invalid, Limits, PackageEntry, ReadSeek, Sha256, SignedBy, TrustedKeys, Untrusted};
 
 const WHAT: &str = "APKINDEX.tar.gz";
 /// Signature members before the index. One is usual; signing tools that put theirs in front make a few.
@@ -252,7 +252,7 @@ impl Checker for IndexCheck {
         self.0.push(bytes, &mut |_, _| ControlFlow::Continue(())).map(|_| ())
     }
 
-    fn finish(self: Box<Self>, _whole: &mut dyn ReadSeek) -> Result<(), Invalid> {
+    fn finish(self: Box<Self>, _whole: &mut dyn ReadSeek, _sha256: &Sha256) -> Result<(), Invalid> {
         self.0.finish()
     }
 }

@@ -6,7 +6,7 @@
 use super::adb::PackageV3;
 use super::package_v2::PackageV2;
 use crate::check::Length;
-use crate::{Checker, Digest, Expected, Identity, Invalid, Limits, ReadSeek};
+use crate::{Checker, Digest, Expected, Identity, Invalid, Limits, ReadSeek, Sha256};
 
 const WHAT: &str = "apk package";
 
@@ -61,7 +61,7 @@ impl Checker for PackageChecker {
         }
     }
 
-    fn finish(self: Box<Self>, _whole: &mut dyn ReadSeek) -> Result<(), Invalid> {
+    fn finish(self: Box<Self>, _whole: &mut dyn ReadSeek, _sha256: &Sha256) -> Result<(), Invalid> {
         self.length.finish()?;
         match self.kind {
             Kind::Unknown => Err(Invalid::Truncated { what: WHAT }),

@@ -39,7 +39,7 @@ pub(super) fn check(path: &str, expected: Option<&Expected>, file: &[u8], piece:
     for piece in file.chunks(piece) {
         checker.update(piece)?;
     }
-    checker.finish(&mut Cursor::new(file))
+    checker.finish(&mut Cursor::new(file), &Sha256::of(file))
 }
 
 fn sample() -> String {

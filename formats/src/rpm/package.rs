@@ -7,7 +7,7 @@
 
 use super::header::{BINARY, HeaderReader, INT32, INT64, STRING, STRING_ARRAY, Wanted};
 use crate::check::same;
-use crate::{Algorithm, Checker, Digest, Hasher, Invalid, Limits, ReadSeek};
+use crate::{Algorithm, Checker, Digest, Hasher, Invalid, Limits, ReadSeek, Sha256};
 
 const WHAT: &str = "rpm package";
 pub(super) const LEAD: usize = 96;
@@ -204,7 +204,7 @@ impl Checker for PackageChecker {
         Ok(())
     }
 
-    fn finish(self: Box<Self>, _whole: &mut dyn ReadSeek) -> Result<(), Invalid> {
+    fn finish(self: Box<Self>, _whole: &mut dyn ReadSeek, _sha256: &Sha256) -> Result<(), Invalid> {
         let is_short = self.size.is_some_and(|size| self.came < size);
         if !matches!(self.part, Part::Payload) || is_short {
             return Err(Invalid::Truncated { what: WHAT });

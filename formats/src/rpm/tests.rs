@@ -8,7 +8,7 @@ use crate::samples::rpm::{data, primary, repomd};
 use crate::samples::{bzip2, gzip, sha256, xz, zstd};
 use crate::{
     Algorithm, Digest, Expected, Format, Identity, IndexFormat, IndexRoot, Invalid, Limits, Member, PackageEntry,
-    RepoPath,
+    RepoPath, Sha256,
 };
 
 fn root() -> IndexRoot {
@@ -41,7 +41,7 @@ pub(super) fn check(path: &str, expected: Option<&Expected>, file: &[u8], piece:
     for piece in file.chunks(piece) {
         checker.update(piece)?;
     }
-    checker.finish(&mut Cursor::new(file))
+    checker.finish(&mut Cursor::new(file), &Sha256::of(file))
 }
 
 pub(super) fn whole(content: &[u8]) -> Expected {

@@ -17,7 +17,10 @@ use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use artifactapi_formats::{Expected, Format, IndexFormat, IndexRoot, Invalid, Limits, PackageEntry, RepoPath, find};
+use artifactapi_formats::{
+    Algorithm, Digest, Expected, Format, Identity, IndexFormat, IndexRoot, Invalid, Limits, PackageEntry, RepoPath,
+    Sha256, find,
+};
 
 /// The corpus's folder. There is no skipping: whoever asked for these tests has one.
 fn corpus() -> PathBuf {
@@ -69,15 +72,23 @@ fn exists(path: &RepoPath) -> bool {
     corpus().join(path.as_str()).is_file()
 }
 
+/// A digest as the server's spool tells it.
+fn told(digest: Digest) -> Sha256 {
+    Identity::File(digest).sha256().expect("SHA-256")
+}
+
 /// Runs the checker that the server would run on this file, in the server's manner.
 fn check(format: &dyn Format, path: &RepoPath, expected: Option<&Expected>) -> Result<(), Invalid> {
     let mut checker = format.checker(path, expected, &Limits::default()).expect("such files have a checker");
     let mut file = File::open(corpus().join(path.as_str())).expect("readable");
-    let mut buffer = vec![0; 4096];
+    let (mut buffer, mut sha256) = (vec![0; 4096], Algorithm::Sha256.hasher());
     loop {
         match file.read(&mut buffer).expect("readable") {
-            0 => return checker.finish(&mut file),
-            read => checker.update(&buffer[..read])?,
+            0 => return checker.finish(&mut file, &told(sha256.finish())),
+            read => {
+                sha256.update(&buffer[..read]);
+                checker.update(&buffer[..read])?;
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use artifactapi_formats::rpm::mirrors;
-use artifactapi_formats::{Invalid, KeyKind, Limits, Member, Mutability, RepoPath, TrustedKeys, Untrusted};
+use artifactapi_formats::{Invalid, KeyKind, Limits, Member, Mutability, RepoPath, Sha256, TrustedKeys, Untrusted};
 
 use super::{check, exists, files, format, index, packages, read, root};
 
@@ -123,7 +123,7 @@ fn damage_to_any_package_is_found() {
         let verdict = |file: &[u8]| {
             let mut checker = format("rpm").checker(&path, None, &Limits::default()).expect("packages have one");
             checker.update(file)?;
-            checker.finish(&mut Cursor::new(file))
+            checker.finish(&mut Cursor::new(file), &Sha256::of(file))
         };
         let mut flipped = file.clone();
         *flipped.last_mut().expect("not empty") ^= 1;
@@ -207,7 +207,7 @@ fn files_in_anothers_place_are_refused() {
         let file = read(&RepoPath::new(from).expect("a path"));
         let mut checker = format("rpm").checker(&path, None, &Limits::default()).expect("there is one");
         checker.update(&file)?;
-        checker.finish(&mut Cursor::new(file))
+        checker.finish(&mut Cursor::new(&file), &Sha256::of(&file))
     };
     let metalink = "rpm/repos/librepo-mock/metalink/good_01.xml";
     let snippet = "rpm/repos/createrepo_c/repodata_snippets/primary_snippet_01.xml";

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use artifactapi_formats::{
     Algorithm, Checker, Digest, Expected, Format, Hasher, Identity, IndexFormat, IndexLayout, IndexRoot, Invalid,
-    Limits, Member, Mutability, PackageEntry, ReadSeek, RepoPath, Role,
+    Limits, Member, Mutability, PackageEntry, ReadSeek, RepoPath, Role, Sha256,
 };
 
 const ENTRY: &str = "pool.toml";
@@ -114,7 +114,7 @@ impl Checker for Whole {
         Ok(())
     }
 
-    fn finish(self: Box<Self>, _whole: &mut dyn ReadSeek) -> Result<(), Invalid> {
+    fn finish(self: Box<Self>, _whole: &mut dyn ReadSeek, _sha256: &Sha256) -> Result<(), Invalid> {
         let found = self.hasher.finish();
         if found == self.digest {
             return Ok(());

@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use artifactapi_formats::{Checker, Invalid, Limits, ReadSeek, Role};
+use artifactapi_formats::{Checker, Invalid, Limits, ReadSeek, Role, Sha256};
 
 use super::super::fill::Order;
 use crate::config::Verify;
@@ -63,16 +63,16 @@ impl Checker for Both {
         self.must_pass.as_mut().map_or(Ok(()), |checker| checker.update(bytes))
     }
 
-    fn finish(self: Box<Self>, whole: &mut dyn ReadSeek) -> Result<(), Invalid> {
+    fn finish(self: Box<Self>, whole: &mut dyn ReadSeek, sha256: &Sha256) -> Result<(), Invalid> {
         if let Some(Second { checker: Some(checker), opinion }) = self.second
-            && let Err(why) = checker.finish(whole)
+            && let Err(why) = checker.finish(whole, sha256)
         {
             opinion.object(&why);
         }
         match self.must_pass {
             Some(checker) => {
                 whole.rewind().map_err(Invalid::Read)?;
-                checker.finish(whole)
+                checker.finish(whole, sha256)
             }
             None => Ok(()),
         }

@@ -77,13 +77,14 @@ fn read(bytes: &mut dyn ReadSeek, mut checker: Option<Box<dyn Checker>>) -> io::
             checker = None;
         }
     }
+    let sha256 = Sha256::from_bytes(sha256.finalize().into());
     if let Some(checker) = checker {
         bytes.rewind()?;
-        match checker.finish(bytes) {
+        match checker.finish(bytes, &sha256) {
             Ok(()) => {}
             Err(Invalid::Read(error)) => return Err(error),
             Err(why) => objection = Some(why.to_string()),
         }
     }
-    Ok(Examined { size, sha256: Sha256::from_bytes(sha256.finalize().into()), objection })
+    Ok(Examined { size, sha256, objection })
 }

@@ -12,7 +12,9 @@ use super::blocks::{Blocks, INDEX, Piece, hold};
 use super::container::Container;
 use super::value::{Block, Table, Value, Why};
 use crate::alpine::place::{Place, base};
-use crate::{Algorithm, Checker, Digest, Identity, IndexRoot, Invalid, Limits, PackageEntry, ReadSeek, RepoPath};
+use crate::{
+    Algorithm, Checker, Digest, Identity, IndexRoot, Invalid, Limits, PackageEntry, ReadSeek, RepoPath, Sha256,
+};
 
 const WHAT: &str = "apk index (v3)";
 
@@ -202,7 +204,7 @@ impl Checker for IndexCheck {
         self.opening.push(bytes)
     }
 
-    fn finish(self: Box<Self>, _whole: &mut dyn ReadSeek) -> Result<(), Invalid> {
+    fn finish(self: Box<Self>, _whole: &mut dyn ReadSeek, _sha256: &Sha256) -> Result<(), Invalid> {
         let Self { root, limits, opening } = *self;
         read(&root, &opening.finish()?, &limits, &mut |_| ControlFlow::Continue(()))
     }

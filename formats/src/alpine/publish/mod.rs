@@ -165,7 +165,7 @@ fn check(upload: &Upload<'_>, whole: &mut dyn ReadSeek, identity: &Digest, limit
     let mut checker = Box::new(PackageChecker::new(Some(&expected), limits));
     whole.rewind().map_err(Invalid::Read)?;
     pieces(whole, |bytes| checker.update(bytes).map(ControlFlow::Continue))?;
-    checker.finish(whole)
+    checker.finish(whole, &upload.sha256)
 }
 
 fn mismatch(what: &'static str, expected: &str, found: &str) -> Invalid {

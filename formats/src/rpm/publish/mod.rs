@@ -63,7 +63,7 @@ impl PublishFormat for Rpm {
     }
 
     fn describe(&self, upload: &Upload<'_>, whole: &mut dyn ReadSeek, limits: &Limits) -> Result<Described, Invalid> {
-        let opened = opened::open(whole, upload.size, limits)?;
+        let opened = opened::open(whole, upload.size, &upload.sha256, limits)?;
         package::describe(upload, &opened, limits)
     }
 

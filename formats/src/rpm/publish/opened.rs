@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use crate::decompress::pieces;
 use crate::rpm::package::{LEAD, PackageChecker, is_lead};
 use crate::rpm::whole_header::WholeHeader;
-use crate::{Checker, Invalid, Limits, ReadSeek};
+use crate::{Checker, Invalid, Limits, ReadSeek, Sha256};
 
 const WHAT: &str = "rpm package";
 
@@ -31,8 +31,8 @@ pub(super) struct Opened {
 }
 
 /// Checks a package of `size` bytes, and opens it.
-pub(super) fn open(whole: &mut dyn ReadSeek, size: u64, limits: &Limits) -> Result<Opened, Invalid> {
-    check(whole, size, limits)?;
+pub(super) fn open(whole: &mut dyn ReadSeek, size: u64, sha256: &Sha256, limits: &Limits) -> Result<Opened, Invalid> {
+    check(whole, size, sha256, limits)?;
     whole.rewind().map_err(Invalid::Read)?;
     let mut from = BufReader::with_capacity(64 << 10, whole);
     let mut lead = [0; LEAD];
@@ -67,7 +67,7 @@ pub(super) fn open(whole: &mut dyn ReadSeek, size: u64, limits: &Limits) -> Resu
 }
 
 /// Holds the whole of a package against the digests in it, and against its length.
-fn check(whole: &mut dyn ReadSeek, size: u64, limits: &Limits) -> Result<(), Invalid> {
+fn check(whole: &mut dyn ReadSeek, size: u64, sha256: &Sha256, limits: &Limits) -> Result<(), Invalid> {
     whole.rewind().map_err(Invalid::Read)?;
     let mut checker = Box::new(PackageChecker::new(limits));
     let mut length = 0;
@@ -75,7 +75,7 @@ fn check(whole: &mut dyn ReadSeek, size: u64, limits: &Limits) -> Result<(), Inv
         length += piece.len() as u64;
         checker.update(piece).map(ControlFlow::Continue)
     })?;
-    checker.finish(whole)?;
+    checker.finish(whole, sha256)?;
     if length == size {
         Ok(())
     } else {
