@@ -26,4 +26,5 @@ pub mod scrub;
 pub mod shelf;
 pub mod switches;
 pub mod tend;
+mod threads;
 mod transfer;

@@ -18,6 +18,7 @@ use artifactapi_formats::publish::Compression;
 
 use super::PublishError;
 use super::sheet::{ChunkKey, Listed};
+use crate::engine::threads::{Pace, on_its_own};
 use crate::store::catalog::fragments::{FRAGMENTS, Fragments};
 use crate::store::catalog::snapshots::PackageMark;
 use crate::store::key::Target;
@@ -169,7 +170,7 @@ impl Chunks {
         if let Some(missing) = missing {
             return Err(PublishError::Unreadable(format!("what {} contributes to its index is gone", missing.path)));
         }
-        let making = tokio::task::spawn_blocking(move || {
+        let making = on_its_own(Pace::Usual, move || {
             let mut texts = vec![Vec::new(); shape.lists];
             for mark in &marks {
                 let fragments = bodies.get(mark).map(|body| unpack(body)).transpose()?.unwrap_or_default();
@@ -180,7 +181,7 @@ impl Chunks {
             write(&path, &texts, shape.compression)?;
             Chunk::open(path, shape.lists).ok_or_else(|| io::Error::other("a chunk is not as it was written"))
         });
-        Ok(making.await.map_err(io::Error::other)??)
+        Ok(making.await.ok_or_else(|| io::Error::other("the thread that made a chunk died"))??)
     }
 }
 

@@ -39,6 +39,7 @@ use super::held::now;
 use super::keep::{KeepError, Keeper};
 use super::shelf::Shelf;
 use super::switches::Switches;
+use super::threads::{Pace, on_its_own};
 use crate::config::{Kind, Local, Repository};
 use crate::spool::{SpoolError, SpoolFolder, Spooled};
 use crate::store::blobs::BlobStore;
@@ -276,25 +277,26 @@ impl Publisher {
     ) -> Result<Done, PublishError> {
         let invalid = |why: Invalid| PublishError::Invalid(Arc::new(why));
         let root = format.root_for(&target.path, local.root_depth).map_err(invalid)?;
-        let described = {
+        let (described, fragments) = {
             let _turn = self.reading.acquire().await.map_err(|_| PublishError::Contended)?;
             let (mut reader, path, index_root, limits) =
                 (spooled.reader(), target.path.clone(), root.clone(), self.limits.clone());
             let (size, sha256) = (spooled.size, spooled.sha256);
             let uploaded_at = now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-            let reading = tokio::task::spawn_blocking(move || {
+            let reading = on_its_own(Pace::Usual, move || {
                 let upload = Upload { root: &index_root, path: &path, size, sha256, uploaded_at };
-                format.describe(&upload, &mut reader, &limits)
+                let described = format.describe(&upload, &mut reader, &limits)?;
+                let fragments = chunks::packed(&described.fragments).map_err(Invalid::Read)?;
+                Ok((described, fragments))
             });
-            let read =
-                reading.await.map_err(|_| PublishError::Unreadable("the thread that read it failed".to_owned()))?;
-            read.map_err(invalid)?
+            let read = reading.await;
+            read.ok_or_else(|| PublishError::Unreadable("the thread that read it died".to_owned()))?.map_err(invalid)?
         };
         let root = Target::new(repository.name.clone(), root.entry);
         let mut draft = self.draft(repository, target.clone(), Role::Package, spooled);
         draft.identity = Some(described.entry.identity.clone());
         let record = self.put_aside(draft, spooled).await?;
-        let fragment = (PackageMark::of(&described.entry), chunks::packed(&described.fragments)?);
+        let fragment = (PackageMark::of(&described.entry), fragments);
         self.fragments.put_fragments(&root, &[fragment], now()).await?;
         self.submit(repository, root, Change::Put { record, described }).await
     }

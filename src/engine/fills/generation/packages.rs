@@ -11,6 +11,7 @@ use artifactapi_formats::{IndexFormat, IndexRoot, Invalid, Limits, PackageEntry}
 use tokio::sync::mpsc;
 
 use super::{Content, Entry, NotBuilt};
+use crate::engine::threads::{Pace, on_its_own};
 use crate::store::catalog::CatalogError;
 use crate::store::catalog::snapshots::{Draft, PackageMark, PackageRowId, ROWS, Snapshots};
 use crate::store::key::Target;
@@ -100,7 +101,7 @@ pub(super) async fn write(
     let mut diff = PackageDiff::against(snapshots.marks(entry).await?);
     let (sender, mut batches) = mpsc::channel::<Vec<PackageEntry>>(BATCHES_BETWEEN);
     let (root, limits) = (root.clone(), limits.clone());
-    let reading = tokio::task::spawn_blocking(move || {
+    let reading = tokio::spawn(on_its_own(Pace::Unhurried, move || {
         let mut collected = Vec::with_capacity(batch);
         index.packages(&root, &mut list.reader(), &limits, &mut |package| {
             collected.push(package);
@@ -115,7 +116,7 @@ pub(super) async fn write(
         // Whoever listened no longer does only when it failed, and then says so itself.
         let _ = sender.blocking_send(collected);
         Ok::<_, Invalid>(())
-    });
+    }));
     let (mut count, mut added) = (0, Vec::new());
     while let Some(packages) = batches.recv().await {
         count += packages.len() as u64;
@@ -126,7 +127,8 @@ pub(super) async fn write(
             added = rest;
         }
     }
-    reading.await.map_err(|_| NotWritten::Thread)?.map_err(NotWritten::Invalid)?;
+    let read = reading.await.ok().flatten().ok_or(NotWritten::Thread)?;
+    read.map_err(NotWritten::Invalid)?;
     if !added.is_empty() {
         snapshots.add_packages(draft.id, &added).await?;
     }
