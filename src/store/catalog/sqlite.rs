@@ -42,7 +42,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS: usize = 4;
 
 /// Pages a connection remembers, in KiB.
-const PAGE_CACHE_KIB: u32 = 8 << 10;
+const PAGE_CACHE_KIB: u32 = 4 << 10;
 
 /// What the write-ahead log is cut back to once it was longer, in bytes.
 const LOG_LIMIT: u32 = 64 << 20;
