@@ -26,6 +26,7 @@ pub(crate) mod bodies;
 pub(crate) mod clients;
 pub(crate) mod history;
 pub(crate) mod http;
+pub(crate) mod keys;
 pub(crate) mod load;
 pub(crate) mod made;
 pub(crate) mod metrics;

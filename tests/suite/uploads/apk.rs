@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::{delete, json, put};
 use crate::support::clients::Apk;
+use crate::support::keys;
 use crate::support::remotes::Remote;
-use crate::support::server::binary;
 use crate::support::services::Backend::{self, Laptop, Shared};
 use crate::support::site::{Setup, Site};
 use crate::support::testbed::{fixture, generation};
@@ -17,11 +17,7 @@ const FOLDER: &str = "own/v3.22/main/x86_64";
 /// A site with a local repository `own` that is signed by a key which was just made, and the folder with its public half.
 pub(super) async fn site(backend: Backend) -> (Site, PathBuf) {
     let setup = Setup::new(backend).await;
-    let keys = setup.run.folder("keys");
-    let mut command = crate::support::process::clean(binary());
-    command.args(["key", "new", "apk", "ci@example.org", "--folder"]).arg(&keys);
-    crate::support::process::run(command).await.succeeded();
-    let secret = keys.join("ci@example.org.rsa");
+    let (secret, public_half) = keys::for_apk(&setup).await;
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&secret).expect("a key").permissions());
     assert_eq!(mode & 0o777, 0o600);
     // What clients trust is a folder of public keys; ours gets the public half, and those of the packages.
@@ -33,7 +29,7 @@ pub(super) async fn site(backend: Backend) -> (Site, PathBuf) {
     let own = Remote::local("own", "alpine").set("signing_keys", json!([secret]));
     let site = setup.remote(own).start().await;
     let public = site.server.get("own/ci@example.org.rsa.pub").await;
-    public.is(&std::fs::read(keys.join("ci@example.org.rsa.pub")).expect("a key"));
+    public.is(&std::fs::read(public_half).expect("a key"));
     std::fs::write(trusted.join("ci@example.org.rsa.pub"), &public.body).expect("written");
     (site, trusted)
 }

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::{delete, json, put};
 use crate::support::clients::{Dnf, Zypper};
+use crate::support::keys;
 use crate::support::remotes::Remote;
-use crate::support::server::binary;
 use crate::support::services::Backend::{self, Laptop, Shared};
 use crate::support::site::{Setup, Site};
 use crate::support::testbed::{fixture, tool};
@@ -17,15 +17,7 @@ const FOLDER: &str = "own/el9/x86_64/Packages";
 /// A site with a local repository `own` that is signed by a key which was just made, and its public half.
 pub(super) async fn site(backend: Backend) -> (Site, PathBuf) {
     let setup = Setup::new(backend).await;
-    let keys = setup.run.folder("keys");
-    let mut command = crate::support::process::clean(binary());
-    command.args(["key", "new", "rpm", "Example packages <packages@example.org>", "--folder"]).arg(&keys);
-    crate::support::process::run(command).await.succeeded();
-    let file = |suffix: &str| {
-        let mut entries = std::fs::read_dir(&keys).expect("keys").map(|entry| entry.expect("a key").path());
-        entries.find(|path| path.to_string_lossy().ends_with(suffix)).expect("a key")
-    };
-    let (secret, public) = (file(".key"), file(".asc"));
+    let (secret, public) = keys::for_rpm(&setup).await;
     let own = Remote::local("own", "rpm").set("root_depth", 2).set("signing_keys", json!([secret]));
     (setup.remote(own).start().await, public)
 }

@@ -6,8 +6,9 @@ use serde_json::json;
 
 use super::{change, put};
 use crate::support::clients::Apk;
+use crate::support::keys;
 use crate::support::remotes::Remote;
-use crate::support::server::{Server, binary};
+use crate::support::server::Server;
 use crate::support::services::Backend::{self, Laptop, Shared};
 use crate::support::site::{Setup, Site};
 use crate::support::testbed::{fixture, generation};
@@ -18,16 +19,13 @@ const FOLDER: &str = "v3.22/main/x86_64";
 /// clients trust: that one, and those of nobody else.
 async fn site(backend: Backend) -> (Site, PathBuf) {
     let setup = Setup::new(backend).await;
-    let keys = setup.run.folder("keys");
-    let mut command = crate::support::process::clean(binary());
-    command.args(["key", "new", "apk", "ci@example.org", "--folder"]).arg(&keys);
-    crate::support::process::run(command).await.succeeded();
+    let (secret, public_half) = keys::for_apk(&setup).await;
     let all = Remote::virtual_of("all", "alpine", &["own", "alpine"])
         .set("deploy_to", "own")
-        .set("signing_keys", json!([keys.join("ci@example.org.rsa")]));
+        .set("signing_keys", json!([secret]));
     let site = setup.remote(Remote::local("own", "alpine")).remote(all).start().await;
     let public = site.server.get("all/ci@example.org.rsa.pub").await;
-    public.is(&std::fs::read(keys.join("ci@example.org.rsa.pub")).expect("a key"));
+    public.is(&std::fs::read(public_half).expect("a key"));
     let trusted = site.run.folder("trusted");
     for entry in std::fs::read_dir(generation(1).join("alpine/keys")).expect("keys") {
         let entry = entry.expect("a key");

@@ -7,8 +7,8 @@ use serde_json::json;
 use super::{change, json, put};
 use crate::support::clients::{Dnf, Zypper};
 use crate::support::http::Request;
+use crate::support::keys;
 use crate::support::remotes::Remote;
-use crate::support::server::binary;
 use crate::support::services::Backend::{self, Laptop, Shared};
 use crate::support::site::{Setup, Site};
 use crate::support::testbed::fixture;
@@ -19,15 +19,7 @@ const ENTRY: &str = "el9/x86_64/repodata/repomd.xml";
 /// `all` is made of the local `own` and the remote `rpm`, and signed by a key which was just made; its public half.
 async fn site(backend: Backend) -> (Site, PathBuf) {
     let setup = Setup::new(backend).await;
-    let keys = setup.run.folder("keys");
-    let mut command = crate::support::process::clean(binary());
-    command.args(["key", "new", "rpm", "Example packages <packages@example.org>", "--folder"]).arg(&keys);
-    crate::support::process::run(command).await.succeeded();
-    let file = |suffix: &str| {
-        let mut entries = std::fs::read_dir(&keys).expect("keys").map(|entry| entry.expect("a key").path());
-        entries.find(|path| path.to_string_lossy().ends_with(suffix)).expect("a key")
-    };
-    let (secret, public) = (file(".key"), file(".asc"));
+    let (secret, public) = keys::for_rpm(&setup).await;
     let all = Remote::virtual_of("all", "rpm", &["own", "rpm"])
         .set("deploy_to", "own")
         .set("signing_keys", json!([secret]))
