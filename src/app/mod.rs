@@ -131,6 +131,7 @@ impl App {
         let publisher =
             publisher.map_err(|error| StartError::new("the folder for pieces of indexes cannot be opened", &error))?;
         let publisher = Arc::new(publisher);
+        let growth = keeper.growth();
         let uploading = spool.clone();
         let sweeping = fragments;
         let fills = Arc::new(Fills::new(FillParts {
@@ -245,7 +246,7 @@ impl App {
         background.spawn(tend::hear(coordinator, Arc::clone(&shelf), Arc::clone(&pins)));
         background.spawn(tend::report_uses(Arc::clone(&catalog), Arc::clone(&shelf)));
         background.spawn(tend::sweep(Arc::clone(&catalog), blobs, sweeping));
-        background.spawn(task::keep_in_bounds(retention, Arc::clone(&repositories), Arc::clone(&shelf)));
+        background.spawn(task::keep_in_bounds(retention, Arc::clone(&repositories), Arc::clone(&shelf), growth));
         background.spawn(follow_generations(repositories, Arc::clone(&fast)));
 
         let listener = serve::listen(settings.listen).map_err(|error| {

@@ -13,7 +13,7 @@ use crate::config::size::written;
 use crate::config::{Repositories, Settings};
 use crate::engine::held::now;
 use crate::engine::retention::{Gone, Mode, Report, Retention, RetentionParts};
-use crate::engine::tend::{GARBAGE_GRACE, sweep_now};
+use crate::engine::tend::sweep_now;
 
 pub(super) fn run(settings: &Settings, dry_run: bool) -> ExitCode {
     let mode = if dry_run { Mode::Show } else { Mode::Remove };
@@ -39,8 +39,8 @@ async fn collect(
         (Mode::Show, _) => {}
         (Mode::Remove, Some(blobs)) => {
             let deleted = sweep_now(&*stores.catalog, &**blobs).await?;
-            let hours = GARBAGE_GRACE.as_secs() / 3_600;
-            writeln!(text, "{deleted} blobs deleted that nothing has named for {hours} h")?;
+            let minutes = blobs.grace().as_secs() / 60;
+            writeln!(text, "{deleted} blobs deleted that nothing has named for {minutes} minutes")?;
         }
         (Mode::Remove, None) => {
             text.push_str(

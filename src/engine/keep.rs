@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::growth::Growth;
 use crate::spool::Spooled;
 use crate::store::blobs::{BlobAbout, BlobError, BlobStore, Written};
 use crate::store::catalog::{Artifact, Catalog, CatalogError, Published, Revision};
@@ -19,6 +20,7 @@ pub struct Keeper {
     blobs: Arc<dyn BlobStore>,
     catalog: Arc<dyn Catalog>,
     coordinator: Arc<dyn Coordinator>,
+    growth: Arc<Growth>,
 }
 
 /// Why bytes were not kept.
@@ -48,7 +50,13 @@ impl Keeper {
     /// A keeper over store, catalog and coordinator.
     #[must_use]
     pub fn new(blobs: Arc<dyn BlobStore>, catalog: Arc<dyn Catalog>, coordinator: Arc<dyn Coordinator>) -> Self {
-        Self { blobs, catalog, coordinator }
+        Self { blobs, catalog, coordinator, growth: Arc::default() }
+    }
+
+    /// How much it kept.
+    #[must_use]
+    pub fn growth(&self) -> Arc<Growth> {
+        Arc::clone(&self.growth)
     }
 
     /// Makes `spooled` the content of `draft.target`, if the current one is still `replaces`. `draft` says everything
@@ -78,6 +86,7 @@ impl Keeper {
             match self.catalog.publish(&draft, replaces).await? {
                 Published::Won(revision) => {
                     draft.revision = revision;
+                    self.growth.add(draft.size);
                     self.coordinator.announce(Event::Published(draft.target.clone(), revision)).await;
                     return Ok(Kept::Current(draft));
                 }

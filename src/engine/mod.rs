@@ -11,6 +11,7 @@ pub mod fill;
 pub mod fills;
 pub mod freshness;
 pub mod generations;
+pub mod growth;
 pub mod held;
 pub mod keep;
 pub mod past;

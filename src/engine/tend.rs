@@ -22,9 +22,6 @@ pub const USES_EVERY: Duration = Duration::from_secs(10);
 /// How often garbage is looked for.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
-/// How long a blob that nothing names is kept for those who still read it.
-pub const GARBAGE_GRACE: Duration = Duration::from_secs(3_600);
-
 /// How many rounds of looking for garbage there are to one of looking for fragments that no package has.
 const FRAGMENTS_EVERY: u32 = 60;
 
@@ -86,7 +83,7 @@ pub async fn report_uses_now(catalog: &dyn Catalog, shelf: &Shelf) {
     }
 }
 
-/// Deletes blobs that nothing has named for [`GARBAGE_GRACE`]: catalog first, blob after; and fragments that no package has.
+/// Deletes blobs that nothing has named for [`BlobStore::grace`]: catalog first, blob after; and fragments that no package has.
 pub async fn sweep(catalog: Arc<dyn Catalog>, blobs: Arc<dyn BlobStore>, fragments: Arc<dyn Fragments>) {
     let mut rounds = 0_u32;
     loop {
@@ -126,7 +123,7 @@ pub enum SweepError {
 pub async fn sweep_now(catalog: &dyn Catalog, blobs: &dyn BlobStore) -> Result<usize, SweepError> {
     let mut deleted = 0;
     loop {
-        let taken = catalog.take_garbage(now() - GARBAGE_GRACE, SWEEP_BATCH).await?;
+        let taken = catalog.take_garbage(now() - blobs.grace(), SWEEP_BATCH).await?;
         if taken.is_empty() {
             return Ok(deleted);
         }

@@ -1,8 +1,8 @@
 //! What is kept, and for how long: superseded snapshots for `snapshot_keep`, everything else within budgets.
 //!
 //! A [`Retention`] removes records, never bytes. A blob that loses its last name becomes garbage of the catalog and is deleted
-//! by [`tend::sweep`](super::tend::sweep) after [`GARBAGE_GRACE`](super::tend::GARBAGE_GRACE), so a reader that has begun
-//! never loses its file, and one that asks again has it fetched again.
+//! by [`tend::sweep`](super::tend::sweep) after the store's [`grace`](crate::store::blobs::BlobStore::grace), so a reader that
+//! has begun never loses its file, and one that asks again has it fetched again.
 //!
 //! - **Time before space.** Snapshots expire first; budgets then see what is left.
 //! - **Least recently used first** ([`rule`]), a batch at a time, with what is held read again in between.
@@ -28,7 +28,7 @@ use std::time::SystemTime;
 use futures_util::future::try_join_all;
 
 use self::cold::Cold;
-use self::rule::{Holding, Ledger};
+use self::rule::{Holding, Ledger, SLACK};
 use super::counts::Counts;
 use crate::config::{Kind, Repositories, Repository};
 use crate::store::catalog::snapshots::{Coldest, Expired, Snapshots};
@@ -206,6 +206,13 @@ impl Retention {
     pub async fn is_over(&self, repositories: &Repositories) -> Result<bool, CatalogError> {
         let has_budget = self.overall.is_some() || repositories.iter().any(|one| one.cache.max_bytes.is_some());
         Ok(has_budget && self.ledger(repositories).await?.is_owed())
+    }
+
+    /// The slack of the smallest budget, in bytes: keeping so much more is worth a look. `None` without any budget.
+    #[must_use]
+    pub fn smallest_slack(&self, repositories: &Repositories) -> Option<u64> {
+        let own = stored(repositories).filter_map(|repository| repository.cache.max_bytes);
+        own.chain(self.overall).min().map(|smallest| (smallest / SLACK).max(1))
     }
 
     async fn ledger(&self, repositories: &Repositories) -> Result<Ledger, CatalogError> {

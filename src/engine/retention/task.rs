@@ -1,4 +1,5 @@
-//! Retention in the background: budgets looked at every few seconds, snapshots every few minutes, by one replica at a time.
+//! Retention in the background: budgets looked at every few seconds and whenever this replica kept enough to exceed one,
+//! snapshots every few minutes, by one replica at a time.
 //!
 //! The look at budgets is cheap and everybody's; only who then gets the lease does the work. A store that is away is tried
 //! again the next time.
@@ -10,6 +11,7 @@ use artifactapi_formats::RepoPath;
 
 use super::{Gone, Mode, Report, Retention};
 use crate::config::{LiveRepositories, Repositories};
+use crate::engine::growth::Growth;
 use crate::engine::held::now;
 use crate::engine::shelf::Shelf;
 use crate::engine::tend::report_uses_now;
@@ -17,19 +19,30 @@ use crate::store::catalog::CatalogError;
 use crate::store::coordinator::Entered;
 use crate::store::key::Target;
 
-/// How often budgets are looked at.
+/// How often budgets are looked at, whoever kept what.
 pub const BUDGETS_EVERY: Duration = Duration::from_secs(15);
+
+/// The shortest time between two looks at budgets, however much is kept.
+pub const BUDGETS_APART: Duration = Duration::from_secs(1);
 
 /// How often snapshots are looked through for those whose time is over.
 pub const SNAPSHOTS_EVERY: Duration = Duration::from_secs(600);
 
 /// Keeps budgets and expires snapshots for as long as the server runs.
-pub async fn keep_in_bounds(retention: Retention, repositories: Arc<LiveRepositories>, shelf: Arc<Shelf>) {
+pub async fn keep_in_bounds(
+    retention: Retention,
+    repositories: Arc<LiveRepositories>,
+    shelf: Arc<Shelf>,
+    growth: Arc<Growth>,
+) {
     let Some(lease) = lease() else { return };
     let mut snapshots_due = Instant::now();
     let mut was_over = false;
     loop {
-        tokio::time::sleep(BUDGETS_EVERY).await;
+        growth.begin(retention.smallest_slack(&repositories.current()));
+        tokio::time::sleep(BUDGETS_APART).await;
+        // Either is a reason to look.
+        let _ = tokio::time::timeout(BUDGETS_EVERY - BUDGETS_APART, growth.due()).await;
         let repositories = Arc::clone(&repositories.current());
         let is_due = Instant::now() >= snapshots_due;
         match retention.is_over(&repositories).await {

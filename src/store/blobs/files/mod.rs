@@ -25,6 +25,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use artifactapi_formats::Sha256;
 use async_trait::async_trait;
@@ -43,6 +44,9 @@ const TURNS: usize = 64;
 
 /// How much is read at a time to compare a file, in bytes.
 const COMPARE_BUFFER: usize = 256 << 10;
+
+/// Long enough for whoever learned of a blob to open it; once it is open, its bytes stay until it is closed.
+const GRACE: Duration = Duration::from_secs(60);
 
 /// A [`BlobStore`] in a folder.
 #[derive(Debug, Clone)]
@@ -121,6 +125,10 @@ impl BlobStore for FileBlobs {
 
     fn list<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<BlobListing, BlobError>> {
         list::list(&self.tree, prefix)
+    }
+
+    fn grace(&self) -> Duration {
+        GRACE
     }
 
     async fn ping(&self) -> Result<(), BlobError> {
