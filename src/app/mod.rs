@@ -159,6 +159,7 @@ impl App {
             switches,
             publisher: Arc::clone(&publisher),
             blobs: Arc::clone(&blobs),
+            coordinator: Arc::clone(&coordinator),
             counts: Arc::clone(&counts),
         }));
         let retention = Retention::new(RetentionParts {

@@ -4,13 +4,15 @@
 //! plain-named member, a package that was built again under its name. For [`CachePolicy::pin`](crate::config::CachePolicy)
 //! after a switch, whoever was handed the entry before it goes on getting that generation's files (DESIGN 6).
 //!
-//! Everything here is in memory, bounded, and cheap enough to be asked on every request that takes the long way. Losing it
-//! costs an honest error at a client that asks in just that moment, never a wrong byte in the store.
+//! Everything here is in memory, bounded, and cheap enough to be asked on every request that takes the long way. Replicas tell
+//! each other what they handed out ([`Event::HandedOut`](crate::store::coordinator::Event)). Losing it costs a retry at a client
+//! that asks in just that moment, never a wrong byte in the store.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use artifactapi_formats::Sha256;
+use parking_lot::Mutex;
 
 use crate::store::key::{RepositoryName, Target};
 
@@ -27,7 +29,7 @@ const PROMISES: usize = 4_096;
 pub const CHANGED: usize = 65_536;
 
 /// A client as far as it can be told from others: by its connection, and by its address and user agent when it comes over
-/// another one. Hashes, not the things themselves.
+/// another one or to another replica. Hashes, not the things themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientId {
     /// Its connection.
@@ -47,6 +49,8 @@ pub struct Pins {
     handed: quick_cache::sync::Cache<u64, Arc<[Handed]>>,
     promised: quick_cache::sync::Cache<(u64, Target), (Sha256, Instant)>,
     changed: quick_cache::sync::Cache<Target, Instant>,
+    /// Held while what a client was handed is read, added to, and written back.
+    handing: Mutex<()>,
 }
 
 impl Default for Pins {
@@ -55,23 +59,35 @@ impl Default for Pins {
             handed: quick_cache::sync::Cache::new(CLIENTS),
             promised: quick_cache::sync::Cache::new(PROMISES),
             changed: quick_cache::sync::Cache::new(CHANGED),
+            handing: Mutex::new(()),
         }
     }
 }
 
 impl Pins {
-    /// A client is being given this entry of `root`.
-    pub fn hand_out(&self, client: ClientId, root: &Target, entry: Sha256) {
-        for key in [client.connection, client.agent] {
-            let known = self.handed.get(&key);
-            let known = known.as_deref().unwrap_or_default();
-            if known.iter().any(|handed| handed.entry == entry && handed.root == *root) {
-                continue;
-            }
-            let latest = std::iter::once(Handed { root: root.clone(), entry });
-            let others = known.iter().filter(|handed| handed.root != *root).take(ROOTS_OF_ONE - 1).cloned();
-            self.handed.insert(key, latest.chain(others).collect());
+    /// A client is being given this entry of `root`. Whether that is news to those who know it by its address and agent.
+    pub fn hand_out(&self, client: ClientId, root: &Target, entry: Sha256) -> bool {
+        self.note(client.connection, root, entry);
+        self.note(client.agent, root, entry)
+    }
+
+    /// Another replica gave this entry of `root` to a client with this address and agent.
+    pub fn handed_elsewhere(&self, agent: u64, root: &Target, entry: Sha256) {
+        self.note(agent, root, entry);
+    }
+
+    fn note(&self, key: u64, root: &Target, entry: Sha256) -> bool {
+        let knows = |known: &[Handed]| known.iter().any(|handed| handed.entry == entry && handed.root == *root);
+        if self.handed.get(&key).is_some_and(|known| knows(&known)) {
+            return false;
         }
+        let _handing = self.handing.lock();
+        let known = self.handed.get(&key);
+        let known = known.as_deref().unwrap_or_default();
+        let latest = std::iter::once(Handed { root: root.clone(), entry });
+        let others = known.iter().filter(|handed| handed.root != *root).take(ROOTS_OF_ONE - 1).cloned();
+        self.handed.insert(key, latest.chain(others).collect());
+        true
     }
 
     /// The entry of `root` that a client was given last.
@@ -87,17 +103,28 @@ impl Pins {
     /// The roots of a repository whose entry a client was given.
     #[must_use]
     pub fn roots_of(&self, client: ClientId, repository: &RepositoryName) -> Vec<Target> {
-        let handed = self.handed.get(&client.connection).or_else(|| self.handed.get(&client.agent));
-        let roots = handed.iter().flat_map(|handed| handed.iter()).map(|handed| &handed.root);
-        roots.filter(|root| root.repository == *repository).cloned().collect()
+        let mut roots = Vec::new();
+        for key in [client.connection, client.agent] {
+            let Some(handed) = self.handed.get(&key) else { continue };
+            for root in handed.iter().map(|handed| &handed.root).filter(|root| root.repository == *repository) {
+                if !roots.contains(root) {
+                    roots.push(root.clone());
+                }
+            }
+        }
+        roots
     }
 
     /// A client was told, by a metalink, that `root` has this entry: for `pin` it has.
     pub fn promise(&self, client: ClientId, root: &Target, entry: Sha256, pin: Duration) {
-        let until = Instant::now() + pin;
         for key in [client.connection, client.agent] {
-            self.promised.insert((key, root.clone()), (entry, until));
+            self.promised_elsewhere(key, root, entry, pin);
         }
+    }
+
+    /// Another replica told a client with this address and agent so.
+    pub fn promised_elsewhere(&self, agent: u64, root: &Target, entry: Sha256, pin: Duration) {
+        self.promised.insert((agent, root.clone()), (entry, Instant::now() + pin));
     }
 
     /// The entry that a client was told of.
@@ -109,7 +136,11 @@ impl Pins {
 
     /// A switch gave a path another package; for `pin`, who asks for it matters.
     pub fn change(&self, package: Target, pin: Duration) {
-        self.changed.insert(package, Instant::now() + pin);
+        let until = Instant::now() + pin;
+        // Word of it comes more than once, and not everybody who brings it knows how long the repository pins.
+        if self.changed.get(&package).is_none_or(|known| known < until) {
+            self.changed.insert(package, until);
+        }
     }
 
     /// Whether a switch lately gave a path another package.
@@ -148,6 +179,30 @@ mod tests {
         assert_eq!(pins.entry_of(two, &root("a")), Some(new));
         assert_eq!(pins.entry_of(ClientId { connection: 3, agent: 8 }, &root("a")), None);
         assert_eq!(pins.roots_of(one, &root("a").repository), [root("a")]);
+    }
+
+    #[test]
+    fn what_came_over_another_connection_is_not_forgotten() {
+        let pins = Pins::default();
+        let (one, two) = (ClientId { connection: 1, agent: 9 }, ClientId { connection: 2, agent: 9 });
+        pins.hand_out(one, &root("a"), Sha256::of(b"a"));
+        pins.hand_out(two, &root("b"), Sha256::of(b"b"));
+        let roots = pins.roots_of(one, &root("a").repository);
+        assert_eq!(roots, [root("a"), root("b")], "its own first");
+        let other = ClientId { connection: 3, agent: 9 };
+        assert!(!pins.hand_out(other, &root("a"), Sha256::of(b"a")), "no news of that agent");
+        assert!(pins.hand_out(other, &root("a"), Sha256::of(b"later")));
+        pins.handed_elsewhere(7, &root("c"), Sha256::of(b"c"));
+        let known = pins.entry_of(ClientId { connection: 4, agent: 7 }, &root("c"));
+        assert_eq!(known, Some(Sha256::of(b"c")), "from another replica");
+    }
+
+    #[test]
+    fn a_change_matters_until_the_last_word_of_it() {
+        let pins = Pins::default();
+        pins.change(root("a"), Duration::from_secs(600));
+        pins.change(root("a"), Duration::ZERO);
+        assert!(pins.has_changed(&root("a")), "a shorter pin does not end a longer one");
     }
 
     #[test]

@@ -3,12 +3,18 @@
 //! A hit on the shelf costs no SQL and opens nothing. Small bodies are in memory, larger ones are open files. What is
 //! here may be out of date for a moment, never for long: events take it off, and a record is compared with the catalog
 //! again after [`RECORD_AGE`](super::held::RECORD_AGE) in case an event was lost. Bounded by [`ShelfBudget`].
+//!
+//! Events reach only what is on the shelf. So whatever leaves it, for whatever reason, is superseded from then on: nobody who
+//! remembers it elsewhere may give it out any more.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use artifactapi_formats::{Mutability, Role};
 use bytes::Bytes;
+use parking_lot::Mutex;
+use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
 
 use super::held::{Held, HeldBody};
 use crate::spool::FileReader;
@@ -26,21 +32,65 @@ const FILE_WEIGHT: u64 = 16 << 10;
 /// What any entry costs beside its body, in bytes.
 const RECORD_WEIGHT: u64 = 1 << 10;
 
+/// Which part of the budget is for files of earlier generations: one in so many.
+const PAST_SHARE: u64 = 8;
+
+/// How many targets may have left the shelf with uses that the catalog does not know of yet.
+const UNTOLD: usize = 65_536;
+
 /// How many bytes the shelf may take, about.
 #[derive(Debug, Clone, Copy)]
 pub struct ShelfBudget(pub u64);
 
-#[derive(Debug, Clone, Copy)]
-struct Weigher;
+impl ShelfBudget {
+    /// How many entries to expect.
+    fn entries(self) -> usize {
+        usize::try_from(self.0 / FILE_WEIGHT).unwrap_or(usize::MAX).clamp(64, 65_536)
+    }
 
-impl quick_cache::Weighter<Target, Arc<Held>> for Weigher {
-    fn weight(&self, _target: &Target, held: &Arc<Held>) -> u64 {
+    /// A cache of opened files that stays within it.
+    pub(super) fn cache<K: Eq + std::hash::Hash>(self) -> quick_cache::sync::Cache<K, Arc<Held>, Weigher> {
+        quick_cache::sync::Cache::with_weighter(self.entries(), self.0, Weigher)
+    }
+}
+
+/// What an opened file counts against a budget.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Weigher;
+
+impl<K> Weighter<K, Arc<Held>> for Weigher {
+    fn weight(&self, _key: &K, held: &Arc<Held>) -> u64 {
         let body = match &held.body {
             HeldBody::Memory(bytes) => bytes.len() as u64,
             HeldBody::File(_) | HeldBody::Growing(_) => FILE_WEIGHT,
             HeldBody::Distant => 0,
         };
         RECORD_WEIGHT + body
+    }
+}
+
+/// Uses of what left the shelf before the catalog was told of them.
+type Untold = Arc<Mutex<HashMap<Target, u64>>>;
+
+/// What happens to an entry that makes room, or is replaced by another.
+#[derive(Debug, Clone, Default)]
+struct Leaving {
+    untold: Untold,
+}
+
+impl Lifecycle<Target, Arc<Held>> for Leaving {
+    type RequestState = ();
+
+    fn on_evict(&self, (): &mut (), target: Target, held: Arc<Held>) {
+        held.supersede();
+        let uses = held.take_uses();
+        if uses == 0 {
+            return;
+        }
+        let mut untold = self.untold.lock();
+        if untold.len() < UNTOLD || untold.contains_key(&target) {
+            *untold.entry(target).or_default() += uses;
+        }
     }
 }
 
@@ -68,7 +118,9 @@ pub enum Found {
 
 /// The memory in front of catalog and store.
 pub struct Shelf {
-    cache: quick_cache::sync::Cache<Target, Arc<Held>, Weigher>,
+    cache: quick_cache::sync::Cache<Target, Arc<Held>, Weigher, DefaultHashBuilder, Leaving>,
+    untold: Untold,
+    past: ShelfBudget,
     catalog: Arc<dyn Catalog>,
     blobs: Arc<dyn BlobStore>,
 }
@@ -77,8 +129,19 @@ impl Shelf {
     /// An empty shelf over a catalog and a store.
     #[must_use]
     pub fn new(budget: ShelfBudget, catalog: Arc<dyn Catalog>, blobs: Arc<dyn BlobStore>) -> Self {
-        let expected = usize::try_from(budget.0 / FILE_WEIGHT).unwrap_or(usize::MAX).clamp(64, 65_536);
-        Self { cache: quick_cache::sync::Cache::with_weighter(expected, budget.0, Weigher), catalog, blobs }
+        let past = ShelfBudget(budget.0 / PAST_SHARE);
+        let current = ShelfBudget(budget.0 - past.0);
+        let leaving = Leaving::default();
+        let untold = Arc::clone(&leaving.untold);
+        let hasher = DefaultHashBuilder::default();
+        let cache = quick_cache::sync::Cache::with(current.entries(), current.0, Weigher, hasher, leaving);
+        Self { cache, untold, past, catalog, blobs }
+    }
+
+    /// What is left of the budget for files of earlier generations.
+    #[must_use]
+    pub fn past_budget(&self) -> ShelfBudget {
+        self.past
     }
 
     /// What is held of `target`.
@@ -86,7 +149,7 @@ impl Shelf {
     /// # Errors
     /// [`ShelfError`] when it is not on the shelf and cannot be looked up or opened.
     pub async fn find(&self, target: &Target, role: Role, mutability: &Mutability) -> Result<Found, ShelfError> {
-        if let Some(held) = self.cache.get(target).filter(|held| !held.body.has_arrived()) {
+        if let Some(held) = self.peek(target) {
             if !held.record_is_old() {
                 return Ok(Found::Held(held));
             }
@@ -125,10 +188,10 @@ impl Shelf {
         Ok(self.catalog.lookup(target).await?)
     }
 
-    /// What is on the shelf right now, without looking anywhere else.
+    /// What is on the shelf right now and may be served, without looking anywhere else.
     #[must_use]
     pub fn peek(&self, target: &Target) -> Option<Arc<Held>> {
-        self.cache.get(target)
+        self.cache.get(target).filter(|held| held.is_current() && !held.body.has_arrived())
     }
 
     /// Opens what a record names, and puts it on the shelf.
@@ -172,14 +235,12 @@ impl Shelf {
 
     /// Puts something on the shelf in place of what was there.
     pub fn put(&self, held: &Arc<Held>) {
-        if let Some(earlier) = self.cache.peek(&held.artifact.target) {
-            if earlier.artifact.revision > held.artifact.revision {
-                held.supersede();
-                return;
-            }
-            earlier.supersede();
+        match self.cache.peek(&held.artifact.target) {
+            Some(earlier) if Arc::ptr_eq(&earlier, held) => {}
+            Some(earlier) if earlier.artifact.revision > held.artifact.revision => held.supersede(),
+            // What was there is superseded as it leaves.
+            _ => self.cache.insert(held.artifact.target.clone(), Arc::clone(held)),
         }
-        self.cache.insert(held.artifact.target.clone(), Arc::clone(held));
     }
 
     /// Takes a target off the shelf.
@@ -219,13 +280,14 @@ impl Shelf {
     /// Takes the uses counted since the last call, for the catalog.
     #[must_use]
     pub fn take_uses(&self, now: SystemTime) -> Vec<Use> {
-        self.cache
-            .iter()
-            .filter_map(|(target, held)| match held.take_uses() {
-                0 => None,
-                count => Some(Use { target, count, last: now }),
-            })
-            .collect()
+        let mut uses = std::mem::take(&mut *self.untold.lock());
+        for (target, held) in self.cache.iter() {
+            match held.take_uses() {
+                0 => {}
+                count => *uses.entry(target).or_default() += count,
+            }
+        }
+        uses.into_iter().map(|(target, count)| Use { target, count, last: now }).collect()
     }
 
     /// How many bytes the shelf counts, and how many entries.

@@ -37,8 +37,8 @@ pub struct Switches {
     snapshots: Arc<dyn Snapshots>,
     pins: Arc<Pins>,
     noticed: quick_cache::sync::Cache<Target, Noticed>,
-    /// Counts the switches that were noticed. Held for writing while one takes paths off the shelf, for reading while a package
-    /// is put there.
+    /// Counts the switches that were noticed. Held for reading while a package that was looked up at the same count is put on the
+    /// shelf.
     count: RwLock<u64>,
 }
 
@@ -98,8 +98,8 @@ impl Switches {
             Some(before) => self.changes(before, snapshot).await,
             None => None,
         };
-        let mut count = self.count.write();
-        *count += 1;
+        // From here on nothing gets onto the shelf that was looked up before; what is there already goes now.
+        *self.count.write() += 1;
         match changes {
             Some(changes) => {
                 for (package, is_another) in changes {
@@ -160,7 +160,7 @@ impl Switches {
         if !is_indexed(repository, target, role) {
             return self.shelf.find(target, role, mutability).await;
         }
-        let on_shelf = self.shelf.peek(target).filter(|held| !held.body.has_arrived());
+        let on_shelf = self.shelf.peek(target);
         if let Some(held) = on_shelf.as_ref().filter(|held| !held.record_is_old()) {
             return Ok(Found::Held(Arc::clone(held)));
         }
@@ -184,7 +184,9 @@ impl Switches {
         }
         if let Some(held) = on_shelf.filter(|held| held.artifact.revision == record.revision) {
             held.confirm(record.checked_at);
-            if *self.count.read() == count {
+            // Held on to: a switch that is noticed in between would doubt the record first.
+            let now = self.count.read();
+            if *now == count {
                 held.record_is_young();
             }
             return Ok(Found::Held(held));

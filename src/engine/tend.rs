@@ -14,7 +14,7 @@ use super::shelf::Shelf;
 use crate::store::blobs::{BlobError, BlobStore};
 use crate::store::catalog::fragments::Fragments;
 use crate::store::catalog::{Catalog, CatalogError};
-use crate::store::coordinator::{Coordinator, Event};
+use crate::store::coordinator::{Coordinator, Event, Handout};
 
 /// How often uses are written to the catalog.
 pub const USES_EVERY: Duration = Duration::from_secs(10);
@@ -34,7 +34,7 @@ const CHANGED_FOR: Duration = Duration::from_secs(60);
 /// Blobs deleted in one go.
 const SWEEP_BATCH: u32 = 256;
 
-/// Takes off the shelf what other replicas replaced.
+/// Takes off the shelf what other replicas replaced, and learns whom they gave which generation.
 pub async fn hear(coordinator: Arc<dyn Coordinator>, shelf: Arc<Shelf>, pins: Arc<Pins>) {
     let mut events = coordinator.events();
     loop {
@@ -46,8 +46,9 @@ pub async fn hear(coordinator: Arc<dyn Coordinator>, shelf: Arc<Shelf>, pins: Ar
                 }
             }
             Ok(Event::Removed(target)) => {
+                // Noted first: what is asked for in between must not be remembered as everybody's.
+                pins.change(target.clone(), CHANGED_FOR);
                 shelf.forget(&target);
-                pins.change(target, CHANGED_FOR);
             }
             Ok(Event::Evicted(target, revision)) => {
                 // It may have been fetched again since. Whoever asks is given the same content, so nobody is pinned.
@@ -56,6 +57,12 @@ pub async fn hear(coordinator: Arc<dyn Coordinator>, shelf: Arc<Shelf>, pins: Ar
                 }
             }
             Ok(Event::Purged(repository)) => shelf.forget_all(Some(&repository)),
+            Ok(Event::HandedOut(Handout { agent, root, entry, promised_for })) => {
+                pins.handed_elsewhere(agent, &root, entry);
+                if let Some(lasts) = promised_for {
+                    pins.promised_elsewhere(agent, &root, entry, lasts);
+                }
+            }
             // Not about anything on the shelf.
             Ok(Event::TokensChanged) => {}
             Ok(Event::Missed) | Err(RecvError::Lagged(_)) => shelf.doubt_all(),

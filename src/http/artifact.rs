@@ -117,7 +117,7 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
                 None => distant(&artifacts, &parts.headers, head_only, about, &held, &status).await?,
             }
         }
-        Reading::Growing { head, body, was_stale } => {
+        Reading::Growing { head, body, was_stale, .. } => {
             counts.miss.inc();
             counts.bytes.inc_by(head.size.unwrap_or(0));
             let mutability = repository.format.mutability(&wish.target.path);

@@ -14,6 +14,8 @@
 //! | `stopping` | what is under way finishes, the rest is cut |
 //! | `secrets` | no secret leaves the server |
 //! | `snapshots` | an index and what it names switch together; the past is served; what contradicts an index is not |
+//! | `pins` | who was given an index goes on with that generation of it, whatever switches and whichever replica is asked |
+//! | `memory` | what is kept in memory stays within its budget, and what left it is not given out any more |
 //! | `travel` | after twenty generations, real clients install from any of them, and what differs between two is told rightly |
 //! | `retention` | budgets hold while files are read; what is superseded stays for its time |
 //! | `trust` | with keys configured, what none of them signed is not shown |
@@ -38,7 +40,9 @@ mod doubts;
 mod faults;
 mod fills;
 mod flip;
+mod memory;
 mod mirrorlists;
+mod pins;
 mod prefetch;
 mod replicas;
 mod retention;

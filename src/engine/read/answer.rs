@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use artifactapi_formats::Role;
 
-use super::super::fill::{FillError, Head, Via};
+use super::super::fill::{Fill, FillError, Head, Via};
 use super::super::generations::When;
 use super::super::held::Held;
 use super::super::pins::ClientId;
@@ -54,6 +54,8 @@ pub enum Reading {
         head: Arc<Head>,
         /// The body.
         body: SpoolReader,
+        /// The fill that brings it, which tells how it ended.
+        fill: Fill,
         /// Whether it replaces something that was stale.
         was_stale: bool,
     },

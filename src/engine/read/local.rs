@@ -30,9 +30,8 @@ impl Reader {
             if let Some(when) = when
                 && let Some(earlier) = self.read_local_past(wish, &when).await?
             {
-                if let (Some(entry), Some(client)) = (self.given(wish, &earlier), wish.client) {
-                    self.pins.hand_out(client, &wish.target, entry);
-                }
+                let given = self.given(wish, &earlier);
+                self.hand_out_earlier(wish, given).await;
                 return Ok(earlier);
             }
             let reading = self.read_local_current(wish).await?;

@@ -35,6 +35,7 @@ use crate::config::{FileTtl, Kind, Remote, Verify};
 use crate::spool::SpoolReader;
 use crate::store::blobs::BlobStore;
 use crate::store::catalog::{Artifact, Revision, Validators};
+use crate::store::coordinator::Coordinator;
 use crate::store::key::Target;
 use crate::upstream::{Answer, Ask, How, UpstreamError, UpstreamErrorKind};
 
@@ -61,6 +62,7 @@ pub struct Reader {
     switches: Arc<Switches>,
     publisher: Arc<Publisher>,
     blobs: Arc<dyn BlobStore>,
+    coordinator: Arc<dyn Coordinator>,
     negatives: quick_cache::sync::Cache<Target, (Instant, String)>,
     /// Entries and younger files of which the catalog said that they are current together.
     contemporaries: quick_cache::sync::Cache<(Revision, Revision), ()>,
@@ -80,6 +82,7 @@ pub struct ReaderParts {
     pub switches: Arc<Switches>,
     pub publisher: Arc<Publisher>,
     pub blobs: Arc<dyn BlobStore>,
+    pub coordinator: Arc<dyn Coordinator>,
     pub counts: Arc<Counts>,
 }
 
@@ -87,7 +90,7 @@ impl Reader {
     /// Over the parts it uses.
     #[must_use]
     pub fn new(parts: ReaderParts) -> Self {
-        let ReaderParts { shelf, fills, roots, generations, pins, switches, publisher, blobs, counts } = parts;
+        let ReaderParts { shelf, fills, roots, generations, pins, switches, publisher, .. } = parts;
         let past = Past::new(generations.clone(), Arc::clone(&shelf));
         Self {
             shelf,
@@ -98,11 +101,12 @@ impl Reader {
             pins,
             switches,
             publisher,
-            blobs,
+            blobs: parts.blobs,
+            coordinator: parts.coordinator,
             negatives: quick_cache::sync::Cache::new(NEGATIVES),
             contemporaries: quick_cache::sync::Cache::new(CONTEMPORARIES),
             asked: quick_cache::sync::Cache::new(CONTEMPORARIES),
-            counts,
+            counts: parts.counts,
         }
     }
 
@@ -124,9 +128,8 @@ impl Reader {
         };
         for _ in 0..SWITCHES_MEANWHILE {
             if let Some(earlier) = self.read_generation(wish, remote).await? {
-                if let (Some(entry), Some(client)) = (self.given(wish, &earlier), wish.client) {
-                    self.pins.hand_out(client, &wish.target, entry);
-                }
+                let given = self.given(wish, &earlier);
+                self.hand_out_earlier(wish, given).await;
                 return Ok(earlier);
             }
             let reading = self.read_current(wish, remote).await?;
@@ -208,7 +211,7 @@ impl Reader {
         let patience = wish.repository.cache.refresh_wait;
         let state = match tokio::time::timeout(patience, fill.ready()).await {
             Ok(State::Streaming(head, body)) => {
-                return Ok(Reading::Growing { head, body, was_stale: true });
+                return Ok(Reading::Growing { head, body, fill, was_stale: true });
             }
             Ok(state) => state,
             Err(_) if is_right_stale(bond.as_ref(), &held) => return Ok(stale(held)),
@@ -288,10 +291,10 @@ impl Reader {
             State::Streaming(head, body) if is_far_ahead(wish, &head, &body) => {
                 match self.pass_range_through(wish, mutability).await {
                     Some(through) => Ok(through),
-                    None => Ok(Reading::Growing { head, body, was_stale: false }),
+                    None => Ok(Reading::Growing { head, body, fill, was_stale: false }),
                 }
             }
-            State::Streaming(head, body) => Ok(Reading::Growing { head, body, was_stale: false }),
+            State::Streaming(head, body) => Ok(Reading::Growing { head, body, fill, was_stale: false }),
             State::Settled(Outcome::Held(held, via)) => {
                 Ok(Reading::Held { fresh_for: self.fresh_for(wish, &held), held, source: Source::from(via) })
             }

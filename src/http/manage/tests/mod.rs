@@ -175,6 +175,7 @@ impl Server {
             switches,
             publisher: Arc::clone(&publisher),
             blobs: Arc::clone(&blobs),
+            coordinator: Arc::clone(&coordinator),
             counts,
         }));
         let batches = Arc::new(Batches::new(BatchParts {

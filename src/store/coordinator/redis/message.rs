@@ -3,11 +3,13 @@
 //! A message that this version does not understand is taken for [`Event::Missed`]: something changed, and it does not know
 //! what.
 
+use std::time::Duration;
+
 use artifactapi_formats::RepoPath;
 use serde::{Deserialize, Serialize};
 
 use crate::store::catalog::Revision;
-use crate::store::coordinator::Event;
+use crate::store::coordinator::{Event, Handout};
 use crate::store::key::Target;
 
 const VERSION: u32 = 1;
@@ -37,6 +39,13 @@ enum What {
     Purged {
         repository: String,
     },
+    HandedOut {
+        #[serde(flatten)]
+        root: Named,
+        agent: u64,
+        entry: String,
+        promised_for_ms: Option<u64>,
+    },
     TokensChanged,
     Missed,
 }
@@ -55,6 +64,12 @@ pub(super) fn write(from: &str, event: &Event) -> Result<String, serde_json::Err
         Event::Removed(target) => What::Removed(named(target)),
         Event::Evicted(target, revision) => What::Evicted { named: named(target), revision: revision.0 },
         Event::Purged(repository) => What::Purged { repository: repository.to_string() },
+        Event::HandedOut(Handout { agent, root, entry, promised_for }) => What::HandedOut {
+            root: named(root),
+            agent: *agent,
+            entry: entry.hex(),
+            promised_for_ms: promised_for.map(|lasts| u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX)),
+        },
         Event::TokensChanged => What::TokensChanged,
         Event::Missed => What::Missed,
     };
@@ -76,6 +91,12 @@ fn understand(what: What) -> Option<Event> {
         What::Removed(named) => Event::Removed(target(&named)?),
         What::Evicted { named, revision } => Event::Evicted(target(&named)?, Revision(revision)),
         What::Purged { repository } => Event::Purged(repository.parse().ok()?),
+        What::HandedOut { root, agent, entry, promised_for_ms } => Event::HandedOut(Handout {
+            agent,
+            root: target(&root)?,
+            entry: entry.parse().ok()?,
+            promised_for: promised_for_ms.map(Duration::from_millis),
+        }),
         What::TokensChanged => Event::TokensChanged,
         What::Missed => Event::Missed,
     })
@@ -96,6 +117,8 @@ fn target(named: &Named) -> Option<Target> {
 
 #[cfg(test)]
 mod tests {
+    use artifactapi_formats::Sha256;
+
     use super::*;
 
     #[test]
@@ -106,7 +129,19 @@ mod tests {
             Event::Published(target.clone(), Revision(7)),
             Event::Removed(target.clone()),
             Event::Evicted(target.clone(), Revision(8)),
-            Event::Purged(target.repository),
+            Event::Purged(target.repository.clone()),
+            Event::HandedOut(Handout {
+                agent: u64::MAX,
+                root: target.clone(),
+                entry: Sha256::of(b"entry"),
+                promised_for: None,
+            }),
+            Event::HandedOut(Handout {
+                agent: 0,
+                root: target,
+                entry: Sha256::of(b"entry"),
+                promised_for: Some(Duration::from_secs(60)),
+            }),
             Event::TokensChanged,
             Event::Missed,
         ] {
