@@ -81,3 +81,36 @@ async fn a_package_belongs_to_the_index_that_names_it() {
         site.server.ask(&by("observer", &package(root))).await.is(&second);
     }
 }
+
+/// Clients with the earlier index ask for a package that is not kept, all at once: upstream is asked for it once.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_who_want_what_an_earlier_index_names_cost_one_transfer() {
+    let [first, second] = builds();
+    let site = Setup::new(Laptop).await.set("cache.index_ttl", 0).start().await;
+    publish_at(&site.upstream, "/rpm/main", 100, &first);
+    let mut connections = Vec::new();
+    for _ in 0..20 {
+        let mut connection = Connection::open(site.server.address()).await;
+        connection.exchange(&by("client", "rpm/main/repodata/repomd.xml")).await.has(200);
+        connections.push(connection);
+    }
+    snapshots(&site.server, "rpm/main", 1).await;
+    publish_at(&site.upstream, "/rpm/main", 200, &second);
+    shows_revision(&site.server, "main", 200).await;
+    // A mirror that lags behind still has it.
+    let package = "/rpm/main/made-1-1.x86_64.rpm";
+    site.upstream.put(package, first.clone());
+    site.upstream.log().clear();
+    let gate = site.upstream.gate(package, 1_000);
+    let ask = by("client", "rpm/main/made-1-1.x86_64.rpm");
+    for connection in &mut connections {
+        connection.send(&ask).await;
+    }
+    gate.reached().await;
+    gate.open();
+    for connection in &mut connections {
+        connection.reply(&ask).await.is(&first);
+    }
+    let asked = site.upstream.log().of(package).len();
+    assert!(asked * 4 <= connections.len(), "{asked} transfers: one, and another for those who came when it was over");
+}

@@ -197,17 +197,6 @@ impl Fills {
         }
     }
 
-    /// The whole content, for one reader, without making it current: a package as an earlier snapshot names it.
-    ///
-    /// # Errors
-    /// [`FillError`] when no source has just that.
-    pub async fn fetch_beside(&self, order: &Order) -> Result<Arc<Held>, FillError> {
-        let sources = self.sources(&order.repository, order.role).await?;
-        let Arrived { draft, spooled, .. } = self.arrive(order, &sources, None).await?;
-        let artifact = Artifact { size: spooled.size, sha256: spooled.sha256, ..draft };
-        Ok(self.held(order, artifact, &spooled).await)
-    }
-
     /// Asks, beginning with `source`, and receives what comes.
     async fn get_from(
         &self,
@@ -355,7 +344,7 @@ impl Fills {
     }
 
     /// The spooled bytes as something to serve; the spool's file is the body.
-    async fn held(&self, order: &Order, artifact: Artifact, spooled: &Spooled) -> Arc<Held> {
+    pub(super) async fn held(&self, order: &Order, artifact: Artifact, spooled: &Spooled) -> Arc<Held> {
         let body = if spooled.size <= MEMORY_BODY { whole(spooled.file(), spooled.size).await } else { None };
         let body = body.map_or_else(|| HeldBody::File(Arc::clone(spooled.file())), HeldBody::Memory);
         Arc::new(Held::new(artifact, order.role, order.mutability.clone(), body))

@@ -6,6 +6,7 @@
 //! that sent something unfit is not the first to be asked then.
 
 mod appearance;
+mod beside;
 mod fetch;
 mod generation;
 mod listed;
@@ -21,6 +22,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, broadcast};
 use url::Url;
 
+use self::beside::Beside;
 use super::counts::Counts;
 use super::fill::{Fill, FillSender, Order, Outcome, Via};
 use super::held::{Held, now};
@@ -68,6 +70,7 @@ pub struct Publication {
 /// Everything a fill works with.
 pub struct Fills {
     running: Mutex<HashMap<Target, Running>>,
+    beside: Beside,
     started: AtomicU64,
     suspects: quick_cache::sync::Cache<Target, Url>,
     roomless: quick_cache::sync::Cache<Target, Instant>,
@@ -115,6 +118,7 @@ impl Fills {
             prefetcher,
             publications: broadcast::Sender::new(PUBLICATIONS_KEPT),
             running: Mutex::default(),
+            beside: Beside::default(),
             suspects: quick_cache::sync::Cache::new(SUSPECTS),
             roomless: quick_cache::sync::Cache::new(ROOMLESS),
             room: Semaphore::new(MAX_FILLS),
