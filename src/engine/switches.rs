@@ -28,9 +28,6 @@ use crate::store::key::Target;
 /// How many roots are remembered.
 const ROOTS: usize = 16_384;
 
-/// Snapshots that are looked through for the one that has an entry.
-const LOOKED_THROUGH: u32 = 8;
-
 /// The switches that were noticed.
 pub struct Switches {
     shelf: Arc<Shelf>,
@@ -68,24 +65,9 @@ impl Switches {
             return;
         }
         // Without the catalog there is no switch that could be missed: what is shown was shown before.
-        if let Ok(Some(snapshot)) = self.with_entry(root, entry).await {
+        if let Ok(Some(snapshot)) = self.snapshots.with_entry(root, entry).await {
             self.notice(repository, &snapshot, None).await;
         }
-    }
-
-    async fn with_entry(&self, root: &Target, entry: &Sha256) -> Result<Option<Snapshot>, CatalogError> {
-        let is_it = |snapshot: &Snapshot| snapshot.files.first().is_some_and(|file| file.sha256 == *entry);
-        match self.snapshots.current(root).await? {
-            None => return Ok(None),
-            Some(current) if is_it(&current) => return Ok(Some(current)),
-            Some(_) => {}
-        }
-        for listed in self.snapshots.snapshots(root, None, LOOKED_THROUGH).await? {
-            if let Some(snapshot) = self.snapshots.snapshot(listed.id).await?.filter(is_it) {
-                return Ok(Some(snapshot));
-            }
-        }
-        Ok(None)
     }
 
     /// Notices a switch to `snapshot`, from the snapshot noticed last or else from `follows`.

@@ -18,9 +18,6 @@ use crate::store::catalog::snapshots::{Generation, NamedPackage, SnapshotId};
 use crate::store::coordinator::{Coordinator, Event, Handout};
 use crate::store::key::Target;
 
-/// Snapshots that are looked through for the one whose entry a client was given.
-const LOOKED_THROUGH: u32 = 8;
-
 impl Reader {
     /// Reads the generation that the wish or the repository names. `None` when that is the current one, or the path has no
     /// generations.
@@ -71,7 +68,7 @@ impl Reader {
             if current.artifact.sha256 == given || !lasts {
                 continue;
             }
-            let given = self.generations.with_entry(&root, &given, LOOKED_THROUGH).await.map_err(ShelfError::from)?;
+            let given = self.generations.with_entry(&root, &given).await.map_err(ShelfError::from)?;
             if wish.role == Role::Package && !self.is_named(wish, &root, given).await? {
                 continue;
             }
@@ -103,11 +100,9 @@ impl Reader {
         let mutability = wish.repository.format.mutability(&wish.target.path);
         match self.shelf.find(&wish.target, Role::Index, &mutability).await {
             // One that is not kept any more is no reason to refuse the current one: the client compares.
-            Ok(Found::Held(current)) if current.artifact.sha256 != promised => Ok(self
-                .generations
-                .with_entry(&wish.target, &promised, LOOKED_THROUGH)
-                .await
-                .map_err(ShelfError::from)?),
+            Ok(Found::Held(current)) if current.artifact.sha256 != promised => {
+                Ok(self.generations.with_entry(&wish.target, &promised).await.map_err(ShelfError::from)?)
+            }
             _ => Ok(None),
         }
     }
@@ -130,9 +125,7 @@ impl Reader {
             if is_current || !is_pinned(current.published_at, wish.repository.cache.pin, now()) {
                 continue;
             }
-            let Some(id) =
-                self.generations.with_entry(&root, &given, LOOKED_THROUGH).await.map_err(ShelfError::from)?
-            else {
+            let Some(id) = self.generations.with_entry(&root, &given).await.map_err(ShelfError::from)? else {
                 continue;
             };
             return match self.past.then(wish, &When::Number(id)).await {
