@@ -28,6 +28,12 @@ pub const BATCH: usize = 512 << 10;
 /// How many of the last bytes stay unreadable until the check of the whole file has passed.
 pub const HOLD_BACK: u64 = 16 << 10;
 
+/// What a declared length must leave of the disk to records, uploads and everything else, in bytes …
+const HEADROOM: u64 = 1 << 30;
+
+/// … or, on a small disk, one part in so many of it.
+const HEADROOM_SHARE: u64 = 20;
+
 /// The folder that spool files live in. One per data folder; two processes must not share it.
 #[derive(Debug, Clone)]
 pub struct SpoolFolder {
@@ -89,6 +95,7 @@ impl SpoolFolder {
             let file = File::options().read(true).write(true).create_new(true).open(&path)?;
             let file = SpoolFile { file: Arc::new(file), path };
             if let Some(size @ 1..) = size {
+                keep_headroom(&file.file, size)?;
                 match rustix::fs::fallocate(&*file.file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, size) {
                     Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
                     Err(error) => return Err(io::Error::from(error).into()),
@@ -102,6 +109,16 @@ impl SpoolFolder {
         let disk = Disk { file: Arc::clone(&file), written: 0, sha256: sha2::Sha256::new(), checker };
         let writer = SpoolWriter { disk: Some(disk), writing: None, batch: Vec::new(), batched: 0, progress };
         Ok((writer, SpoolReader { file, progress: watched }))
+    }
+}
+
+/// Refuses a reservation that would leave less than [`HEADROOM`] of the disk to everything else.
+fn keep_headroom(file: &File, size: u64) -> Result<(), SpoolError> {
+    let Ok(disk) = rustix::fs::fstatvfs(file) else { return Ok(()) };
+    let (free, all) = (disk.f_bavail.saturating_mul(disk.f_frsize), disk.f_blocks.saturating_mul(disk.f_frsize));
+    match free.checked_sub(size) {
+        Some(left) if left >= HEADROOM.min(all / HEADROOM_SHARE) => Ok(()),
+        _ => Err(SpoolError::Full),
     }
 }
 

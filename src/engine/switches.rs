@@ -146,7 +146,7 @@ impl Switches {
         if let Some(held) = on_shelf.as_ref().filter(|held| !held.record_is_old()) {
             return Ok(Found::Held(Arc::clone(held)));
         }
-        let count = *self.count.read();
+        let (count, removals) = (*self.count.read(), self.shelf.removals(target));
         let Judged { record, is_right } = match (self.judged(repository, target).await, on_shelf.as_ref()) {
             (Ok(Some(judged)), _) => judged,
             (Ok(None), _) => {
@@ -175,7 +175,12 @@ impl Switches {
         }
         let found = self.shelf.open_beside(record, role, mutability).await?;
         if let Found::Held(held) = &found {
-            self.put(count, held);
+            // The same as `put`, of what was not just made current but looked up.
+            let now = self.count.read();
+            match *now == count {
+                true => self.shelf.put_looked_up(removals, held),
+                false => held.supersede(),
+            }
         }
         Ok(found)
     }

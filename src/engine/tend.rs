@@ -57,10 +57,10 @@ pub async fn hear(coordinator: Arc<dyn Coordinator>, shelf: Arc<Shelf>, pins: Ar
                 }
             }
             Ok(Event::Purged(repository)) => shelf.forget_all(Some(&repository)),
-            Ok(Event::HandedOut(Handout { agent, root, entry, promised_for })) => {
-                pins.handed_elsewhere(agent, &root, entry);
+            Ok(Event::HandedOut(Handout { agent, root, entry, at, promised_for })) => {
+                pins.handed_elsewhere(agent, &root, entry, at);
                 if let Some(lasts) = promised_for {
-                    pins.promised_elsewhere(agent, &root, entry, lasts);
+                    pins.promised_elsewhere(agent, &root, entry, at, lasts);
                 }
             }
             // Not about anything on the shelf.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use artifactapi_formats::mirrors::ListKind;
 use artifactapi_formats::{IndexFormat, MirrorFormat, RepoPath, Role};
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, Version, header};
 use axum::response::Response;
 use bytes::Bytes;
 use ipnet::IpNet;
@@ -31,6 +31,9 @@ use crate::engine::read::{self, Listing, Reader, Reading, Source, Wish};
 use crate::store::blobs::{BlobBody, BlobStore};
 use crate::store::catalog::Catalog;
 use crate::store::key::Target;
+
+/// The longest query of a file, in bytes. It is a part of the file's name everywhere: in the catalog, in memory, in the log.
+const MAX_QUERY_BYTES: usize = 2 << 10;
 
 /// What reading is done with.
 #[derive(Clone)]
@@ -100,6 +103,11 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
             }
         }
         None => artifacts.reader.read(&wish).await.map_err(failed)?,
+    };
+    let reading = match parts.version {
+        // The end of the connection is the end of the body: one that broke off would look whole.
+        Version::HTTP_10 | Version::HTTP_09 => reading.of_known_length().await.map_err(failed)?,
+        _ => reading,
     };
     let response = match reading {
         Reading::Held { held, source, fresh_for } => {
@@ -195,6 +203,9 @@ pub fn resolve(repositories: &LiveRepositories, uri: &Uri) -> Result<Named, Prob
     let path = RepoPath::decode(raw_path)
         .map_err(|why| Problem::bad_request(format!("The path below repository {name:?} cannot be used: {why}.")))?;
     let query = uri.query().unwrap_or_default();
+    if query.len() > MAX_QUERY_BYTES {
+        return Err(Problem::query_too_long(MAX_QUERY_BYTES));
+    }
     let query = if query.is_empty() { None } else { repository.format.query_key(&path, query) };
     let target = Target::with_query(repository.name.clone(), path, query.as_deref().unwrap_or_default());
     Ok(Named { repository, target, when })

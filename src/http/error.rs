@@ -64,6 +64,13 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "Bad request", detail)
     }
 
+    /// 414: a query longer than the name of a file may be.
+    #[must_use]
+    pub fn query_too_long(most: usize) -> Self {
+        let detail = format!("The query is longer than {most} bytes; a file's name is not that long.");
+        Self::new(StatusCode::URI_TOO_LONG, "The query is too long", detail)
+    }
+
     /// 422: a part of the request cannot be used; the detail names it.
     #[must_use]
     pub fn unprocessable(detail: impl Into<String>) -> Self {

@@ -13,6 +13,7 @@ mod listed;
 mod opinion;
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -45,6 +46,9 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The most fills that move bytes at once; more wait their turn.
 pub const MAX_FILLS: usize = 256;
+
+/// The most of one repository that does not say how many (`max_parallel`): a slow upstream must not take the turns of all.
+const MAX_FILLS_OF_ONE: usize = MAX_FILLS / 4;
 
 /// How many targets are remembered whose first source sent something unfit, with the one to ask first.
 const SUSPECTS: usize = 1_024;
@@ -241,10 +245,8 @@ impl Fills {
 
     /// Waits until a body may be received; the turn ends when this is dropped. Never held while waiting for another fill.
     async fn turn(&self, order: &Order, remote: &Remote) -> Option<Turn<'_>> {
-        let lane = match remote.max_parallel {
-            Some(most) => Some(self.lane(&order.target.repository, most.get()).acquire_owned().await.ok()?),
-            None => None,
-        };
+        let most = remote.max_parallel.map_or(MAX_FILLS_OF_ONE, NonZeroUsize::get);
+        let lane = self.lane(&order.target.repository, most).acquire_owned().await.ok()?;
         Some(Turn { _lane: lane, _room: self.room.acquire().await.ok()? })
     }
 
@@ -285,7 +287,7 @@ impl Fills {
 
 /// The right to receive one body.
 struct Turn<'a> {
-    _lane: Option<OwnedSemaphorePermit>,
+    _lane: OwnedSemaphorePermit,
     _room: SemaphorePermit<'a>,
 }
 

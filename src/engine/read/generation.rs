@@ -233,9 +233,13 @@ async fn note(
     entry: Sha256,
     promised_for: Option<Duration>,
 ) {
-    let is_news = pins.hand_out(client, root, entry);
+    let at = SystemTime::now();
+    let is_news = pins.hand_out(client, root, entry, at);
+    if let Some(lasts) = promised_for {
+        pins.promise(client, root, entry, at, lasts);
+    }
     if is_news || promised_for.is_some() {
-        let handout = Handout { agent: client.agent, root: root.clone(), entry, promised_for };
+        let handout = Handout { agent: client.agent, root: root.clone(), entry, at, promised_for };
         coordinator.announce(Event::HandedOut(handout)).await;
     }
 }

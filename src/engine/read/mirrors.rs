@@ -77,9 +77,7 @@ impl Reader {
                 Ok((entry, source)) => {
                     if let (Some(client), true) = (wish.client, kind != ListKind::Plain) {
                         let (target, sha256) = (&entry.artifact.target, entry.artifact.sha256);
-                        let pin = wish.repository.cache.pin;
-                        self.pins.promise(client, target, sha256, pin);
-                        self.note_handout(client, target, sha256, Some(pin)).await;
+                        self.note_handout(client, target, sha256, Some(wish.repository.cache.pin)).await;
                     }
                     return Ok(Listing::Ours(Offer { folder: index.layout(&root).folder, entry, source }));
                 }

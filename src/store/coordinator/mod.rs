@@ -18,7 +18,7 @@ mod table;
 #[cfg(test)]
 mod conformance;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use artifactapi_formats::Sha256;
 use async_trait::async_trait;
@@ -118,6 +118,8 @@ pub struct Handout {
     pub root: Target,
     /// Its entry.
     pub entry: Sha256,
+    /// When that was, in whole microseconds: word of it may come after word of a later one.
+    pub at: SystemTime,
     /// For how long it is to be given this entry again, if it was only told of it.
     pub promised_for: Option<Duration>,
 }
