@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use super::access::{Gate, keep_private};
 use super::body::{Origin, ServedBody};
 use super::client::client_id;
-use super::conditional::{Verdict, evaluate, range_applies};
+use super::conditional::{Verdict, evaluate, has_conditions, range_applies};
 use super::deliver::{Status, finish, growing, insert, origin, source_headers, through, unsatisfiable, whole_or_parts};
 use super::error::Problem;
 use super::fast::Fast;
@@ -71,7 +71,10 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
             return Err(Problem::not_admitted(&repository, target.path.as_str(), &refused));
         }
     }
-    let range = parts.headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    // A condition is about the content that is on its way, whose validators are known at its end. What is passed through beside it
+    // may be another.
+    let range = parts.headers.get(header::RANGE).filter(|_| !has_conditions(&parts.headers));
+    let range = range.and_then(|range| range.to_str().ok());
     let wish = Wish {
         repository: Arc::clone(&repository),
         target,
@@ -130,7 +133,7 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
             counts.passed_through.inc();
             let mutability = repository.format.mutability(&wish.target.path);
             let about = Representation::of_head(&head, &wish.target.path, role, &mutability);
-            through(head_only, about, *answer)
+            through(&parts.headers, head_only, about, *answer)
         }
         Reading::Head(head) => {
             counts.miss.inc();

@@ -208,6 +208,37 @@ async fn a_range_far_ahead_does_not_wait_for_the_fill() {
     site.server.get("files/big").await.is(&body);
 }
 
+/// A client that has the beginning of another content must not be given the end of this one, and only the whole says which it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_far_ahead_of_another_content_is_the_whole() {
+    let (site, body) = site_with(Laptop, 30 * MIB).await;
+    let gate = site.upstream.gate(PATH, MIB as u64);
+    let filling = tokio::spawn({
+        let address = site.server.address();
+        async move { http::ask(address, &Request::get(TARGET)).await }
+    });
+    gate.reached().await;
+    let far = Request::get(TARGET).with("Range", format!("bytes={}-", 25 * MIB));
+    let mut resuming = Vec::new();
+    for condition in ["\"of-the-content-before\"", "Sat, 01 Jan 2000 00:00:00 GMT"] {
+        let request = far.clone().with("If-Range", condition);
+        let mut connection = Connection::open(site.server.address()).await;
+        connection.send(&request).await;
+        let head = connection.head(&request).await;
+        assert_eq!((head.status, head.length()), (200, Some(body.len() as u64)), "{condition}: {head:?}");
+        resuming.push(connection);
+    }
+    site.server.ask(&far.clone().with("If-Match", "\"of-the-content-before\"")).await.problem(412);
+    gate.open();
+    filling.await.expect("the filling client").is(&body);
+    for mut connection in resuming {
+        let (got, end) = connection.rest().await;
+        assert_eq!(end, End::Whole);
+        assert_same(&got, &body, "what a resuming client got");
+    }
+    assert_eq!(site.upstream.log().lines(), ["GET /generic/big 200"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_range_nearby_is_cut_out_of_the_fill() {
     let (site, body) = site_with(Laptop, 6 * MIB).await;
