@@ -61,6 +61,11 @@ impl ArtifactRow {
     }
 }
 
+/// A span of time as times are kept.
+pub(super) fn span_in_millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// Milliseconds since 1970; what lies beyond 292 million years is cut.
 pub(super) fn to_millis(time: SystemTime) -> i64 {
     match time.duration_since(SystemTime::UNIX_EPOCH) {

@@ -14,12 +14,13 @@ pub(super) const LIST: &str = "
     WHERE (repository, path, query_key) >= ($1, $2, $3) AND (repository, path) < ($4, $5)
     ORDER BY repository, path, query_key LIMIT $6";
 
-/// Notes a revalidation. An older one than what is known changes nothing, but finds its row.
+/// Notes a revalidation. An older one than what is known changes nothing, but finds its row. One that is older by more than `$8` is
+/// the newer one: what is known is from a clock that was ahead.
 pub(super) const TOUCH: &str = "
     UPDATE artifact SET
-        etag = CASE WHEN $5 >= checked_at THEN $6 ELSE etag END,
-        upstream_last_modified = CASE WHEN $5 >= checked_at THEN $7 ELSE upstream_last_modified END,
-        checked_at = CASE WHEN $5 >= checked_at THEN $5 ELSE checked_at END
+        etag = CASE WHEN $5 >= checked_at OR checked_at > $5 + $8 THEN $6 ELSE etag END,
+        upstream_last_modified = CASE WHEN $5 >= checked_at OR checked_at > $5 + $8 THEN $7 ELSE upstream_last_modified END,
+        checked_at = CASE WHEN $5 >= checked_at OR checked_at > $5 + $8 THEN $5 ELSE checked_at END
     WHERE repository = $1 AND path = $2 AND query_key = $3 AND revision = $4";
 
 /// Artifacts and bytes of a repository.

@@ -3,6 +3,7 @@
 mod access;
 mod artifacts;
 mod batch;
+mod clocks;
 mod document;
 mod operation;
 mod upstream;
@@ -92,6 +93,7 @@ struct Server {
     catalog: Arc<dyn Catalog>,
     tokens: Arc<dyn Tokens>,
     fast: Arc<Fast>,
+    shelf: Arc<Shelf>,
     stage: Arc<Stage>,
     _data: tempfile::TempDir,
 }
@@ -194,7 +196,7 @@ impl Server {
             repositories: Arc::clone(&repositories),
             data_dir: data.path().to_owned(),
         };
-        let gauges = Gauges { fills, shelf, holdings: Arc::clone(&holdings) };
+        let gauges = Gauges { fills, shelf: Arc::clone(&shelf), holdings: Arc::clone(&holdings) };
         let callers = Callers::new(Some(ADMINISTRATOR), Arc::clone(&repositories), Arc::clone(&tokens));
         let gate = Arc::new(Gate::new(Arc::new(callers), Arc::from([])));
         let management = Management {
@@ -234,7 +236,7 @@ impl Server {
         let routes =
             http::artifact_routes(artifacts).merge(http::upload_routes(uploads)).merge(super::routes(management));
         let router = http::finish(times.around(routes));
-        Self { upstream, router, repositories, catalog, tokens, fast, stage, _data: data }
+        Self { upstream, router, repositories, catalog, tokens, fast, shelf, stage, _data: data }
     }
 
     async fn send(&self, request: Request<Body>) -> Answered {

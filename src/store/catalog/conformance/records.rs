@@ -5,7 +5,7 @@ use std::time::Duration;
 use artifactapi_formats::RepoPath;
 
 use super::{Subject, artifact, at, target};
-use crate::store::catalog::{Totals, Use, Validators};
+use crate::store::catalog::{CLOCKS_APART, Totals, Use, Validators};
 use crate::store::key::Target;
 
 pub(super) async fn records_come_back_as_they_were(subject: Subject) {
@@ -42,6 +42,16 @@ pub(super) async fn touch_never_moves_backwards(subject: Subject) {
         "still current"
     );
     check(at(20), "b").await;
+
+    // A clock was a month ahead, and is not any more.
+    let month = 30 * 24 * 3600;
+    assert!(catalog.touch(&first.target, revision, at(month), &validators("ahead")).await.expect("an answer"));
+    check(at(month), "ahead").await;
+    let apart = CLOCKS_APART.as_secs();
+    assert!(catalog.touch(&first.target, revision, at(month - apart), &validators("late")).await.expect("an answer"));
+    check(at(month), "ahead").await;
+    assert!(catalog.touch(&first.target, revision, at(30), &validators("d")).await.expect("an answer"));
+    check(at(30), "d").await;
 
     subject.put(&artifact("APKINDEX.tar.gz", b"2")).await;
     assert!(!catalog.touch(&first.target, revision, at(30), &validators("c")).await.expect("an answer"), "replaced");
