@@ -188,7 +188,7 @@ impl Server {
             limits: Limits::default(),
         }));
         let stage = Arc::new(Stage::default());
-        let holdings = Arc::new(Holdings::new(Arc::clone(&catalog)));
+        let holdings = Arc::new(Holdings::new(Arc::clone(&catalog), Arc::clone(&repositories)));
         let parts = Parts {
             catalog: Arc::clone(&catalog),
             blobs: Arc::clone(&blobs),
@@ -220,7 +220,7 @@ impl Server {
             snapshots: SnapshotRoutes { repositories: Arc::clone(&repositories), generations, gate: Arc::clone(&gate) },
             packages: Packages { repositories: Arc::clone(&repositories), snapshots, gate: Arc::clone(&gate) },
             cache_artifact: CacheArtifact { repositories: Arc::clone(&repositories), batches, gate: Arc::clone(&gate) },
-            metrics: metrics::Metrics::new(registry, gauges, Arc::clone(&repositories)),
+            metrics: metrics::Metrics::new(registry, gauges),
         };
         let fast = Arc::new(Fast::new(Arc::clone(&repositories), pins));
         let uploads = Uploads { repositories: Arc::clone(&repositories), publisher, spool, gate: Arc::clone(&gate) };
