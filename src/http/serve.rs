@@ -28,6 +28,7 @@ use tower::ServiceExt as _;
 use super::body::ServedBody;
 use super::direct::{Left, answer_hits};
 use super::fast::Fast;
+use super::host;
 use super::refused::Refusals;
 
 /// The most connections served at once; more wait to be accepted.
@@ -194,6 +195,9 @@ impl Service<Request<Incoming>> for Answers {
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.first_taken.store(true, Ordering::Relaxed);
         let stays = request.version() == Version::HTTP_11 && !says_close(request.headers());
+        if let Err(problem) = host::check(request.version(), request.headers()) {
+            return Either::Left(ready(Ok(said_to_stay(problem.into_early_response().map(ServedBody::Other), stays))));
+        }
         if let Some(response) = self.fast.answer(&request) {
             return Either::Left(ready(Ok(said_to_stay(response, stays))));
         }

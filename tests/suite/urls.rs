@@ -299,3 +299,26 @@ async fn requests_in_a_row_are_answered_in_order() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_says_whom_it_asks_once() {
+    let site = Site::on(Laptop).await;
+    let body = fixture(1, "generic/10k.bin");
+    let get = Request::get("/api/files/10k.bin");
+    site.server.ask(&get).await.is(&body);
+    site.server.holds("files/10k.bin").await;
+    // Cold to the short way, remembered by it, and on a connection of the long way.
+    for _ in 0..3 {
+        let mut connection = Connection::open(site.server.address()).await;
+        connection.exchange(&get).await.is(&body);
+        connection.exchange(&Request::head("/api/files/10k.bin")).await.has(200);
+        connection.exchange(&get.clone().hostless()).await.problem(400);
+        connection.exchange(&get.clone().with("Host", "another")).await.problem(400);
+        connection.exchange(&get).await.is(&body);
+        site.server.ask(&get.clone().hostless()).await.problem(400);
+        site.server.ask(&get.clone().with("Host", "test.invalid")).await.problem(400);
+        site.server.ask(&get.clone().hostless().with("Host", "a/b")).await.problem(400);
+        site.server.ask(&get.clone().hostless().with("Host", "127.0.0.1:8000")).await.is(&body);
+        site.server.ask(&get.clone().hostless().old()).await.is(&body);
+    }
+}
