@@ -141,6 +141,28 @@ async fn a_broken_body_is_resumed_where_it_broke() {
     }
 }
 
+/// One refused try to resume is not the end of it, and tries are not made at once after each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_try_to_resume_is_one_try() {
+    let (site, body) = site_with(Laptop, 3 * MIB).await;
+    site.upstream.spoil_times(PATH, 1, Fault::Truncated(MIB as u64));
+    let gate = site.upstream.gate(PATH, MIB as u64);
+    let request = Request::get(TARGET);
+    let mut client = Connection::open(site.server.address()).await;
+    client.send(&request).await;
+    client.head(&request).await;
+    gate.reached().await;
+    site.upstream.spoil_times(PATH, 2, Fault::Status(503));
+    let began = std::time::Instant::now();
+    gate.open();
+    let (got, end) = client.rest().await;
+    assert_eq!(end, End::Whole);
+    assert_same(&got, &body, "what the client got");
+    assert!(began.elapsed().as_millis() >= 100 + 200 + 400, "upstream is asked again at once: {:?}", began.elapsed());
+    let statuses: Vec<_> = site.upstream.log().of(PATH).iter().map(|seen| seen.status).collect();
+    assert_eq!(statuses, [200, 503, 503, 206]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_cannot_be_resumed_is_discarded() {
     let at = MIB as u64;
