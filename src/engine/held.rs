@@ -39,6 +39,7 @@ pub struct Held {
     loaded: Instant,
     record_old_at_ms: AtomicU64,
     uses: AtomicU64,
+    may_be_overwritten: AtomicBool,
 }
 
 /// How the bytes are reached.
@@ -78,6 +79,7 @@ impl Held {
             loaded: Instant::now(),
             record_old_at_ms: AtomicU64::new(millis(RECORD_AGE)),
             uses: AtomicU64::new(0),
+            may_be_overwritten: AtomicBool::new(false),
         }
     }
 
@@ -142,6 +144,17 @@ impl Held {
     /// Notes that the record may be out of date.
     pub fn record_is_doubtful(&self) {
         self.record_old_at_ms.store(0, Ordering::Relaxed);
+    }
+
+    /// Notes whether its repository lets people put another content in its place.
+    pub fn let_be_overwritten(&self, may_be: bool) {
+        self.may_be_overwritten.store(may_be, Ordering::Relaxed);
+    }
+
+    /// Whether people may put another content in its place at any moment.
+    #[must_use]
+    pub fn may_be_overwritten(&self) -> bool {
+        self.may_be_overwritten.load(Ordering::Relaxed)
     }
 
     /// Counts one use.
