@@ -126,6 +126,15 @@ async fn by_hand_beside_a_server_and_without_one() {
     site.server.stop().await;
     let again = plan.run(&["gc"]).await.succeeded();
     assert!(again.contains("0 blobs deleted"), "{again}");
+    // Out of the file is not out of the store.
+    plan.run(&["gc", "--purge", "files"]).await.failed_with("files is in the configuration");
+    plan.configure(&yaml(&[Remote::local("own", "generic")]));
+    let left = plan.run(&["gc"]).await.succeeded();
+    assert!(left.contains("files is not configured and still holds 3 files (3.0 MiB)"), "{left}");
+    let shown = plan.run(&["gc", "--dry-run", "--purge", "files"]).await.succeeded();
+    assert!(shown.contains("files, which is not configured: would expire 0 snapshots, would evict 3 files"), "{shown}");
+    let purged = plan.run(&["gc", "--purge", "files"]).await.succeeded();
+    assert!(purged.contains("evicted 3 files (3.0 MiB)") && !purged.contains("still holds"), "{purged}");
     plan.set("ARTIFACTAPI_MAX_BYTES", "0");
     plan.run(&["gc"]).await.failed_with("ARTIFACTAPI_MAX_BYTES");
 }

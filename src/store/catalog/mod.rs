@@ -176,6 +176,12 @@ pub trait Catalog: Send + Sync {
     /// [`CatalogError`] when the catalog cannot answer.
     async fn totals(&self, repository: &RepositoryName) -> Result<Totals, CatalogError>;
 
+    /// The repositories that hold anything, whoever configured them, in the byte order of their names.
+    ///
+    /// # Errors
+    /// [`CatalogError`] when the catalog cannot answer.
+    async fn repositories(&self) -> Result<Vec<RepositoryName>, CatalogError>;
+
     /// Adds up uses. Targets without a record are passed over.
     ///
     /// # Errors

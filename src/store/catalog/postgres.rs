@@ -218,6 +218,12 @@ impl Catalog for PostgresCatalog {
         Ok(Totals { artifacts: artifacts.unsigned_abs(), bytes: bytes.unsigned_abs() })
     }
 
+    async fn repositories(&self) -> Result<Vec<RepositoryName>, CatalogError> {
+        let during = "listing repositories";
+        let names = self.database.call(during, async |db| query_scalar(sql::REPOSITORIES).fetch_all(db).await).await?;
+        read_keys(names, during)
+    }
+
     async fn record_uses(&self, uses: &[Use]) -> Result<(), CatalogError> {
         let repositories: Vec<&str> = uses.iter().map(|told| told.target.repository.as_str()).collect();
         let paths: Vec<&str> = uses.iter().map(|told| told.target.path.as_str()).collect();

@@ -28,5 +28,9 @@ pub(super) const TOTALS: &str = "
     SELECT CAST(COALESCE(SUM(artifacts), 0) AS BIGINT), CAST(COALESCE(SUM(bytes), 0) AS BIGINT)
     FROM repository_total WHERE repository = $1";
 
+/// The repositories that hold anything.
+pub(super) const REPOSITORIES: &str = "
+    SELECT repository FROM repository_total GROUP BY repository HAVING SUM(artifacts) > 0 ORDER BY repository";
+
 /// Lets keys go that have rested long enough.
 pub(super) const FORGET_RESTED: &str = "DELETE FROM garbage WHERE deleted_at <= $1";
