@@ -221,7 +221,8 @@ impl Problem {
                 Self::unavailable(format!("{of} cannot be made current now; GET /ready says what is away."), error)
             }
             ReadError::Fill(error @ FillError::GivenUp) => {
-                Self::unavailable(format!("{of} could not be fetched because the server is stopping."), error)
+                let why = "its transfer ended without an outcome. The server is stopping, or its log says what broke";
+                Self::unavailable(format!("{of} could not be fetched: {why}."), error)
             }
             ReadError::Store(error) => Self::unavailable(
                 format!("{of} cannot be looked up or opened now; GET /ready says what is away."),
