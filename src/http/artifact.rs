@@ -126,8 +126,8 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
             let mutability = repository.format.mutability(&wish.target.path);
             let about = Representation::of_head(&head, &wish.target.path, role, &mutability);
             let why = if was_stale { "stale" } else { "uri-miss" };
-            let status = [("remote".to_owned(), format!("artifactapi; fwd={why}; stored"))];
-            growing(&parts.headers, head_only, about, body, &status[0])
+            let status = Status::forwarded(format_args!("{why}; stored"));
+            growing(&parts.headers, head_only, about, body, &status)
         }
         Reading::Through { answer, head } => {
             counts.passed_through.inc();
@@ -139,7 +139,7 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
             counts.miss.inc();
             let mutability = repository.format.mutability(&wish.target.path);
             let about = Representation::of_head(&head, &wish.target.path, role, &mutability);
-            let status = ("remote".to_owned(), "artifactapi; fwd=uri-miss".to_owned());
+            let status = Status::forwarded("uri-miss");
             finish(StatusCode::OK, about.headers, about.size, &status, ServedBody::empty())
         }
     };

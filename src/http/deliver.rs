@@ -18,19 +18,31 @@ use crate::engine::read::{self, Source};
 use crate::spool::SpoolReader;
 use crate::upstream;
 
-/// (X-Artifact-Source, Cache-Status).
-pub(super) type Status = (String, String);
+/// What an answer says of where it came from.
+pub(super) struct Status {
+    /// `X-Artifact-Source`.
+    pub(super) source: &'static str,
+    /// `Cache-Status`.
+    pub(super) cache: String,
+}
+
+impl Status {
+    /// Of something that came from upstream for this request.
+    pub(super) fn forwarded(how: impl std::fmt::Display) -> Self {
+        Self { source: "remote", cache: format!("artifactapi; fwd={how}") }
+    }
+}
 
 pub(super) fn source_headers(source: Source, fresh_for: Option<Duration>) -> Status {
     let ttl = fresh_for.map(|fresh| format!("; ttl={}", fresh.as_secs())).unwrap_or_default();
-    let (from, status) = match source {
-        Source::Hit => ("cache", format!("artifactapi; hit{ttl}")),
-        Source::Confirmed => ("cache", format!("artifactapi; hit; fwd=stale; fwd-status=304{ttl}")),
-        Source::Stale => ("cache", "artifactapi; hit; ttl=-1; detail=\"stale, upstream not asked in time\"".to_owned()),
-        Source::Fetched => ("remote", "artifactapi; fwd=uri-miss; stored".to_owned()),
-        Source::Unkept => ("remote", "artifactapi; fwd=uri-miss; detail=\"not stored\"".to_owned()),
-    };
-    (from.to_owned(), status)
+    let hit = |how: String| Status { source: "cache", cache: format!("artifactapi; hit{how}") };
+    match source {
+        Source::Hit => hit(ttl),
+        Source::Confirmed => hit(format!("; fwd=stale; fwd-status=304{ttl}")),
+        Source::Stale => hit("; ttl=-1; detail=\"stale, upstream not asked in time\"".to_owned()),
+        Source::Fetched => Status::forwarded("uri-miss; stored"),
+        Source::Unkept => Status::forwarded("uri-miss; detail=\"not stored\""),
+    }
 }
 
 pub(super) fn origin(held: &Held) -> Option<Origin> {
@@ -171,7 +183,7 @@ pub(super) fn through(
     about: Representation,
     answer: upstream::Answer,
 ) -> Response {
-    let status = ("remote".to_owned(), "artifactapi; fwd=uri-miss; detail=\"passed through\"".to_owned());
+    let status = Status::forwarded("uri-miss; detail=\"passed through\"");
     let mut about = match by_conditions(asked, head_only, about, &status) {
         Ok(about) => about,
         Err(response) => return *response,
@@ -223,11 +235,11 @@ pub(super) fn finish(
     code: StatusCode,
     mut headers: HeaderMap,
     length: Option<u64>,
-    (source, status): &Status,
+    status: &Status,
     body: ServedBody,
 ) -> Response {
-    insert(&mut headers, X_ARTIFACT_SOURCE, source);
-    insert(&mut headers, CACHE_STATUS, status);
+    insert(&mut headers, X_ARTIFACT_SOURCE, status.source);
+    insert(&mut headers, CACHE_STATUS, &status.cache);
     if let Some(length) = length {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
