@@ -111,7 +111,9 @@ impl Rebuild<'_> {
             Err(error) => return Err(error.into()),
         };
         let target = match &about.repository {
-            Some(repository) => target_of(repository, &about).filter(|target| lies_where_it_should(target, &about, key)),
+            Some(repository) => {
+                target_of(repository, &about).filter(|target| lies_where_it_should(target, &about, key))
+            }
             None => self.adopted(&about, key),
         };
         let Some(target) = target else { return Ok(Became::Foreign) };

@@ -21,8 +21,13 @@ pub enum Verdict {
 /// Whether there is any precondition at all.
 #[must_use]
 pub fn has_conditions(headers: &HeaderMap) -> bool {
-    let all =
-        [header::IF_MATCH, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE, header::IF_RANGE];
+    let all = [
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_UNMODIFIED_SINCE,
+        header::IF_RANGE,
+    ];
     all.iter().any(|name| headers.contains_key(name))
 }
 

@@ -177,12 +177,7 @@ pub(super) fn growing(
     }
 }
 
-pub(super) fn through(
-    asked: &HeaderMap,
-    head_only: bool,
-    about: Representation,
-    answer: upstream::Answer,
-) -> Response {
+pub(super) fn through(asked: &HeaderMap, head_only: bool, about: Representation, answer: upstream::Answer) -> Response {
     let status = Status::forwarded("uri-miss; detail=\"passed through\"");
     let mut about = match by_conditions(asked, head_only, about, &status) {
         Ok(about) => about,

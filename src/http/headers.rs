@@ -144,8 +144,7 @@ mod tests {
 
     #[test]
     fn only_a_name_with_the_digest_is_kept_for_long() {
-        let roles =
-            [Role::Index, Role::IndexCompanion, Role::IndexMember, Role::Package, Role::File, Role::Listing];
+        let roles = [Role::Index, Role::IndexCompanion, Role::IndexMember, Role::Package, Role::File, Role::Listing];
         for role in roles {
             let addressed = Mutability::Addressed(Sha256::of(b"").into());
             assert!(cache_control(role, &addressed).ends_with("immutable"), "{role}");

@@ -23,7 +23,9 @@ pub(super) fn check(version: Version, headers: &HeaderMap) -> Result<(), Problem
         (None, _) => Err(Problem::bad_request("A request in HTTP/1.1 has a Host header; this one has none.")),
         (Some(_), Some(_)) => Err(Problem::bad_request("A request has one Host header; this one has several.")),
         (Some(host), None) if is_plain(host.as_bytes()) => Ok(()),
-        (Some(_), None) => Err(Problem::bad_request("The Host header is not the name of a host, with or without a port.")),
+        (Some(_), None) => {
+            Err(Problem::bad_request("The Host header is not the name of a host, with or without a port."))
+        }
     }
 }
 

@@ -184,7 +184,12 @@ impl UpstreamErrorKind {
         match self {
             Self::Status(status) => status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS,
             Self::Unreachable(_) | Self::WrongLength { .. } => true,
-            Self::TimedOut { .. } | Self::Absent(_) | Self::Redirect(_) | Self::Private(_) | Self::NoList(_) | Self::Unfit(_) => false,
+            Self::TimedOut { .. }
+            | Self::Absent(_)
+            | Self::Redirect(_)
+            | Self::Private(_)
+            | Self::NoList(_)
+            | Self::Unfit(_) => false,
         }
     }
 

@@ -2,10 +2,10 @@
 //! has who sets none.
 
 use crate::snapshots::snapshots;
+use crate::support::process::Signal;
 use crate::support::remotes::{Remote, yaml};
 use crate::support::services::Backend::Laptop;
 use crate::support::site::{Setup, Site};
-use crate::support::process::Signal;
 use crate::support::testbed::fixture;
 use crate::support::until;
 

@@ -50,17 +50,16 @@ impl Reader {
 
     /// Has the merged index be what the members' indexes say. Answers whether it is older than it should be, or may be.
     async fn bring_up_to_date(&self, wish: &Wish, all: &Virtual, root: &Target) -> Result<bool, ReadError> {
-        let (mut is_away, trouble) =
-            match self.asked.get(root).filter(|asked| !is_due(wish, asked)) {
-                Some(asked) => (asked.was_away, None),
-                None => {
-                    let (is_away, trouble) = self.ask_members(wish, all).await;
-                    if trouble.is_none() {
-                        self.asked.insert(root.clone(), Asked::now(&wish.repository, is_away));
-                    }
-                    (is_away, trouble)
+        let (mut is_away, trouble) = match self.asked.get(root).filter(|asked| !is_due(wish, asked)) {
+            Some(asked) => (asked.was_away, None),
+            None => {
+                let (is_away, trouble) = self.ask_members(wish, all).await;
+                if trouble.is_none() {
+                    self.asked.insert(root.clone(), Asked::now(&wish.repository, is_away));
                 }
-            };
+                (is_away, trouble)
+            }
+        };
         for _ in 0..MERGES {
             let standing = match self.publisher.standing(&wish.repository, all, root).await {
                 Ok(standing) => standing,

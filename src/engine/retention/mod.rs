@@ -238,12 +238,7 @@ impl Retention {
         let left_behind: Vec<Holding> = held
             .iter()
             .filter(|(name, _)| !is_known(name))
-            .map(|(name, bytes)| Holding {
-                repository: name.clone(),
-                bytes: *bytes,
-                budget: None,
-                is_evictable: false,
-            })
+            .map(|(name, bytes)| Holding { repository: name.clone(), bytes: *bytes, budget: None, is_evictable: false })
             .collect();
         holdings.extend(left_behind);
         Ok(Ledger::new(holdings, self.overall))

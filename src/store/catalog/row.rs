@@ -95,8 +95,7 @@ pub(super) fn read_keys<K>(rows: Vec<String>, during: &'static str) -> Result<Ve
 where
     K: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {
-    let damaged =
-        |error: K::Err| CatalogError { kind: CatalogErrorKind::Damaged, during, source: Some(error.into()) };
+    let damaged = |error: K::Err| CatalogError { kind: CatalogErrorKind::Damaged, during, source: Some(error.into()) };
     rows.into_iter().map(|key| key.parse().map_err(damaged)).collect()
 }
 
