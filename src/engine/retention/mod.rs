@@ -160,6 +160,9 @@ impl Retention {
             if expired != Expired::default() {
                 report.of(&repository).expired = expired;
             }
+            if mode == Mode::Remove {
+                self.counts.snapshots_expired.inc_by(expired.snapshots);
+            }
         }
         Ok(())
     }
