@@ -21,7 +21,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 /// Words that name no idea.
 const NO_SUCH_NAMES: &[&str] = &["util", "utils", "helper", "helpers", "common", "manager", "misc"];
 
-/// Concrete stores: only `app.rs`, the stores themselves and their tests name them.
+/// Concrete stores: only `app/stores.rs`, the stores themselves and their tests name them.
 const CONCRETE: &[&str] = &["FileBlobs", "S3Blobs", "HotTier", "SqliteCatalog", "PostgresCatalog", "RedisCoordinator"];
 
 /// Every source file below a folder but this one, which spells out what it forbids.

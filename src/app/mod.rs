@@ -186,7 +186,7 @@ impl App {
         let uploads =
             Uploads { repositories: Arc::clone(&repositories), publisher, spool: uploading, gate: Arc::clone(&gate) };
         let stage = Arc::new(Stage::default());
-        let holdings = Arc::new(Holdings::new(Arc::clone(&catalog)));
+        let holdings = Arc::new(Holdings::new(Arc::clone(&catalog), Arc::clone(&repositories)));
         let times = Times::registered(&mut registry);
         let batches = Batches::new(BatchParts {
             reader,
@@ -226,11 +226,7 @@ impl App {
                 gate: Arc::clone(&gate),
             },
             cache_artifact: CacheArtifact { repositories: Arc::clone(&repositories), batches: Arc::new(batches), gate },
-            metrics: Metrics::new(
-                registry,
-                Gauges { fills, shelf: Arc::clone(&shelf), holdings },
-                Arc::clone(&repositories),
-            ),
+            metrics: Metrics::new(registry, Gauges { fills, shelf: Arc::clone(&shelf), holdings }),
         };
         let routes =
             http::artifact_routes(artifacts).merge(http::upload_routes(uploads)).merge(manage::routes(management));

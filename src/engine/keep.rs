@@ -32,8 +32,8 @@ pub enum KeepError {
     /// The catalog did not take the record.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
-    /// Others kept publishing the same target.
-    #[error("another content was published first, {TRIES} times in a row")]
+    /// Others were first: they kept publishing the same target, or other bytes lie under its key.
+    #[error("its place is taken: another content was published first, {TRIES} times in a row, or lies under its key")]
     Contended,
 }
 

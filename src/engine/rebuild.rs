@@ -4,6 +4,9 @@
 //! copied, is no reason to fetch everything again. [`Rebuild::run`] walks the store once and makes the newest content of
 //! each target its current one.
 //!
+//! A blob that was cached by its absolute URL, as earlier versions did, has no repository of its own. It becomes the content of a
+//! path if exactly one configured remote is fetched from there and admits it; otherwise it is left alone.
+//!
 //! It promises to be harmless: a record is only ever replaced by compare-and-set, and only by a newer content, so it can
 //! run beside a live server, be stopped at any moment and run again. A blob that does not say what it is, is damaged,
 //! or lies where its own description does not put it, is left alone. Memory does not grow with the store: blobs are looked at as
@@ -12,12 +15,14 @@
 
 use artifactapi_formats::{RepoPath, Role};
 use futures_util::StreamExt as _;
+use url::Url;
 
+use super::batch::origin;
 use super::freshness::last_modified;
-use crate::config::Repositories;
+use crate::config::{Admission, Kind, Repositories};
 use crate::store::blobs::{BlobAbout, BlobError, BlobErrorKind, BlobStore};
 use crate::store::catalog::{Artifact, Catalog, CatalogError, Published, Revision, Validators};
-use crate::store::key::{BlobKey, Target};
+use crate::store::key::{BlobKey, RepositoryName, Target};
 
 /// How many blobs are looked at, and their records written, at once.
 pub const AT_ONCE: usize = 16;
@@ -105,9 +110,13 @@ impl Rebuild<'_> {
             }
             Err(error) => return Err(error.into()),
         };
-        let Some(target) = target_of(&about).filter(|target| lies_where_it_should(target, &about, key)) else {
-            return Ok(Became::Foreign);
+        let target = match &about.repository {
+            Some(repository) => {
+                target_of(repository, &about).filter(|target| lies_where_it_should(target, &about, key))
+            }
+            None => self.adopted(&about, key),
         };
+        let Some(target) = target else { return Ok(Became::Foreign) };
         let artifact = self.record(target, about, key);
         let mut current = self.catalog.lookup(&artifact.target).await?;
         for _ in 0..TRIES {
@@ -124,6 +133,24 @@ impl Rebuild<'_> {
         }
         // Somebody publishes this target all the time, and thus newer contents than ours.
         Ok(Became::Older)
+    }
+
+    /// The target of the one remote that a file cached by URL would be fetched by.
+    fn adopted(&self, about: &BlobAbout, key: &BlobKey) -> Option<Target> {
+        let url = Url::parse(&about.path).ok()?;
+        let name = key.as_str().rsplit('/').next().unwrap_or_default();
+        if BlobKey::for_url(url.host_str()?, &about.path, name) != *key {
+            return None;
+        }
+        let mut targets = self.repositories.iter().filter_map(|repository| {
+            let Kind::Remote(remote) = &repository.kind else { return None };
+            let target = origin::target_of(&about.path, repository, remote).ok()?;
+            let role = repository.format.classify(&target.path);
+            let is_admitted = matches!(repository.patterns.admits(target.path.as_str(), role), Admission::Admitted);
+            (is_admitted && !target.path.is_directory()).then_some(target)
+        });
+        let only = targets.next()?;
+        targets.next().is_none().then_some(only)
     }
 
     fn record(&self, target: Target, about: BlobAbout, key: &BlobKey) -> Artifact {
@@ -147,11 +174,10 @@ impl Rebuild<'_> {
     }
 }
 
-/// The target that a blob is a content of; `None` for files cached by URL, which belong to no repository.
-fn target_of(about: &BlobAbout) -> Option<Target> {
-    let repository = about.repository.clone()?;
+/// The target that a blob is a content of by its own description.
+fn target_of(repository: &RepositoryName, about: &BlobAbout) -> Option<Target> {
     let path = RepoPath::new(&about.path).ok().filter(|path| !path.is_directory())?;
-    Some(Target::with_query(repository, path, &about.query))
+    Some(Target::with_query(repository.clone(), path, &about.query))
 }
 
 fn lies_where_it_should(target: &Target, about: &BlobAbout, key: &BlobKey) -> bool {

@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use super::access::{Gate, keep_private};
 use super::body::{Origin, ServedBody};
 use super::client::client_id;
-use super::conditional::{Verdict, evaluate, range_applies};
+use super::conditional::{Verdict, evaluate, has_conditions, range_applies};
 use super::deliver::{Status, finish, growing, insert, origin, source_headers, through, unsatisfiable, whole_or_parts};
 use super::error::Problem;
 use super::fast::Fast;
@@ -74,7 +74,10 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
             return Err(Problem::not_admitted(&repository, target.path.as_str(), &refused));
         }
     }
-    let range = parts.headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    // A condition is about the content that is on its way, whose validators are known at its end. What is passed through beside it
+    // may be another.
+    let range = parts.headers.get(header::RANGE).filter(|_| !has_conditions(&parts.headers));
+    let range = range.and_then(|range| range.to_str().ok());
     let wish = Wish {
         repository: Arc::clone(&repository),
         target,
@@ -131,20 +134,20 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
             let mutability = repository.format.mutability(&wish.target.path);
             let about = Representation::of_head(&head, &wish.target.path, role, &mutability);
             let why = if was_stale { "stale" } else { "uri-miss" };
-            let status = [("remote".to_owned(), format!("artifactapi; fwd={why}; stored"))];
-            growing(&parts.headers, head_only, about, body, &status[0])
+            let status = Status::forwarded(format_args!("{why}; stored"));
+            growing(&parts.headers, head_only, about, body, &status)
         }
         Reading::Through { answer, head } => {
             counts.passed_through.inc();
             let mutability = repository.format.mutability(&wish.target.path);
             let about = Representation::of_head(&head, &wish.target.path, role, &mutability);
-            through(head_only, about, *answer)
+            through(&parts.headers, head_only, about, *answer)
         }
         Reading::Head(head) => {
             counts.miss.inc();
             let mutability = repository.format.mutability(&wish.target.path);
             let about = Representation::of_head(&head, &wish.target.path, role, &mutability);
-            let status = ("remote".to_owned(), "artifactapi; fwd=uri-miss".to_owned());
+            let status = Status::forwarded("uri-miss");
             finish(StatusCode::OK, about.headers, about.size, &status, ServedBody::empty())
         }
     };

@@ -11,6 +11,7 @@ pub mod error;
 pub mod fast;
 mod folder;
 pub mod headers;
+mod host;
 pub mod manage;
 mod mirror_list;
 mod own_url;

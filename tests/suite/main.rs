@@ -20,6 +20,7 @@
 //! | `retention` | budgets hold while files are read; what is superseded stays for its time |
 //! | `trust` | with keys configured, what none of them signed is not shown |
 //! | `prefetch` | packages are there before anybody asks for them |
+//! | `remembered` | what was found out is forgotten when its configuration or its index is over |
 //! | `scrub` | bytes that rot on the disk are found and come back |
 //! | `uploads` | what is acknowledged is there, for everybody, and nothing else is |
 //! | `virtuals` | several repositories under one name: the first that has it, merged indexes, uploads to one of them |
@@ -44,6 +45,7 @@ mod memory;
 mod mirrorlists;
 mod pins;
 mod prefetch;
+mod remembered;
 mod replicas;
 mod retention;
 mod scrub;

@@ -329,3 +329,26 @@ async fn a_query_is_as_long_as_a_name_may_be() {
     assert!(problem.detail.contains("2048 bytes"), "{problem:?}");
     assert_eq!(site.upstream.log().all().len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_says_whom_it_asks_once() {
+    let site = Site::on(Laptop).await;
+    let body = fixture(1, "generic/10k.bin");
+    let get = Request::get("/api/files/10k.bin");
+    site.server.ask(&get).await.is(&body);
+    site.server.holds("files/10k.bin").await;
+    // Cold to the short way, remembered by it, and on a connection of the long way.
+    for _ in 0..3 {
+        let mut connection = Connection::open(site.server.address()).await;
+        connection.exchange(&get).await.is(&body);
+        connection.exchange(&Request::head("/api/files/10k.bin")).await.has(200);
+        connection.exchange(&get.clone().hostless()).await.problem(400);
+        connection.exchange(&get.clone().with("Host", "another")).await.problem(400);
+        connection.exchange(&get).await.is(&body);
+        site.server.ask(&get.clone().hostless()).await.problem(400);
+        site.server.ask(&get.clone().with("Host", "test.invalid")).await.problem(400);
+        site.server.ask(&get.clone().hostless().with("Host", "a/b")).await.problem(400);
+        site.server.ask(&get.clone().hostless().with("Host", "127.0.0.1:8000")).await.is(&body);
+        site.server.ask(&get.clone().hostless().old()).await.is(&body);
+    }
+}

@@ -26,6 +26,7 @@ use url::Url;
 use self::beside::Beside;
 use super::counts::Counts;
 use super::fill::{Fill, FillSender, Order, Outcome, Via};
+use super::freshness::is_ahead;
 use super::held::{Held, now};
 use super::keep::Keeper;
 use super::prefetch::Prefetcher;
@@ -265,7 +266,7 @@ impl Fills {
         wanted_after: SystemTime,
     ) -> Option<Outcome> {
         let current = self.catalog.lookup(&order.target).await.ok()?.filter(|current| is_wanted(order, current))?;
-        let is_wanted = current.checked_at > wanted_after;
+        let is_wanted = current.checked_at > wanted_after && !is_ahead(current.checked_at, now());
         match held {
             Some(held) if current.revision == held.artifact.revision => {
                 if !is_wanted || current.checked_at <= held.confirmed_at() {

@@ -11,14 +11,16 @@ mod local;
 mod members;
 mod merged;
 mod mirrors;
+mod remembered;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use artifactapi_formats::{Mutability, Role, Sha256};
 
 pub use self::answer::{ReadError, Reading, Source, Wish};
 pub use self::mirrors::{Listing, Offer};
+use self::remembered::{Asked, Negative};
 use super::counts::Counts;
 use super::fill::{Fill, FillError, Head, Order, Outcome, State};
 use super::fills::Fills;
@@ -63,11 +65,11 @@ pub struct Reader {
     publisher: Arc<Publisher>,
     blobs: Arc<dyn BlobStore>,
     coordinator: Arc<dyn Coordinator>,
-    negatives: quick_cache::sync::Cache<Target, (Instant, String)>,
+    negatives: quick_cache::sync::Cache<Target, Negative>,
     /// Entries and younger files of which the catalog said that they are current together.
     contemporaries: quick_cache::sync::Cache<(Revision, Revision), ()>,
-    /// When the members of a virtual root were asked last, and whether one of them was away.
-    asked: quick_cache::sync::Cache<Target, (Instant, bool)>,
+    /// When the members of a virtual root were asked last.
+    asked: quick_cache::sync::Cache<Target, Asked>,
     counts: Arc<Counts>,
 }
 
@@ -250,9 +252,7 @@ impl Reader {
         mutability: Mutability,
         husk: Option<Arc<Held>>,
     ) -> Result<Reading, ReadError> {
-        if let Some((until, why)) = self.negatives.get(&wish.target)
-            && Instant::now() < until
-        {
+        if let Some(why) = self.known_absent(wish).await {
             return Err(ReadError::Absent(why));
         }
         let running = self.fills.running(&wish.target);
@@ -345,10 +345,7 @@ impl Reader {
 
     fn absent(&self, wish: &Wish, error: &UpstreamError) -> ReadError {
         let why = error.to_string();
-        let ttl = wish.repository.cache.negative_ttl;
-        if !ttl.is_zero() {
-            self.negatives.insert(wish.target.clone(), (Instant::now() + ttl, why.clone()));
-        }
+        self.remember_absent(wish, &why);
         ReadError::Absent(why)
     }
 
@@ -451,7 +448,7 @@ pub fn promised_sha256(mutability: &Mutability) -> Option<Sha256> {
     }
 }
 
-/// When something confirmed at `confirmed` stops being served without asking, on this server's clock.
+/// How long ago something was confirmed, on this server's clock; zero if a clock ahead of it says when.
 #[must_use]
 pub fn age(confirmed: SystemTime) -> Duration {
     SystemTime::now().duration_since(confirmed).unwrap_or_default()

@@ -17,7 +17,8 @@ use crate::store::key::RepositoryName;
 
 const REPOSITORIES: &str = r#"
 remotes:
-  files: { base_url: "https://example.com", type: remote, package: generic }
+  files: { base_url: "https://example.com", type: remote, package: generic, exclude_patterns: ["secret/"] }
+  twin: { base_url: "https://example.com/twice/", type: remote, package: generic }
 "#;
 
 struct Stores {
@@ -152,11 +153,11 @@ async fn what_is_not_ours_is_left_alone() {
     let spooled = stores.spooled("stranger").await;
     let about = stores.blobs.about(&kept.blob).await.expect("read").expect("about");
     let about = BlobAbout { size: spooled.size, sha256: spooled.sha256, ..about };
-    // One that lies where its own description does not put it, and one cached by URL.
+    // One that lies where its own description does not put it, and one cached by a URL that nothing is fetched from.
     let elsewhere: BlobKey = "files/0123456789abcdef/mine.txt".parse().expect("a key");
     stores.blobs.write(&elsewhere, &spooled, &about).await.expect("written");
-    let by_url = BlobKey::for_url("example.com", "https://example.com/x.zip", "x.zip");
-    let of_nobody = BlobAbout { repository: None, path: "https://example.com/x.zip".to_owned(), ..about };
+    let by_url = BlobKey::for_url("elsewhere.org", "https://elsewhere.org/x.zip", "x.zip");
+    let of_nobody = BlobAbout { repository: None, path: "https://elsewhere.org/x.zip".to_owned(), ..about };
     stores.blobs.write(&by_url, &spooled, &of_nobody).await.expect("written");
     let fresh = catalog(stores.folder.path(), "second").await;
     assert_eq!(stores.rebuild(&fresh).await, Rebuilt { blobs: 3, published: 1, foreign: 2, ..Rebuilt::default() });
@@ -165,4 +166,29 @@ async fn what_is_not_ours_is_left_alone() {
     let file = stores.folder.path().join("blobs").join(kept.blob.as_str());
     std::fs::write(file, "min").expect("written");
     assert_eq!(stores.rebuild(&fresh).await, Rebuilt { blobs: 3, foreign: 2, damaged: 1, ..Rebuilt::default() });
+}
+
+#[tokio::test]
+async fn what_was_cached_by_its_url_becomes_the_remotes() {
+    let stores = Stores::new().await;
+    let kept = stores.keep(&target("a", ""), "a", 10).await;
+    let spooled = stores.spooled("by url").await;
+    let about = stores.blobs.about(&kept.blob).await.expect("read").expect("about");
+    let urls = [
+        ("https://example.com/v1/x%2B1.zip?y=1", "x+1.zip"),
+        ("https://example.com/secret/x.zip", "x.zip"),
+        ("https://example.com/twice/x.zip", "x.zip"),
+        ("not a URL", "x.zip"),
+    ];
+    for (url, name) in urls {
+        let key = BlobKey::for_url("example.com", url, name);
+        let (path, size, sha256) = (url.to_owned(), spooled.size, spooled.sha256);
+        let by_url = BlobAbout { repository: None, path, size, sha256, ..about.clone() };
+        stores.blobs.write(&key, &spooled, &by_url).await.expect("written");
+    }
+    let fresh = catalog(stores.folder.path(), "second").await;
+    // The others are not admitted, could be either of two remotes', or are no URL.
+    assert_eq!(stores.rebuild(&fresh).await, Rebuilt { blobs: 5, published: 2, foreign: 3, ..Rebuilt::default() });
+    let adopted = fresh.lookup(&target("v1/x+1.zip", "y=1")).await.expect("looked up").expect("a record");
+    assert_eq!((adopted.sha256, adopted.blob), (spooled.sha256, BlobKey::for_url("example.com", urls[0].0, urls[0].1)));
 }

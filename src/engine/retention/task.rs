@@ -4,7 +4,8 @@
 //! The look at budgets is cheap and everybody's; only who then gets the lease does the work. A store that is away is tried
 //! again the next time.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use artifactapi_formats::RepoPath;
@@ -17,7 +18,7 @@ use crate::engine::shelf::Shelf;
 use crate::engine::tend::report_uses_now;
 use crate::store::catalog::CatalogError;
 use crate::store::coordinator::Entered;
-use crate::store::key::Target;
+use crate::store::key::{RepositoryName, Target};
 
 /// How often budgets are looked at, whoever kept what.
 pub const BUDGETS_EVERY: Duration = Duration::from_secs(15);
@@ -35,9 +36,9 @@ pub async fn keep_in_bounds(
     shelf: Arc<Shelf>,
     growth: Arc<Growth>,
 ) {
-    let Some(lease) = lease() else { return };
     let mut snapshots_due = Instant::now();
     let mut was_over = false;
+    let mut known_left_behind = BTreeSet::new();
     loop {
         growth.begin(retention.smallest_slack(&repositories.current()));
         tokio::time::sleep(BUDGETS_APART).await;
@@ -56,9 +57,12 @@ pub async fn keep_in_bounds(
         if is_due {
             snapshots_due = Instant::now() + SNAPSHOTS_EVERY;
         }
-        let Entered::Lead(_lease) = retention.coordinator.enter(&lease, Duration::ZERO).await else {
+        let Entered::Lead(_lease) = retention.coordinator.enter(&LEASE, Duration::ZERO).await else {
             continue; // another replica is at it
         };
+        if is_due {
+            say_what_is_left_behind(&retention, &repositories, &mut known_left_behind).await;
+        }
         // What was used since the last report would look colder than it is.
         report_uses_now(&*retention.catalog, &shelf).await;
         match look_after(&retention, &repositories, is_due).await {
@@ -84,6 +88,24 @@ async fn look_after(
     Ok(report)
 }
 
+/// Says once of each repository that it is not configured and still takes up room.
+async fn say_what_is_left_behind(
+    retention: &Retention,
+    repositories: &Repositories,
+    known: &mut BTreeSet<RepositoryName>,
+) {
+    let Ok(left_behind) = retention.left_behind(repositories).await else { return };
+    known.retain(|name| left_behind.contains_key(name));
+    for (name, held) in left_behind {
+        if known.insert(name.clone()) {
+            tracing::warn!(
+                repository = %name, files = held.artifacts, bytes = held.bytes,
+                "a repository that is not configured still holds files; `artifactapi gc --purge` removes them"
+            );
+        }
+    }
+}
+
 fn say(report: &Report, was_over: bool) {
     if !report.repositories.is_empty() {
         let Gone { expired, files, bytes } = report.sum();
@@ -104,15 +126,7 @@ fn say(report: &Report, was_over: bool) {
 }
 
 /// What replicas sort it out by. No request asks for it: a query never belongs to an index.
-fn lease() -> Option<Target> {
-    let path = RepoPath::new("artifactapi/retention").ok()?;
-    Some(Target::with_query("artifactapi".parse().ok()?, path, "lease"))
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_lease_has_a_name() {
-        assert!(super::lease().is_some());
-    }
-}
+static LEASE: LazyLock<Target> = LazyLock::new(|| {
+    let path = RepoPath::new("artifactapi/retention").expect("it is a path");
+    Target::with_query("artifactapi".parse().expect("it is a name"), path, "lease")
+});

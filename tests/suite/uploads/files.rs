@@ -47,6 +47,13 @@ async fn files_come_and_go(backend: Backend) {
         crate::support::until("the new bytes", || async { (reader.get("lax/x").await.body == body).then_some(()) })
             .await;
     }
+    // Whoever keeps copies in front of us is told which names may come again with other bytes.
+    for _ in 0..2 {
+        for path in ["lax/x", "lax/x.sha256"] {
+            assert_eq!(reader.get(path).await.must("cache-control"), "no-cache", "{path}");
+        }
+        assert_eq!(reader.get(path).await.must("cache-control"), "public, max-age=300");
+    }
     delete(&site.server, "lax/x").await.has(200);
     crate::support::until("its end", || async { (reader.get("lax/x").await.status == 404).then_some(()) }).await;
     delete(&site.server, "lax/x").await.problem(404);

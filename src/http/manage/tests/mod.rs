@@ -3,6 +3,7 @@
 mod access;
 mod artifacts;
 mod batch;
+mod clocks;
 mod document;
 mod operation;
 mod upstream;
@@ -92,6 +93,7 @@ struct Server {
     catalog: Arc<dyn Catalog>,
     tokens: Arc<dyn Tokens>,
     fast: Arc<Fast>,
+    shelf: Arc<Shelf>,
     stage: Arc<Stage>,
     _data: tempfile::TempDir,
 }
@@ -187,7 +189,7 @@ impl Server {
             limits: Limits::default(),
         }));
         let stage = Arc::new(Stage::default());
-        let holdings = Arc::new(Holdings::new(Arc::clone(&catalog)));
+        let holdings = Arc::new(Holdings::new(Arc::clone(&catalog), Arc::clone(&repositories)));
         let parts = Parts {
             catalog: Arc::clone(&catalog),
             blobs: Arc::clone(&blobs),
@@ -195,7 +197,7 @@ impl Server {
             repositories: Arc::clone(&repositories),
             data_dir: data.path().to_owned(),
         };
-        let gauges = Gauges { fills, shelf, holdings: Arc::clone(&holdings) };
+        let gauges = Gauges { fills, shelf: Arc::clone(&shelf), holdings: Arc::clone(&holdings) };
         let callers = Callers::new(Some(ADMINISTRATOR), Arc::clone(&repositories), Arc::clone(&tokens));
         let gate = Arc::new(Gate::new(Arc::new(callers), Arc::from([])));
         let management = Management {
@@ -219,7 +221,7 @@ impl Server {
             snapshots: SnapshotRoutes { repositories: Arc::clone(&repositories), generations, gate: Arc::clone(&gate) },
             packages: Packages { repositories: Arc::clone(&repositories), snapshots, gate: Arc::clone(&gate) },
             cache_artifact: CacheArtifact { repositories: Arc::clone(&repositories), batches, gate: Arc::clone(&gate) },
-            metrics: metrics::Metrics::new(registry, gauges, Arc::clone(&repositories)),
+            metrics: metrics::Metrics::new(registry, gauges),
         };
         let fast = Arc::new(Fast::new(Arc::clone(&repositories), pins));
         let uploads = Uploads { repositories: Arc::clone(&repositories), publisher, spool, gate: Arc::clone(&gate) };
@@ -235,7 +237,7 @@ impl Server {
         let routes =
             http::artifact_routes(artifacts).merge(http::upload_routes(uploads)).merge(super::routes(management));
         let router = http::finish(times.around(routes));
-        Self { upstream, router, repositories, catalog, tokens, fast, stage, _data: data }
+        Self { upstream, router, repositories, catalog, tokens, fast, shelf, stage, _data: data }
     }
 
     async fn send(&self, request: Request<Body>) -> Answered {

@@ -97,3 +97,14 @@ async fn metrics_are_what_was_counted() {
     }
     assert!(text.ends_with("# EOF\n"));
 }
+
+/// What one caller may not see is not gone.
+#[tokio::test]
+async fn gauges_are_of_all_repositories_whoever_asked_before() {
+    let server = Server::start().await;
+    assert!(!server.get("/").await.text().contains("closed"), "nobody may see it");
+    let text = server.get("/metrics").await.text();
+    for repository in ["files", "closed"] {
+        assert!(text.contains(&format!("\nartifactapi_held_bytes{{repository=\"{repository}\"}} 0")), "{text}");
+    }
+}
