@@ -23,6 +23,7 @@ use crate::config::{LiveRepositories, Secret, Settings};
 use crate::engine::batch::{BatchParts, Batches};
 use crate::engine::callers::Callers;
 use crate::engine::counts::Counts;
+use crate::engine::distrust::Distrust;
 use crate::engine::fills::{FillParts, Fills};
 use crate::engine::generations::Generations;
 use crate::engine::keep::Keeper;
@@ -133,6 +134,7 @@ impl App {
         let publisher = Arc::new(publisher);
         let uploading = spool.clone();
         let sweeping = fragments;
+        let distrust = Arc::new(Distrust::default());
         let fills = Arc::new(Fills::new(FillParts {
             upstream,
             spool,
@@ -145,6 +147,7 @@ impl App {
             coordinator: Arc::clone(&coordinator),
             switches: Arc::clone(&switches),
             counts: Arc::clone(&counts),
+            distrust: Arc::clone(&distrust),
         }));
         let prefetching = Arc::clone(&fills);
         let roots = Roots::new(Arc::clone(&shelf), Arc::clone(&snapshots), Limits::default());
@@ -208,6 +211,8 @@ impl App {
                     blobs: Arc::clone(&blobs),
                     coordinator: Arc::clone(&coordinator),
                     repositories: Arc::clone(&repositories),
+                    distrust: Arc::clone(&distrust),
+                    gate: Arc::clone(&gate),
                     data_dir: settings.data_dir.clone(),
                 },
             ),
@@ -226,7 +231,13 @@ impl App {
             cache_artifact: CacheArtifact { repositories: Arc::clone(&repositories), batches: Arc::new(batches), gate },
             metrics: Metrics::new(
                 registry,
-                Gauges { fills, shelf: Arc::clone(&shelf), holdings },
+                Gauges {
+                    fills,
+                    shelf: Arc::clone(&shelf),
+                    holdings,
+                    distrust,
+                    repositories: Arc::clone(&repositories),
+                },
                 Arc::clone(&repositories),
             ),
         };

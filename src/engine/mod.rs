@@ -7,6 +7,7 @@
 pub mod batch;
 pub mod callers;
 pub mod counts;
+pub mod distrust;
 pub mod fill;
 pub mod fills;
 pub mod freshness;

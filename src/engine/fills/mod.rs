@@ -6,6 +6,7 @@
 //! that sent something unfit is not the first to be asked then.
 
 mod appearance;
+mod completing;
 mod fetch;
 mod generation;
 mod listed;
@@ -21,7 +22,10 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, broadcast};
 use url::Url;
 
+use self::completing::Completing;
+use self::generation::entry_of;
 use super::counts::Counts;
+use super::distrust::Distrust;
 use super::fill::{Fill, FillSender, Order, Outcome, Via};
 use super::held::{Held, now};
 use super::keep::Keeper;
@@ -84,6 +88,8 @@ pub struct Fills {
     coordinator: Arc<dyn Coordinator>,
     switches: Arc<Switches>,
     counts: Arc<Counts>,
+    distrust: Arc<Distrust>,
+    completing: Arc<Completing>,
     prefetcher: Prefetcher,
     publications: broadcast::Sender<Publication>,
 }
@@ -102,6 +108,7 @@ pub struct FillParts {
     pub coordinator: Arc<dyn Coordinator>,
     pub switches: Arc<Switches>,
     pub counts: Arc<Counts>,
+    pub distrust: Arc<Distrust>,
 }
 
 impl Fills {
@@ -112,6 +119,7 @@ impl Fills {
         let prefetcher =
             Prefetcher::new(Arc::clone(catalog), Arc::clone(snapshots), Arc::clone(shelf), Arc::clone(counts));
         Self {
+            completing: Arc::default(),
             prefetcher,
             publications: broadcast::Sender::new(PUBLICATIONS_KEPT),
             running: Mutex::default(),
@@ -131,6 +139,7 @@ impl Fills {
             switches: parts.switches,
             started: AtomicU64::new(0),
             counts: parts.counts,
+            distrust: parts.distrust,
         }
     }
 
@@ -150,6 +159,11 @@ impl Fills {
     #[must_use]
     pub fn publications(&self) -> broadcast::Receiver<Publication> {
         self.publications.subscribe()
+    }
+
+    /// Waits until it is known what an index says of this package that is just being written down, for as long as clients bear it.
+    pub async fn await_index_of(&self, repository: &Repository, package: &Target) {
+        self.completing.wait(repository, &package.path).await;
     }
 
     /// How many fills of packages and files of a repository run now.
@@ -191,6 +205,12 @@ impl Fills {
             let outcome = Box::pin(fills.run(&order, held.clone(), &sender)).await;
             if let (Outcome::Failed(_) | Outcome::Absent(_), Some(held)) = (&outcome, &held) {
                 held.revalidation_failed(now());
+            }
+            // Whatever is held of an index in the end may be shown: it was verified, or upstream says that it is still the one.
+            if let Outcome::Held(..) = &outcome
+                && entry_of(&order).is_some()
+            {
+                fills.distrust.trusted(&order.target);
             }
             if let Outcome::Failed(error) = &outcome {
                 tracing::warn!(target: "artifactapi::fill", path = %order.target, role = %order.role, error = %error, "fill failed");

@@ -66,7 +66,7 @@ impl Server {
         token
     }
 
-    async fn ask(&self, method: &str, path: &str, body: &str, token: Option<&str>) -> Answered {
+    pub(super) async fn ask(&self, method: &str, path: &str, body: &str, token: Option<&str>) -> Answered {
         let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
