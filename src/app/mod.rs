@@ -103,10 +103,10 @@ impl App {
         let spool = SpoolFolder::open(&data.join("spool"))
             .map_err(|error| StartError::new("the spool folder cannot be opened", &error))?;
         let stores = Stores::open(settings, &spool).await?;
-        let upstream = Upstream::new(Duration::from_secs(10))
-            .map_err(|error| StartError::new("upstreams cannot be asked", &error))?;
         let mut registry = Registry::with_prefix("artifactapi");
         let counts = Arc::new(Counts::registered(&mut registry));
+        let upstream = Upstream::new(Duration::from_secs(10), counts.upstream_requests.clone())
+            .map_err(|error| StartError::new("upstreams cannot be asked", &error))?;
 
         let Stores { blobs, catalog, snapshots, fragments, tokens, coordinator } = stores;
         let budget = ShelfBudget(settings.memory_cache_bytes);

@@ -271,7 +271,6 @@ impl Fills {
         };
         let is_conditional = matches!(how, How::GetIfChanged { .. });
         let ask = Ask { remote, path: &order.target.path, query: &order.target.query, how };
-        self.counts.upstream_requests.inc();
         let answer = self.upstream.ask(&ask, source).await.map_err(|error| Miss::Everywhere(error.into()))?;
         if answer.status == StatusCode::NOT_MODIFIED {
             return match held.filter(|_| is_conditional) {

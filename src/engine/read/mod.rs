@@ -372,7 +372,6 @@ impl Reader {
     async fn ask(&self, wish: &Wish, how: How<'_>) -> Result<Answer, ReadError> {
         let sources = self.fills.sources(&wish.repository, wish.role).await?;
         let ask = Ask { remote: &sources, path: &wish.target.path, query: &wish.target.query, how };
-        self.counts.upstream_requests.inc();
         match self.fills.upstream().ask(&ask, None).await {
             Ok(answer) => Ok(answer),
             Err(error) if matches!(error.kind, UpstreamErrorKind::Absent(_)) => Err(self.absent(wish, &error)),

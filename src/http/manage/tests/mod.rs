@@ -165,7 +165,8 @@ impl Server {
         let publisher = Arc::new(Publisher::open(&data.path().join("publish"), publishing).expect("a folder"));
         let distrust = Arc::new(Distrust::default());
         let fills = Arc::new(Fills::new(FillParts {
-            upstream: crate::upstream::Upstream::new(Duration::from_secs(1)).expect("a client"),
+            upstream: crate::upstream::Upstream::new(Duration::from_secs(1), counts.upstream_requests.clone())
+                .expect("a client"),
             spool: spool.clone(),
             limits: Limits::default(),
             shelf: Arc::clone(&shelf),
