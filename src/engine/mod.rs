@@ -13,6 +13,7 @@ pub mod fills;
 pub mod freshness;
 pub mod generations;
 pub mod held;
+pub mod identities;
 pub mod keep;
 pub mod past;
 pub mod pattern;

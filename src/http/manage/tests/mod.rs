@@ -30,6 +30,7 @@ use crate::engine::counts::Counts;
 use crate::engine::distrust::Distrust;
 use crate::engine::fills::{FillParts, Fills};
 use crate::engine::generations::Generations;
+use crate::engine::identities::Identities;
 use crate::engine::keep::Keeper;
 use crate::engine::pins::Pins;
 use crate::engine::publish::{Publisher, PublisherParts};
@@ -149,7 +150,10 @@ impl Server {
         let shelf = Arc::new(Shelf::new(ShelfBudget(1 << 20), Arc::clone(&catalog), Arc::clone(&blobs)));
         let keeper = Arc::new(Keeper::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator)));
         let spool = SpoolFolder::open(&data.path().join("spool")).expect("a spool");
-        let switches = Arc::new(Switches::new(Arc::clone(&shelf), Arc::clone(&snapshots), Arc::clone(&pins)));
+        let identities =
+            Identities::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator), spool.clone());
+        let switches =
+            Arc::new(Switches::new(Arc::clone(&shelf), Arc::clone(&snapshots), Arc::clone(&pins), identities));
         let publishing = PublisherParts {
             limits: Limits::default(),
             spool: spool.clone(),
