@@ -16,8 +16,9 @@ use super::super::keep::Kept;
 use super::super::shelf::{Found, MEMORY_BODY, whole};
 use super::super::transfer::Transfer;
 use super::appearance::{Appearance, appearance};
-use super::generation::{Content, Entry, MID_UPDATE, NotBuilt, entry_of};
+use super::generation::{Content, Entry, MID_UPDATE, entry_of};
 use super::listed::is_in_a_list;
+use super::miss::{Miss, Misses, unfit};
 use super::opinion::checkers;
 use super::{Fills, ROOMLESS_FOR};
 use crate::config::Remote;
@@ -45,7 +46,9 @@ pub(super) struct Arrived {
 enum Got {
     /// A body.
     Arrived(Box<Arrived>),
-    /// Nothing to receive, or no room for it.
+    /// Nothing to receive: what is held is what this source has.
+    Confirmed { outcome: Outcome, host: String, source: usize },
+    /// No room for it.
     Settled(Outcome),
 }
 
@@ -171,6 +174,13 @@ impl Fills {
                 return Err(Miss::Everywhere(SpoolError::Full.into()));
             }
             Got::Settled(outcome) => return Ok(outcome),
+            Got::Confirmed { outcome, host, source } => {
+                // Its first snapshot could not be recorded when it came: a member was not there yet, or the server stopped.
+                if entry_of(order).is_some() && self.lacks_a_snapshot(order).await {
+                    self.complete_later(order, remote, host, source);
+                }
+                return Ok(outcome);
+            }
         };
         if order.role == Role::IndexCompanion && self.is_about_another(order, &arrived).await {
             let kind = UpstreamErrorKind::Unfit("a signature of another index than the one that is held".to_owned());
@@ -231,7 +241,7 @@ impl Fills {
                 let kind = UpstreamErrorKind::Unfit("what looks like a page in place of the file".to_owned());
                 Err(UpstreamError { host: arrived.host, kind }.into())
             }
-            Ok(Got::Settled(_)) => Err(SpoolError::Full.into()),
+            Ok(Got::Settled(_) | Got::Confirmed { .. }) => Err(SpoolError::Full.into()),
             Err(miss) => Err(miss.error()),
         }
     }
@@ -274,7 +284,11 @@ impl Fills {
         let answer = self.upstream.ask(&ask, source).await.map_err(|error| Miss::Everywhere(error.into()))?;
         if answer.status == StatusCode::NOT_MODIFIED {
             return match held.filter(|_| is_conditional) {
-                Some(held) => Ok(Got::Settled(self.confirm(order, held, answer.etag, answer.last_modified).await)),
+                Some(held) => {
+                    let (host, source) = (answer.body.host().to_owned(), answer.source);
+                    let outcome = self.confirm(order, held, answer.etag, answer.last_modified).await;
+                    Ok(Got::Confirmed { outcome, host, source })
+                }
                 None => Err(unfit(&answer, "304 to an unconditional request")),
             };
         }
@@ -437,62 +451,6 @@ impl Arrived {
     }
 }
 
-/// Why one round of asking gave nothing.
-struct Misses {
-    /// The one that is told of, and that decides what is done.
-    told: Miss,
-    /// Whether a newer list may help.
-    any_unlisted: bool,
-    /// The first source whose index was refused for its signature, and why.
-    untrusted: Option<(String, String)>,
-}
-
-/// Why asking one source gave nothing.
-enum Miss {
-    /// This source sent something unfit or broke off; another may do better.
-    Source(usize, FillError),
-    /// What this source has does not belong together (yet).
-    Contradiction(usize, FillError),
-    /// No trusted key signed what this source has (yet), for this reason.
-    Untrusted(usize, UpstreamError, String),
-    /// What this source has is nothing that the list of mirrors knows; another, or a newer list, may help.
-    Unlisted(usize, FillError),
-    /// No source can help, or the trouble is ours.
-    Everywhere(FillError),
-}
-
-impl Miss {
-    fn of(source: usize, error: NotBuilt) -> Self {
-        match error {
-            NotBuilt::Untrusted { error, why } => Self::Untrusted(source, error, why),
-            NotBuilt::Contradiction(_) => Self::Contradiction(source, error.into()),
-            NotBuilt::Ours(_) | NotBuilt::Lost => Self::Everywhere(error.into()),
-        }
-    }
-
-    /// Whether it is what an upstream in the middle of an update looks like.
-    fn may_pass(&self) -> bool {
-        matches!(self, Self::Contradiction(..) | Self::Untrusted(..))
-    }
-
-    fn error(self) -> FillError {
-        match self {
-            Self::Untrusted(_, error, _) => error.into(),
-            Self::Source(_, error)
-            | Self::Contradiction(_, error)
-            | Self::Unlisted(_, error)
-            | Self::Everywhere(error) => error,
-        }
-    }
-
-    fn outcome(self) -> Outcome {
-        match self.error() {
-            FillError::Upstream(error) if matches!(error.kind, UpstreamErrorKind::Absent(_)) => Outcome::Absent(error),
-            error => Outcome::Failed(error),
-        }
-    }
-}
-
 /// Whether nothing of this index may be shown before a trusted key is known to have signed it.
 fn must_be_signed(order: &Order, remote: &Remote) -> bool {
     !remote.trusted_keys.is_empty() && entry_of(order).is_some()
@@ -501,10 +459,6 @@ fn must_be_signed(order: &Order, remote: &Remote) -> bool {
 /// Whether nothing of this index may be shown before it was looked at as a whole.
 fn must_be_looked_at(order: &Order, remote: &Sources) -> bool {
     must_be_signed(order, remote) || is_in_a_list(order, remote)
-}
-
-fn unfit(answer: &Answer, why: impl Into<String>) -> Miss {
-    Miss::Source(answer.source, answer.body.error(UpstreamErrorKind::Unfit(why.into())).into())
 }
 
 fn draft(order: &Order, answer: &Answer, head: &Head) -> Artifact {

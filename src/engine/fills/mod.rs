@@ -10,6 +10,7 @@ mod completing;
 mod fetch;
 mod generation;
 mod listed;
+mod miss;
 mod opinion;
 
 use std::collections::HashMap;

@@ -4,9 +4,11 @@ use serde_json::json;
 
 use super::{APK, RPM, key, mend_the_signature, remote, spoil_the_signature};
 use crate::snapshots::snapshots;
+use crate::support::http::Request;
 use crate::support::services::Backend::Laptop;
 use crate::support::site::Setup;
 use crate::support::testbed::{fixture, generation};
+use crate::support::until;
 use crate::support::upstream::Upstream;
 use crate::support::upstream::fault::Fault;
 
@@ -34,6 +36,26 @@ async fn the_entry_does_not_wait_for_its_members() {
     snapshots(&site.server, "it/plain-names", 1).await;
     assert_eq!(asked(&site.upstream, &signature), 1, "{:#?}", site.upstream.log().lines());
     assert_eq!(asked(&site.upstream, member), 1, "{:#?}", site.upstream.log().lines());
+}
+
+/// A list that is not there when the entry is shown is asked for again when upstream next says that the entry is still the one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_could_not_be_recorded_is_recorded_later() {
+    let setup = Setup::new(Laptop).await;
+    let it = remote(&setup, "it", "rpm", &key("KEY-fixtures", "fixtures"));
+    let site = setup.remote(it).start().await;
+    let member = "rpm/plain-names/repodata/primary.xml.gz";
+    site.upstream.spoil(&format!("/@it/{member}"), Fault::Status(404));
+    let path = RPM.replacen("rpm", "it", 1);
+    site.server.get(&path).await.is(&fixture(1, RPM));
+    site.upstream.log().reaches(&format!("/@it/{member}"), 1).await;
+    site.upstream.heal();
+    until("the snapshot", || async {
+        site.server.get(&path).await.is(&fixture(1, RPM));
+        let listed = site.server.ask(&Request::get("/snapshots/it")).await;
+        String::from_utf8_lossy(&listed.body).contains("repomd.xml").then_some(())
+    })
+    .await;
 }
 
 /// A signature that is wrong is asked for once more, and that is all.

@@ -145,6 +145,11 @@ pub(super) fn entry_of(order: &Order) -> Option<(&'static dyn IndexFormat, Index
 }
 
 impl Fills {
+    /// Whether it is known that no generation of this root was ever recorded.
+    pub(super) async fn lacks_a_snapshot(&self, order: &Order) -> bool {
+        matches!(self.snapshots.current(&order.target).await, Ok(None))
+    }
+
     /// Whether a generation of this root is known although its entry is not held.
     pub(super) async fn was_published(&self, order: &Order) -> bool {
         matches!(self.snapshots.current(&order.target).await, Ok(Some(_)))
