@@ -23,8 +23,10 @@ use crate::config::{LiveRepositories, Secret, Settings};
 use crate::engine::batch::{BatchParts, Batches};
 use crate::engine::callers::Callers;
 use crate::engine::counts::Counts;
+use crate::engine::distrust::Distrust;
 use crate::engine::fills::{FillParts, Fills};
 use crate::engine::generations::Generations;
+use crate::engine::identities::Identities;
 use crate::engine::keep::Keeper;
 use crate::engine::pins::Pins;
 use crate::engine::prefetch::follow::{Follower, follow};
@@ -102,17 +104,20 @@ impl App {
         let spool = SpoolFolder::open(&data.join("spool"))
             .map_err(|error| StartError::new("the spool folder cannot be opened", &error))?;
         let stores = Stores::open(settings, &spool).await?;
-        let upstream = Upstream::new(Duration::from_secs(10))
-            .map_err(|error| StartError::new("upstreams cannot be asked", &error))?;
         let mut registry = Registry::with_prefix("artifactapi");
         let counts = Arc::new(Counts::registered(&mut registry));
+        let upstream = Upstream::new(Duration::from_secs(10), counts.upstream_requests.clone())
+            .map_err(|error| StartError::new("upstreams cannot be asked", &error))?;
 
         let Stores { blobs, catalog, snapshots, fragments, tokens, coordinator } = stores;
         let budget = ShelfBudget(settings.memory_cache_bytes);
         let shelf = Arc::new(Shelf::new(budget, Arc::clone(&catalog), Arc::clone(&blobs)));
         let pins = Arc::new(Pins::default());
         let keeper = Arc::new(Keeper::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator)));
-        let switches = Arc::new(Switches::new(Arc::clone(&shelf), Arc::clone(&snapshots), Arc::clone(&pins)));
+        let identities =
+            Identities::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator), spool.clone());
+        let switches =
+            Arc::new(Switches::new(Arc::clone(&shelf), Arc::clone(&snapshots), Arc::clone(&pins), identities));
         let publisher = Publisher::open(
             &data.join("publish"),
             PublisherParts {
@@ -134,6 +139,7 @@ impl App {
         let growth = keeper.growth();
         let uploading = spool.clone();
         let sweeping = fragments;
+        let distrust = Arc::new(Distrust::default());
         let fills = Arc::new(Fills::new(FillParts {
             upstream,
             spool,
@@ -146,6 +152,7 @@ impl App {
             coordinator: Arc::clone(&coordinator),
             switches: Arc::clone(&switches),
             counts: Arc::clone(&counts),
+            distrust: Arc::clone(&distrust),
         }));
         let prefetching = Arc::clone(&fills);
         let roots = Roots::new(Arc::clone(&shelf), Arc::clone(&snapshots), Limits::default());
@@ -210,6 +217,8 @@ impl App {
                     blobs: Arc::clone(&blobs),
                     coordinator: Arc::clone(&coordinator),
                     repositories: Arc::clone(&repositories),
+                    distrust: Arc::clone(&distrust),
+                    gate: Arc::clone(&gate),
                     data_dir: settings.data_dir.clone(),
                 },
             ),
@@ -226,7 +235,16 @@ impl App {
                 gate: Arc::clone(&gate),
             },
             cache_artifact: CacheArtifact { repositories: Arc::clone(&repositories), batches: Arc::new(batches), gate },
-            metrics: Metrics::new(registry, Gauges { fills, shelf: Arc::clone(&shelf), holdings }),
+            metrics: Metrics::new(
+                registry,
+                Gauges {
+                    fills,
+                    shelf: Arc::clone(&shelf),
+                    holdings,
+                    distrust,
+                    repositories: Arc::clone(&repositories),
+                },
+            ),
         };
         let routes =
             http::artifact_routes(artifacts).merge(http::upload_routes(uploads)).merge(manage::routes(management));

@@ -10,14 +10,15 @@
 //!   noticed meanwhile keeps it off ([`Switches::find`], [`Switches::shelve`]).
 //!
 //! A record that the current index contradicts (a transfer that began before a switch and ended after it) is never
-//! shown. None of this is on the path of a hit: what is on the shelf is right for the entry that was noticed last.
+//! shown; of one that does not say what it is, the bytes are asked ([`Identities`]). None of this is on the path of a hit: what is on the shelf is right for the entry that was noticed last.
 
 use std::sync::Arc;
 
-use artifactapi_formats::{Mutability, Role, Sha256};
+use artifactapi_formats::{Expected, Mutability, Role, Sha256};
 use parking_lot::RwLock;
 
 use super::held::Held;
+use super::identities::Identities;
 use super::pins::{CHANGED, Pins};
 use super::shelf::{Found, Shelf, ShelfError};
 use crate::config::{Kind, Repository, Verify};
@@ -33,6 +34,7 @@ pub struct Switches {
     shelf: Arc<Shelf>,
     snapshots: Arc<dyn Snapshots>,
     pins: Arc<Pins>,
+    identities: Identities,
     noticed: quick_cache::sync::Cache<Target, Noticed>,
     /// Counts the switches that were noticed. Held for reading while a package that was looked up at the same count is put on the
     /// shelf.
@@ -54,9 +56,9 @@ struct Judged {
 impl Switches {
     /// None noticed yet.
     #[must_use]
-    pub fn new(shelf: Arc<Shelf>, snapshots: Arc<dyn Snapshots>, pins: Arc<Pins>) -> Self {
+    pub fn new(shelf: Arc<Shelf>, snapshots: Arc<dyn Snapshots>, pins: Arc<Pins>, identities: Identities) -> Self {
         let noticed = quick_cache::sync::Cache::new(ROOTS);
-        Self { shelf, snapshots, pins, noticed, count: RwLock::new(0) }
+        Self { shelf, snapshots, pins, identities, noticed, count: RwLock::new(0) }
     }
 
     /// Notices the switch that made `entry` the entry of `root`, if there was one. Free once that is done.
@@ -194,7 +196,8 @@ impl Switches {
         let count = *self.count.read();
         // Without the catalog nothing new can have been published either.
         let is_right = match self.named(repository, target).await {
-            Ok(named) => agrees(repository, &named, &held.artifact),
+            // What it is not known to be is looked at when it is asked for again.
+            Ok(named) => agrees(repository, &named, &held.artifact) == Some(true),
             Err(_) => true,
         };
         match is_right {
@@ -218,7 +221,19 @@ impl Switches {
             return Ok(None);
         };
         let named = self.named(repository, target).await?;
-        Ok(Some(Judged { is_right: agrees(repository, &named, &record), record }))
+        if let Some(is_right) = agrees(repository, &named, &record) {
+            return Ok(Some(Judged { record, is_right }));
+        }
+        let mut all: Vec<Expected> = Vec::new();
+        for named in &named {
+            if all.iter().all(|known| known.identity != named.package.identity) {
+                all.push(named.package.expected());
+            }
+        }
+        Ok(Some(match self.identities.find(repository, record.clone(), &all).await? {
+            Some(record) => Judged { record, is_right: true },
+            None => Judged { record, is_right: false },
+        }))
     }
 
     /// What the current indexes say of a path; switches that gave it what they say are noticed.
@@ -239,20 +254,22 @@ fn is_indexed(repository: &Repository, target: &Target, role: Role) -> bool {
     role == Role::Package && target.query.is_empty() && repository.format.index().is_some()
 }
 
-/// Whether one of those who name a package means these bytes, as far as that can be known, or nobody names it. Who does not have
-/// packages checked has chosen to be given what there is.
-fn agrees(repository: &Repository, named: &[NamedPackage], record: &Artifact) -> bool {
+/// Whether one of those who name a package means these bytes, or nobody names it; `None` when only the bytes can tell. Who does
+/// not have packages checked has chosen to be given what there is.
+fn agrees(repository: &Repository, named: &[NamedPackage], record: &Artifact) -> Option<bool> {
     let is_checked = match &repository.kind {
         Kind::Remote(remote) => remote.verify == Verify::Strict,
         Kind::Local(_) | Kind::Virtual(_) => true,
     };
-    !is_checked
-        || named.is_empty()
-        || named.iter().any(|named| {
-            let means = &named.package.identity;
-            match &record.identity {
-                Some(identity) => identity == means,
-                None => means.sha256().is_none_or(|sha256| sha256 == record.sha256),
-            }
-        })
+    if !is_checked || named.is_empty() {
+        return Some(true);
+    }
+    let mut means = named.iter().map(|named| &named.package.identity);
+    if let Some(identity) = &record.identity {
+        return Some(means.any(|means| means == identity));
+    }
+    if means.clone().any(|means| means.sha256() == Some(record.sha256)) {
+        return Some(true);
+    }
+    means.all(|means| means.sha256().is_some()).then_some(false)
 }

@@ -7,9 +7,11 @@
 
 mod appearance;
 mod beside;
+mod completing;
 mod fetch;
 mod generation;
 mod listed;
+mod miss;
 mod opinion;
 
 use std::collections::HashMap;
@@ -24,7 +26,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, broadcast};
 use url::Url;
 
 use self::beside::Beside;
+use self::completing::Completing;
+use self::generation::entry_of;
 use super::counts::Counts;
+use super::distrust::Distrust;
 use super::fill::{Fill, FillSender, Order, Outcome, Via};
 use super::freshness::is_ahead;
 use super::held::{Held, now};
@@ -92,6 +97,8 @@ pub struct Fills {
     coordinator: Arc<dyn Coordinator>,
     switches: Arc<Switches>,
     counts: Arc<Counts>,
+    distrust: Arc<Distrust>,
+    completing: Arc<Completing>,
     prefetcher: Prefetcher,
     publications: broadcast::Sender<Publication>,
 }
@@ -110,6 +117,7 @@ pub struct FillParts {
     pub coordinator: Arc<dyn Coordinator>,
     pub switches: Arc<Switches>,
     pub counts: Arc<Counts>,
+    pub distrust: Arc<Distrust>,
 }
 
 impl Fills {
@@ -120,6 +128,7 @@ impl Fills {
         let prefetcher =
             Prefetcher::new(Arc::clone(catalog), Arc::clone(snapshots), Arc::clone(shelf), Arc::clone(counts));
         Self {
+            completing: Arc::default(),
             prefetcher,
             publications: broadcast::Sender::new(PUBLICATIONS_KEPT),
             running: Mutex::default(),
@@ -140,6 +149,7 @@ impl Fills {
             switches: parts.switches,
             started: AtomicU64::new(0),
             counts: parts.counts,
+            distrust: parts.distrust,
         }
     }
 
@@ -159,6 +169,11 @@ impl Fills {
     #[must_use]
     pub fn publications(&self) -> broadcast::Receiver<Publication> {
         self.publications.subscribe()
+    }
+
+    /// Waits until it is known what an index says of this package that is just being written down, for as long as clients bear it.
+    pub async fn await_index_of(&self, repository: &Repository, package: &Target) {
+        self.completing.wait(repository, &package.path).await;
     }
 
     /// How many fills of packages and files of a repository run now.
@@ -200,6 +215,12 @@ impl Fills {
             let outcome = Box::pin(fills.run(&order, held.clone(), &sender)).await;
             if let (Outcome::Failed(_) | Outcome::Absent(_), Some(held)) = (&outcome, &held) {
                 held.revalidation_failed(now());
+            }
+            // Whatever is held of an index in the end may be shown: it was verified, or upstream says that it is still the one.
+            if let Outcome::Held(..) = &outcome
+                && entry_of(&order).is_some()
+            {
+                fills.distrust.trusted(&order.target);
             }
             if let Outcome::Failed(error) = &outcome {
                 tracing::warn!(target: "artifactapi::fill", path = %order.target, role = %order.role, error = %error, "fill failed");

@@ -147,6 +147,9 @@ impl Reader {
 
     async fn read_current(&self, wish: &Wish, remote: &Remote) -> Result<Reading, ReadError> {
         let mutability = wish.repository.format.mutability(&wish.target.path);
+        if wish.role == Role::Package && !remote.trusted_keys.is_empty() {
+            self.fills.await_index_of(&wish.repository, &wish.target).await;
+        }
         match self.switches.find(&wish.repository, &wish.target, wish.role, &mutability).await {
             Ok(Found::Held(held)) => self.read_held(wish, remote, held).await,
             Ok(Found::Bodiless(artifact)) => {
@@ -369,7 +372,6 @@ impl Reader {
     async fn ask(&self, wish: &Wish, how: How<'_>) -> Result<Answer, ReadError> {
         let sources = self.fills.sources(&wish.repository, wish.role).await?;
         let ask = Ask { remote: &sources, path: &wish.target.path, query: &wish.target.query, how };
-        self.counts.upstream_requests.inc();
         match self.fills.upstream().ask(&ask, None).await {
             Ok(answer) => Ok(answer),
             Err(error) if matches!(error.kind, UpstreamErrorKind::Absent(_)) => Err(self.absent(wish, &error)),

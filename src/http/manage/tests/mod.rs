@@ -28,8 +28,10 @@ use crate::config::{LiveRepositories, Settings, Source};
 use crate::engine::batch::{BatchParts, Batches};
 use crate::engine::callers::Callers;
 use crate::engine::counts::Counts;
+use crate::engine::distrust::Distrust;
 use crate::engine::fills::{FillParts, Fills};
 use crate::engine::generations::Generations;
+use crate::engine::identities::Identities;
 use crate::engine::keep::Keeper;
 use crate::engine::pins::Pins;
 use crate::engine::publish::{Publisher, PublisherParts};
@@ -72,6 +74,12 @@ remotes:
     exclude_patterns: [".*secret.*"]
     username: someone
     password: hunter2
+  signed:
+    base_url: "UPSTREAM/signed"
+    type: remote
+    package: alpine
+    anonymous_read: false
+    trusted_keys: ["KEYS/fixtures@example.org-67241a00.rsa.pub"]
   ours:
     type: local
     package: generic
@@ -81,6 +89,9 @@ remotes:
     package: generic
     anonymous_read: false
 "#;
+
+/// Where public keys are.
+const KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/small/alpine");
 
 /// What the administrator presents.
 const ADMINISTRATOR: &str = "hunter3";
@@ -95,6 +106,7 @@ struct Server {
     fast: Arc<Fast>,
     shelf: Arc<Shelf>,
     stage: Arc<Stage>,
+    distrust: Arc<Distrust>,
     _data: tempfile::TempDir,
 }
 
@@ -139,8 +151,11 @@ impl Server {
         let times = metrics::Times::registered(&mut registry);
         let shelf = Arc::new(Shelf::new(ShelfBudget(1 << 20), Arc::clone(&catalog), Arc::clone(&blobs)));
         let keeper = Arc::new(Keeper::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator)));
-        let switches = Arc::new(Switches::new(Arc::clone(&shelf), Arc::clone(&snapshots), Arc::clone(&pins)));
         let spool = SpoolFolder::open(&data.path().join("spool")).expect("a spool");
+        let identities =
+            Identities::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator), spool.clone());
+        let switches =
+            Arc::new(Switches::new(Arc::clone(&shelf), Arc::clone(&snapshots), Arc::clone(&pins), identities));
         let publishing = PublisherParts {
             limits: Limits::default(),
             spool: spool.clone(),
@@ -154,8 +169,10 @@ impl Server {
             switches: Arc::clone(&switches),
         };
         let publisher = Arc::new(Publisher::open(&data.path().join("publish"), publishing).expect("a folder"));
+        let distrust = Arc::new(Distrust::default());
         let fills = Arc::new(Fills::new(FillParts {
-            upstream: crate::upstream::Upstream::new(Duration::from_secs(1)).expect("a client"),
+            upstream: crate::upstream::Upstream::new(Duration::from_secs(1), counts.upstream_requests.clone())
+                .expect("a client"),
             spool: spool.clone(),
             limits: Limits::default(),
             shelf: Arc::clone(&shelf),
@@ -166,6 +183,7 @@ impl Server {
             coordinator: Arc::clone(&coordinator),
             switches: Arc::clone(&switches),
             counts: Arc::clone(&counts),
+            distrust: Arc::clone(&distrust),
         }));
         let generations = Generations::new(Arc::clone(&snapshots));
         let reader = Arc::new(Reader::new(ReaderParts {
@@ -190,16 +208,24 @@ impl Server {
         }));
         let stage = Arc::new(Stage::default());
         let holdings = Arc::new(Holdings::new(Arc::clone(&catalog), Arc::clone(&repositories)));
+        let callers = Callers::new(Some(ADMINISTRATOR), Arc::clone(&repositories), Arc::clone(&tokens));
+        let gate = Arc::new(Gate::new(Arc::new(callers), Arc::from([])));
         let parts = Parts {
             catalog: Arc::clone(&catalog),
             blobs: Arc::clone(&blobs),
             coordinator,
             repositories: Arc::clone(&repositories),
+            distrust: Arc::clone(&distrust),
+            gate: Arc::clone(&gate),
             data_dir: data.path().to_owned(),
         };
-        let gauges = Gauges { fills, shelf: Arc::clone(&shelf), holdings: Arc::clone(&holdings) };
-        let callers = Callers::new(Some(ADMINISTRATOR), Arc::clone(&repositories), Arc::clone(&tokens));
-        let gate = Arc::new(Gate::new(Arc::new(callers), Arc::from([])));
+        let gauges = Gauges {
+            fills,
+            shelf: Arc::clone(&shelf),
+            holdings: Arc::clone(&holdings),
+            distrust: Arc::clone(&distrust),
+            repositories: Arc::clone(&repositories),
+        };
         let management = Management {
             root: Root {
                 repositories: Arc::clone(&repositories),
@@ -237,7 +263,14 @@ impl Server {
         let routes =
             http::artifact_routes(artifacts).merge(http::upload_routes(uploads)).merge(super::routes(management));
         let router = http::finish(times.around(routes));
-        Self { upstream, router, repositories, catalog, tokens, fast, shelf, stage, _data: data }
+        Self { upstream, router, repositories, catalog, tokens, fast, shelf, stage, distrust, _data: data }
+    }
+
+    /// Has a root's index refused for its signature.
+    fn refused_root(&self, repository: &str, entry: &str) {
+        let path = artifactapi_formats::RepoPath::new(entry).expect("a path");
+        let root = crate::store::key::Target::new(repository.parse().expect("a name"), path);
+        self.distrust.refused(&root, "upstream.test", "nobody signed it", std::time::SystemTime::UNIX_EPOCH);
     }
 
     async fn send(&self, request: Request<Body>) -> Answered {
@@ -283,7 +316,7 @@ fn as_administrator(request: request::Builder) -> request::Builder {
 
 fn repositories(folder: &Path, upstream: &str) -> LiveRepositories {
     let file = folder.join("remotes.yaml");
-    std::fs::write(&file, REPOSITORIES.replace("UPSTREAM", upstream)).expect("written");
+    std::fs::write(&file, REPOSITORIES.replace("UPSTREAM", upstream).replace("KEYS", KEYS)).expect("written");
     let source = Source::find(Some(&file), folder, artifactapi_formats::FORMATS, Arc::new(|_: &str| None));
     LiveRepositories::new(source.and_then(|source| source.load()).expect("repositories"))
 }
