@@ -15,6 +15,7 @@ mod choice;
 mod chunks;
 mod cuttings;
 mod joined;
+mod plan;
 mod promised;
 mod sheet;
 mod spooling;
