@@ -159,56 +159,59 @@ impl Publisher {
         base: &Base,
         plan: &Plan,
     ) -> Result<Option<Snapshot>, PublishError> {
-        let began = now();
-        let draft = self.snapshots.begin(root, began).await?;
-        if draft.follows != base.snapshot.as_ref().map(|snapshot| snapshot.id) {
-            let _ = self.snapshots.abandon(draft.id).await;
-            return Ok(None);
-        }
-        let written = self.write(repository, local, format, root, base, plan).await;
-        let published = match written {
-            Ok((files, made_at, packages)) => {
-                for target in &plan.replaced {
-                    self.fragments.keep_past(target, now()).await?;
-                }
-                for packages in plan.put.chunks(ROWS as usize) {
-                    self.snapshots.add_packages(draft.id, packages).await?;
-                }
-                for rows in plan.dropped.chunks(ROWS as usize) {
-                    self.snapshots.drop_packages(draft.id, rows).await?;
-                }
-                let published_at = now();
-                let snapshot = Snapshot {
-                    id: draft.id,
-                    root: root.clone(),
-                    published_at,
-                    made_at: Some(made_at),
-                    source: plan.source.clone(),
-                    packages,
-                    tags: Vec::new(),
-                    files,
-                };
-                self.snapshots.publish_snapshot(&snapshot, draft.follows).await.map_err(PublishError::from)
+        let draft = self.snapshots.begin(root, now()).await?;
+        let publishing = async {
+            if draft.follows != base.snapshot.as_ref().map(|snapshot| snapshot.id) {
+                return Ok(SnapshotPublished::Lost(draft.follows));
             }
-            Err(error) => Err(error),
+            let written = self.write(repository, local, format, root, base, plan).await?;
+            self.publish_draft(root, draft, plan, written).await
         };
-        match published {
-            Ok(SnapshotPublished::Won { snapshot, replaced }) => {
+        let published = publishing.await;
+        if !matches!(published, Ok(SnapshotPublished::Won { .. })) {
+            // Should the catalog be away, the next publication of the root takes its rows along.
+            let _ = self.snapshots.abandon(draft.id).await;
+        }
+        match published? {
+            SnapshotPublished::Won { snapshot, replaced } => {
                 for target in replaced {
                     self.shelf.forget(&target);
                     self.coordinator.announce(Event::Removed(target)).await;
                 }
                 Ok(Some(*snapshot))
             }
-            Ok(SnapshotPublished::Lost(_) | SnapshotPublished::BlobLeaving(_)) => {
-                let _ = self.snapshots.abandon(draft.id).await;
-                Ok(None)
-            }
-            Err(error) => {
-                let _ = self.snapshots.abandon(draft.id).await;
-                Err(error)
-            }
+            SnapshotPublished::Lost(_) | SnapshotPublished::BlobLeaving(_) => Ok(None),
         }
+    }
+
+    /// Publishes a draft. Whoever calls gives it up if that does not succeed.
+    async fn publish_draft(
+        &self,
+        root: &Target,
+        draft: Draft,
+        plan: &Plan,
+        (files, made_at, packages): (Vec<Artifact>, SystemTime, u64),
+    ) -> Result<SnapshotPublished, PublishError> {
+        for target in &plan.replaced {
+            self.fragments.keep_past(target, now()).await?;
+        }
+        for packages in plan.put.chunks(ROWS as usize) {
+            self.snapshots.add_packages(draft.id, packages).await?;
+        }
+        for rows in plan.dropped.chunks(ROWS as usize) {
+            self.snapshots.drop_packages(draft.id, rows).await?;
+        }
+        let snapshot = Snapshot {
+            id: draft.id,
+            root: root.clone(),
+            published_at: now(),
+            made_at: Some(made_at),
+            source: plan.source.clone(),
+            packages,
+            tags: Vec::new(),
+            files,
+        };
+        Ok(self.snapshots.publish_snapshot(&snapshot, draft.follows).await?)
     }
 
     /// The files of the next snapshot, durable, the entry first; when it says it was made; how many packages it lists.
