@@ -126,6 +126,7 @@ impl App {
                 fragments: Arc::clone(&fragments),
                 coordinator: Arc::clone(&coordinator),
                 switches: Arc::clone(&switches),
+                repositories: Arc::clone(&repositories),
             },
         );
         let publisher =

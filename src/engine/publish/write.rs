@@ -27,7 +27,9 @@ use crate::config::{Local, Repository};
 use crate::engine::freshness::last_modified;
 use crate::engine::held::now;
 use crate::spool::Spooled;
-use crate::store::catalog::snapshots::{Generation, PackageQuery, ROWS, Snapshot, SnapshotId, SnapshotPublished};
+use crate::store::catalog::snapshots::{
+    Draft, Generation, PackageQuery, ROWS, Snapshot, SnapshotId, SnapshotPublished,
+};
 use crate::store::catalog::{Artifact, Revision, Validators};
 use crate::store::coordinator::Event;
 use crate::store::key::Target;

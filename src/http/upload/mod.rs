@@ -254,6 +254,10 @@ fn from_publish(error: &PublishError, repository: &Repository, target: &Target) 
             "The disk is full",
             format!("{named} was not taken: {error}."),
         ),
+        PublishError::Unanswered => Problem::unavailable(
+            format!("Nobody can say whether {named} was changed. Try again: nothing is done twice."),
+            error,
+        ),
         PublishError::Contended | PublishError::Away(_) | PublishError::Unreadable(_) => {
             Problem::unavailable(format!("{named} could not be changed; nothing was kept. Try again."), error)
         }

@@ -150,6 +150,7 @@ impl Server {
             fragments,
             coordinator: Arc::clone(&coordinator),
             switches: Arc::clone(&switches),
+            repositories: Arc::clone(&repositories),
         };
         let publisher = Arc::new(Publisher::open(&data.path().join("publish"), publishing).expect("a folder"));
         let fills = Arc::new(Fills::new(FillParts {
