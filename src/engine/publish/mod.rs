@@ -32,7 +32,7 @@ use artifactapi_formats::{Invalid, Limits, RepoPath, Role};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use self::chunks::Chunks;
+use self::chunks::{Chunks, FOLDER_BYTES, Lost};
 use self::sheet::Sheet;
 use self::write::merge::Merging;
 pub use self::write::merge::Standing;
@@ -124,6 +124,9 @@ pub enum PublishError {
     /// A store is away.
     #[error("{0}")]
     Away(Arc<str>),
+    /// A ready piece of the index went while it was read, twice in a row.
+    #[error("{Lost}")]
+    PieceLost,
     /// Something that was kept cannot be read.
     #[error("{0}")]
     Unreadable(String),
@@ -158,6 +161,7 @@ impl From<SpoolError> for PublishError {
 impl From<io::Error> for PublishError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
+            _ if error.get_ref().is_some_and(|inner| inner.is::<Lost>()) => Self::PieceLost,
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
             _ => Self::Unreadable(error.to_string()),
         }
@@ -227,7 +231,7 @@ impl Publisher {
     /// When the folder cannot be made or read.
     pub fn open(folder: &Path, parts: PublisherParts) -> io::Result<Self> {
         Ok(Self {
-            chunks: Chunks::open(folder, Arc::clone(&parts.fragments))?,
+            chunks: Chunks::open(folder, FOLDER_BYTES, Arc::clone(&parts.fragments))?,
             waiting: Mutex::default(),
             merging: Mutex::default(),
             sheets: quick_cache::sync::Cache::new(SHEETS),

@@ -18,7 +18,7 @@ use artifactapi_formats::{IndexRoot, Mutability, Role};
 use bytes::Bytes;
 use futures_util::future::{join_all, try_join_all};
 
-use super::chunks::{Chunk, Shape};
+use super::chunks::{Chunk, Shape, Trust};
 use super::joined::Joined;
 use super::plan::{Before, Plan, plan};
 use super::sheet::{Listed, Sheet};
@@ -232,8 +232,7 @@ impl Publisher {
         let before = base.snapshot.as_ref().and_then(|snapshot| snapshot.made_at).map_or(0, seconds);
         let written_at = seconds(now()).max(before + 1);
         let packages = sheet.len() as u64;
-        let made = self.lists(format, root, &sheet, compression, written_at).await?;
-        let lists: Vec<WrittenList> = try_join_all(made.iter().map(Joined::sum)).await?;
+        let (made, lists) = self.summed(format, root, &sheet, compression, written_at).await?;
 
         let mut carried: Vec<Artifact> = plan.carried.clone();
         for file in base.snapshot.iter().flat_map(|snapshot| &snapshot.files) {
@@ -277,6 +276,26 @@ impl Publisher {
         Ok((files, SystemTime::UNIX_EPOCH + Duration::from_secs(written_at), packages))
     }
 
+    /// The lists of an index, and what each of them is.
+    async fn summed(
+        &self,
+        format: &'static dyn PublishFormat,
+        root: &Target,
+        sheet: &Sheet,
+        compression: Compression,
+        written_at: u64,
+    ) -> Result<(Vec<Joined>, Vec<WrittenList>), PublishError> {
+        let made = self.lists(format, root, sheet, compression, written_at, Trust::Usual).await?;
+        match try_join_all(made.iter().map(Joined::sum)).await {
+            Ok(lists) => return Ok((made, lists)),
+            Err(PublishError::PieceLost) => {}
+            Err(error) => return Err(error),
+        }
+        let made = self.lists(format, root, sheet, compression, written_at, Trust::Shaken).await?;
+        let lists = try_join_all(made.iter().map(Joined::sum)).await?;
+        Ok((made, lists))
+    }
+
     /// What the lists of an index are made of.
     pub(super) async fn lists(
         &self,
@@ -285,13 +304,10 @@ impl Publisher {
         sheet: &Sheet,
         compression: Compression,
         written_at: u64,
+        trust: Trust,
     ) -> Result<Vec<Joined>, PublishError> {
         let shape = Shape { lists: format.lists().len(), compression };
-        let mut chunks: Vec<Arc<Chunk>> = Vec::new();
-        for (key, packages) in sheet.chunks() {
-            chunks.push(self.chunks.of(root, key, packages, shape).await?);
-        }
-        let chunks: Arc<[Arc<Chunk>]> = chunks.into();
+        let chunks: Arc<[Arc<Chunk>]> = self.chunks.all(root, sheet, shape, trust).await?.into();
         let joined = (0..shape.lists).map(|number| {
             let bytes = chunks.iter().map(|chunk| chunk.text(number)).sum();
             let totals = Totals { packages: sheet.len() as u64, bytes, written_at };
