@@ -26,6 +26,7 @@ use super::{Change, Done, LEASE_PATIENCE, PublishError, Publisher};
 use crate::config::{Local, Repository};
 use crate::engine::freshness::last_modified;
 use crate::engine::held::now;
+use crate::engine::threads::{Pace, on_its_own};
 use crate::spool::Spooled;
 use crate::store::catalog::snapshots::{
     Draft, Generation, PackageQuery, ROWS, Snapshot, SnapshotId, SnapshotPublished,
@@ -258,15 +259,21 @@ impl Publisher {
                 })
             })
             .collect();
-        let index = Index {
-            root: &IndexRoot { entry: root.path.clone() },
-            lists: &lists,
-            carried: &named,
-            keys: &local.signing_keys,
-            written_at,
-            revision: written_at,
-        };
-        let finished = format.finish(&index).map_err(|why| PublishError::Unreadable(why.to_string()))?;
+        // Signing takes a processor for milliseconds, once for each key.
+        let (index_root, keys) = (IndexRoot { entry: root.path.clone() }, local.signing_keys.clone());
+        let written = lists.clone();
+        let signing = on_its_own(Pace::Usual, move || {
+            format.finish(&Index {
+                root: &index_root,
+                lists: &written,
+                carried: &named,
+                keys: &keys,
+                written_at,
+                revision: written_at,
+            })
+        });
+        let died = || PublishError::Unreadable("the thread that signed the index died".to_owned());
+        let finished = signing.await.ok_or_else(died)?.map_err(|why| PublishError::Unreadable(why.to_string()))?;
         let finishing = finished.into_iter().map(|Finished { path, content }| {
             self.file(repository, Target::new(root.repository.clone(), path), content, &made, &lists)
         });
