@@ -111,7 +111,12 @@ impl App {
         let budget = ShelfBudget(settings.memory_cache_bytes);
         let shelf = Arc::new(Shelf::new(budget, Arc::clone(&catalog), Arc::clone(&blobs)));
         let pins = Arc::new(Pins::default());
-        let keeper = Arc::new(Keeper::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator)));
+        let keeper = Arc::new(Keeper::new(
+            Arc::clone(&blobs),
+            Arc::clone(&catalog),
+            Arc::clone(&snapshots),
+            Arc::clone(&coordinator),
+        ));
         let switches = Arc::new(Switches::new(Arc::clone(&shelf), Arc::clone(&snapshots), Arc::clone(&pins)));
         let publisher = Publisher::open(
             &data.join("publish"),

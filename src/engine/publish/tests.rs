@@ -110,7 +110,12 @@ impl House {
         let coordinating: Arc<dyn Coordinator> = Arc::clone(&coordinator) as _;
         let faulty = Arc::new(Faulty { inner: Arc::clone(&catalog), fault: Mutex::new(Fault::Nothing) });
         let shelf = Arc::new(Shelf::new(ShelfBudget(1 << 20), Arc::clone(&records), Arc::clone(&blobs)));
-        let keeper = Arc::new(Keeper::new(Arc::clone(&blobs), Arc::clone(&records), Arc::clone(&coordinating)));
+        let keeper = Arc::new(Keeper::new(
+            Arc::clone(&blobs),
+            Arc::clone(&records),
+            Arc::clone(&snapshots),
+            Arc::clone(&coordinating),
+        ));
         let switches = Arc::new(Switches::new(Arc::clone(&shelf), Arc::clone(&snapshots), Arc::new(Pins::default())));
         let parts = PublisherParts {
             limits: Limits::default(),

@@ -136,7 +136,12 @@ impl Server {
         let counts = Arc::new(Counts::registered(&mut registry));
         let times = metrics::Times::registered(&mut registry);
         let shelf = Arc::new(Shelf::new(ShelfBudget(1 << 20), Arc::clone(&catalog), Arc::clone(&blobs)));
-        let keeper = Arc::new(Keeper::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator)));
+        let keeper = Arc::new(Keeper::new(
+            Arc::clone(&blobs),
+            Arc::clone(&catalog),
+            Arc::clone(&snapshots),
+            Arc::clone(&coordinator),
+        ));
         let switches = Arc::new(Switches::new(Arc::clone(&shelf), Arc::clone(&snapshots), Arc::clone(&pins)));
         let spool = SpoolFolder::open(&data.path().join("spool")).expect("a spool");
         let publishing = PublisherParts {
