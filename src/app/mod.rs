@@ -113,7 +113,12 @@ impl App {
         let budget = ShelfBudget(settings.memory_cache_bytes);
         let shelf = Arc::new(Shelf::new(budget, Arc::clone(&catalog), Arc::clone(&blobs)));
         let pins = Arc::new(Pins::default());
-        let keeper = Arc::new(Keeper::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator)));
+        let keeper = Arc::new(Keeper::new(
+            Arc::clone(&blobs),
+            Arc::clone(&catalog),
+            Arc::clone(&snapshots),
+            Arc::clone(&coordinator),
+        ));
         let identities =
             Identities::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator), spool.clone());
         let switches =
@@ -131,6 +136,7 @@ impl App {
                 fragments: Arc::clone(&fragments),
                 coordinator: Arc::clone(&coordinator),
                 switches: Arc::clone(&switches),
+                repositories: Arc::clone(&repositories),
             },
         );
         let publisher =

@@ -15,6 +15,7 @@ mod choice;
 mod chunks;
 mod cuttings;
 mod joined;
+mod plan;
 mod promised;
 mod sheet;
 mod spooling;
@@ -31,7 +32,7 @@ use artifactapi_formats::{Invalid, Limits, RepoPath, Role};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use self::chunks::Chunks;
+use self::chunks::{Chunks, FOLDER_BYTES, Lost};
 use self::sheet::Sheet;
 use self::write::merge::Merging;
 pub use self::write::merge::Standing;
@@ -40,7 +41,7 @@ use super::keep::{KeepError, Keeper};
 use super::shelf::Shelf;
 use super::switches::Switches;
 use super::threads::{Pace, on_its_own};
-use crate::config::{Kind, Local, Repository};
+use crate::config::{Kind, LiveRepositories, Local, Repository};
 use crate::spool::{SpoolError, SpoolFolder, Spooled};
 use crate::store::blobs::BlobStore;
 use crate::store::catalog::fragments::Fragments;
@@ -114,12 +115,18 @@ pub enum PublishError {
     /// Others kept publishing first.
     #[error("other uploads kept being published first; try again")]
     Contended,
+    /// The task that was to publish it came to grief, before or after it did.
+    #[error("the task that writes the index ended without an answer")]
+    Unanswered,
     /// There is no room on the disk.
     #[error("there is no room on the disk")]
     Full,
     /// A store is away.
     #[error("{0}")]
     Away(Arc<str>),
+    /// A ready piece of the index went while it was read, twice in a row.
+    #[error("{Lost}")]
+    PieceLost,
     /// Something that was kept cannot be read.
     #[error("{0}")]
     Unreadable(String),
@@ -154,6 +161,7 @@ impl From<SpoolError> for PublishError {
 impl From<io::Error> for PublishError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
+            _ if error.get_ref().is_some_and(|inner| inner.is::<Lost>()) => Self::PieceLost,
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
             _ => Self::Unreadable(error.to_string()),
         }
@@ -171,6 +179,8 @@ enum Change {
 }
 
 struct Job {
+    /// The format that it was read as.
+    format: &'static str,
     change: Change,
     answer: oneshot::Sender<Result<Done, PublishError>>,
 }
@@ -195,6 +205,7 @@ pub struct Publisher {
     fragments: Arc<dyn Fragments>,
     coordinator: Arc<dyn Coordinator>,
     switches: Arc<Switches>,
+    repositories: Arc<LiveRepositories>,
 }
 
 /// What [`Publisher::open`] is handed.
@@ -210,6 +221,7 @@ pub struct PublisherParts {
     pub fragments: Arc<dyn Fragments>,
     pub coordinator: Arc<dyn Coordinator>,
     pub switches: Arc<Switches>,
+    pub repositories: Arc<LiveRepositories>,
 }
 
 impl Publisher {
@@ -219,7 +231,7 @@ impl Publisher {
     /// When the folder cannot be made or read.
     pub fn open(folder: &Path, parts: PublisherParts) -> io::Result<Self> {
         Ok(Self {
-            chunks: Chunks::open(folder, Arc::clone(&parts.fragments))?,
+            chunks: Chunks::open(folder, FOLDER_BYTES, Arc::clone(&parts.fragments))?,
             waiting: Mutex::default(),
             merging: Mutex::default(),
             sheets: quick_cache::sync::Cache::new(SHEETS),
@@ -235,6 +247,7 @@ impl Publisher {
             fragments: parts.fragments,
             coordinator: parts.coordinator,
             switches: parts.switches,
+            repositories: parts.repositories,
         })
     }
 
@@ -375,55 +388,50 @@ impl Publisher {
     /// Has a change published with whatever else waits for the same root.
     async fn submit(
         self: &Arc<Self>,
-        repository: &Arc<Repository>,
+        repository: &Repository,
         root: Target,
         change: Change,
     ) -> Result<Done, PublishError> {
         let (answer, answered) = oneshot::channel();
-        {
+        let job = Job { format: repository.format.name(), change, answer };
+        let is_being_written = {
             let mut waiting = self.waiting.lock();
             let is_being_written = waiting.contains_key(&root);
-            waiting.entry(root.clone()).or_default().push(Job { change, answer });
-            if !is_being_written {
-                // A task of its own: a client that leaves takes nobody's upload with it.
-                tokio::spawn(Arc::clone(self).write_all(Arc::clone(repository), root));
+            waiting.entry(root.clone()).or_default().push(job);
+            is_being_written
+        };
+        if !is_being_written {
+            let turn = Turn { publisher: Arc::clone(self), root, is_over: false };
+            // A task of its own: a client that leaves takes nobody's upload with it.
+            tokio::spawn(turn.write_all());
+        }
+        answered.await.map_err(|_| PublishError::Unanswered)?
+    }
+
+    /// What is published next, or `None`: then the root is free for the next task.
+    fn next_batch(&self, root: &Target) -> Option<Vec<Job>> {
+        let mut waiting = self.waiting.lock();
+        match waiting.get_mut(root) {
+            Some(jobs) if !jobs.is_empty() => Some(jobs.drain(..jobs.len().min(MAX_BATCH)).collect()),
+            _ => {
+                waiting.remove(root);
+                None
             }
         }
-        answered.await.map_err(|_| PublishError::Contended)?
     }
 
-    /// Publishes what waits for a root until nothing does.
-    async fn write_all(self: Arc<Self>, repository: Arc<Repository>, root: Target) {
-        let lease_on = Target::with_query(root.repository.clone(), root.path.clone(), "publish");
-        loop {
-            // Whoever comes from here on is in this batch or the next.
-            let lease = loop {
-                match self.coordinator.enter(&lease_on, LEASE_PATIENCE).await {
-                    Entered::Lead(lease) => break Some(lease),
-                    Entered::Settled => {}
-                    Entered::OutOfPatience => break None,
-                }
-            };
-            let jobs: Vec<Job> = {
-                let mut waiting = self.waiting.lock();
-                match waiting.get_mut(&root) {
-                    Some(jobs) if !jobs.is_empty() => jobs.drain(..jobs.len().min(MAX_BATCH)).collect(),
-                    _ => {
-                        waiting.remove(&root);
-                        return;
-                    }
-                }
-            };
-            self.write_some(&repository, &root, jobs).await;
-            drop(lease);
-        }
-    }
-
-    async fn write_some(&self, repository: &Arc<Repository>, root: &Target, jobs: Vec<Job>) {
+    async fn write_some(&self, root: &Target, jobs: Vec<Job>) {
+        // What is in force now, not when the first of them began: a key that was taken out signs nothing more, however long
+        // the queue is.
+        let in_force = self.repositories.get(root.repository.as_str());
+        let in_force = in_force.filter(|repository| jobs.iter().all(|job| job.format == repository.format.name()));
         let (changes, answers): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.change, job.answer)).unzip();
-        let published = match local_of(repository) {
-            Ok(local) => self.publish(repository, local, root, &changes).await,
-            Err(error) => Err(error),
+        let published = match in_force {
+            Some(repository) => match local_of(&repository) {
+                Ok(local) => self.publish(&repository, local, root, &changes).await,
+                Err(error) => Err(error),
+            },
+            None => Err(PublishError::NotLocal),
         };
         if let Err(error) = &published {
             tracing::warn!(target: "artifactapi::publish", %root, changes = changes.len(), %error, "nothing published");
@@ -436,9 +444,52 @@ impl Publisher {
     }
 }
 
+/// The turn of one task at the index of a root. However it ends, the next upload begins another, and nobody waits for a task that
+/// is no more.
+struct Turn {
+    publisher: Arc<Publisher>,
+    root: Target,
+    /// Whether the root is free already.
+    is_over: bool,
+}
+
+impl Turn {
+    /// Publishes what waits for the root until nothing does.
+    async fn write_all(mut self) {
+        let Self { publisher, root, .. } = &self;
+        let lease_on = Target::with_query(root.repository.clone(), root.path.clone(), "publish");
+        loop {
+            // Whoever comes from here on is in this batch or the next.
+            let lease = loop {
+                match publisher.coordinator.enter(&lease_on, LEASE_PATIENCE).await {
+                    Entered::Lead(lease) => break Some(lease),
+                    Entered::Settled => {}
+                    Entered::OutOfPatience => break None,
+                }
+            };
+            let Some(jobs) = publisher.next_batch(root) else { break };
+            publisher.write_some(root, jobs).await;
+            drop(lease);
+        }
+        self.is_over = true;
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if !self.is_over {
+            // Whatever waits is told by its channel that nobody answers.
+            self.publisher.waiting.lock().remove(&self.root);
+        }
+    }
+}
+
 fn local_of(repository: &Repository) -> Result<&Local, PublishError> {
     match &repository.kind {
         Kind::Local(local) => Ok(local),
         Kind::Remote(_) | Kind::Virtual(_) => Err(PublishError::NotLocal),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,7 +68,12 @@ impl Stores {
         };
         let replaces = self.catalog.lookup(target).await.expect("looked up").map(|current| current.revision);
         let blobs: Arc<dyn BlobStore> = Arc::clone(&self.blobs) as Arc<dyn BlobStore>;
-        let keeper = Keeper::new(blobs, Arc::clone(&self.catalog) as Arc<dyn Catalog>, coordinator());
+        let keeper = Keeper::new(
+            blobs,
+            Arc::clone(&self.catalog) as Arc<dyn Catalog>,
+            Arc::clone(&self.catalog) as _,
+            coordinator(),
+        );
         match keeper.keep(&self.spooled(content).await, draft, replaces).await.expect("kept") {
             Kept::Current(artifact) => artifact,
             Kept::Beaten(_) => panic!("beaten"),

@@ -70,7 +70,12 @@ impl House {
         let spooled = writer.complete().await.expect("complete");
         let blobs = Arc::clone(&self.blobs) as Arc<dyn BlobStore>;
         let coordinator = Arc::clone(&self.coordinator) as Arc<dyn Coordinator>;
-        let keeper = Keeper::new(blobs, Arc::clone(&self.catalog) as Arc<dyn Catalog>, coordinator);
+        let keeper = Keeper::new(
+            blobs,
+            Arc::clone(&self.catalog) as Arc<dyn Catalog>,
+            Arc::clone(&self.catalog) as Arc<dyn Snapshots>,
+            coordinator,
+        );
         match keeper.keep(&spooled, draft(target, second), None).await.expect("kept") {
             Kept::Current(artifact) => artifact,
             Kept::Beaten(_) => panic!("beaten"),

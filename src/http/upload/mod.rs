@@ -254,7 +254,11 @@ fn from_publish(error: &PublishError, repository: &Repository, target: &Target) 
             "The disk is full",
             format!("{named} was not taken: {error}."),
         ),
-        PublishError::Contended | PublishError::Away(_) | PublishError::Unreadable(_) => {
+        PublishError::Unanswered => Problem::unavailable(
+            format!("Nobody can say whether {named} was changed. Try again: nothing is done twice."),
+            error,
+        ),
+        PublishError::Contended | PublishError::Away(_) | PublishError::PieceLost | PublishError::Unreadable(_) => {
             Problem::unavailable(format!("{named} could not be changed; nothing was kept. Try again."), error)
         }
     }

@@ -150,7 +150,12 @@ impl Server {
         let counts = Arc::new(Counts::registered(&mut registry));
         let times = metrics::Times::registered(&mut registry);
         let shelf = Arc::new(Shelf::new(ShelfBudget(1 << 20), Arc::clone(&catalog), Arc::clone(&blobs)));
-        let keeper = Arc::new(Keeper::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator)));
+        let keeper = Arc::new(Keeper::new(
+            Arc::clone(&blobs),
+            Arc::clone(&catalog),
+            Arc::clone(&snapshots),
+            Arc::clone(&coordinator),
+        ));
         let spool = SpoolFolder::open(&data.path().join("spool")).expect("a spool");
         let identities =
             Identities::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator), spool.clone());
@@ -167,6 +172,7 @@ impl Server {
             fragments,
             coordinator: Arc::clone(&coordinator),
             switches: Arc::clone(&switches),
+            repositories: Arc::clone(&repositories),
         };
         let publisher = Arc::new(Publisher::open(&data.path().join("publish"), publishing).expect("a folder"));
         let distrust = Arc::new(Distrust::default());
