@@ -28,6 +28,9 @@ pub const BATCH: usize = 512 << 10;
 /// How many of the last bytes stay unreadable until the check of the whole file has passed.
 pub const HOLD_BACK: u64 = 16 << 10;
 
+/// How much room is taken at once for what a client declared, in bytes.
+const RESERVED_AHEAD: u64 = 16 << 20;
+
 /// The folder that spool files live in. One per data folder; two processes must not share it.
 #[derive(Debug, Clone)]
 pub struct SpoolFolder {
@@ -84,25 +87,66 @@ impl SpoolFolder {
         size: Option<u64>,
         checker: Option<Box<dyn Checker>>,
     ) -> Result<(SpoolWriter, SpoolReader), SpoolError> {
-        let path = self.path.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
-        let file = blocking(move || {
-            let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-            let file = SpoolFile { file: Arc::new(file), path };
-            if let Some(size @ 1..) = size {
-                match rustix::fs::fallocate(&*file.file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, size) {
-                    Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
-                    Err(error) => return Err(io::Error::from(error).into()),
-                }
-            }
-            Ok(file)
-        })
-        .await?;
-        let file = Arc::new(file);
-        let (progress, watched) = watch::channel(Progress::default());
-        let disk = Disk { file: Arc::clone(&file), written: 0, sha256: sha2::Sha256::new(), checker };
-        let writer = SpoolWriter { disk: Some(disk), writing: None, batch: Vec::new(), batched: 0, progress };
-        Ok((writer, SpoolReader { file, progress: watched }))
+        let (file, reserved) = self.begin(size, size.unwrap_or_default()).await?;
+        Ok(Self::open_for(file, size, reserved, checker))
     }
+
+    /// Begins a spool for what a client says that it will send. There is room for that now, or it is refused; the room is taken
+    /// as bytes come. Whoever declares much and sends little takes none from others.
+    ///
+    /// # Errors
+    /// [`SpoolError::Full`] when there is no room, [`SpoolError::Io`] otherwise.
+    pub async fn create_declared(&self, size: Option<u64>) -> Result<SpoolWriter, SpoolError> {
+        let folder = Arc::clone(&self.path);
+        let free = blocking(move || Ok(rustix::fs::statvfs(&*folder).map_err(io::Error::from)?)).await?;
+        if size.is_some_and(|size| free.f_bavail.saturating_mul(free.f_frsize) < size) {
+            return Err(SpoolError::Full);
+        }
+        let (file, reserved) = self.begin(size, size.unwrap_or_default().min(RESERVED_AHEAD)).await?;
+        Ok(Self::open_for(file, size, reserved, None).0)
+    }
+
+    /// A file with so much room; how much that is.
+    async fn begin(&self, size: Option<u64>, room: u64) -> Result<(Arc<SpoolFile>, u64), SpoolError> {
+        let path = self.path.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
+        blocking(move || {
+            let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+            let file = Arc::new(SpoolFile { file: Arc::new(file), path });
+            let reserved = if size.is_some() { reserve(&file.file, 0, room)? } else { 0 };
+            Ok((file, reserved))
+        })
+        .await
+    }
+
+    fn open_for(
+        file: Arc<SpoolFile>,
+        size: Option<u64>,
+        reserved: u64,
+        checker: Option<Box<dyn Checker>>,
+    ) -> (SpoolWriter, SpoolReader) {
+        let (progress, watched) = watch::channel(Progress::default());
+        let disk = Disk {
+            file: Arc::clone(&file),
+            written: 0,
+            reserved,
+            expected: size.unwrap_or_default(),
+            sha256: sha2::Sha256::new(),
+            checker,
+        };
+        let writer = SpoolWriter { disk: Some(disk), writing: None, batch: Vec::new(), batched: 0, progress };
+        (writer, SpoolReader { file, progress: watched })
+    }
+}
+
+/// Takes room from `at` on. Returns where it ends.
+fn reserve(file: &File, at: u64, room: u64) -> io::Result<u64> {
+    if room > 0 {
+        match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, at, room) {
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(at.saturating_add(room))
 }
 
 /// A file that is removed with its last holder.
@@ -130,12 +174,21 @@ struct Progress {
 struct Disk {
     file: Arc<SpoolFile>,
     written: u64,
+    /// How far room was taken on the disk.
+    reserved: u64,
+    /// How long it is said to become; 0 if nobody said.
+    expected: u64,
     sha256: sha2::Sha256,
     checker: Option<Box<dyn Checker>>,
 }
 
 impl Disk {
     fn write(&mut self, batch: &[Bytes]) -> Result<(), SpoolError> {
+        let after = self.written + batch.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
+        if self.reserved < after && self.reserved < self.expected {
+            let room = RESERVED_AHEAD.min(self.expected - self.reserved);
+            self.reserved = reserve(&self.file.file, self.reserved, room)?;
+        }
         for bytes in batch {
             self.file.file.write_all_at(bytes, self.written)?;
             self.written += bytes.len() as u64;

@@ -4,6 +4,7 @@ mod apk;
 mod away;
 mod commands;
 mod files;
+mod hostile;
 mod rpm;
 mod together;
 
