@@ -22,6 +22,8 @@ use sha2::Digest as _;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::disk;
+
 /// How much is collected before it is written and hashed in one go, in bytes.
 pub const BATCH: usize = 512 << 10;
 
@@ -213,7 +215,7 @@ impl Disk {
 /// The one that appends to a spool. Dropped without [`SpoolWriter::complete`], the spool has failed.
 pub struct SpoolWriter {
     disk: Option<Disk>,
-    writing: Option<JoinHandle<(Disk, Result<(), SpoolError>)>>,
+    writing: Option<JoinHandle<Option<(Disk, Result<(), SpoolError>)>>>,
     batch: Vec<Bytes>,
     batched: usize,
     progress: watch::Sender<Progress>,
@@ -246,7 +248,7 @@ impl SpoolWriter {
         let batch = std::mem::take(&mut self.batch);
         self.batched = 0;
         let progress = self.progress.clone();
-        self.writing = Some(tokio::task::spawn_blocking(move || {
+        self.writing = Some(tokio::spawn(disk::in_turn(move || {
             let result = disk.write(&batch);
             match &result {
                 Ok(()) => {
@@ -261,7 +263,7 @@ impl SpoolWriter {
                 Err(error) => fail(&progress, error),
             }
             (disk, result)
-        }));
+        })));
         Ok(())
     }
 
@@ -279,7 +281,8 @@ impl SpoolWriter {
         if let Some(writing) = self.writing.as_mut() {
             let joined = writing.await;
             self.writing = None;
-            let (disk, result) = joined.map_err(|_| SpoolError::Abandoned("the writing thread failed".into()))?;
+            let written = joined.ok().flatten();
+            let (disk, result) = written.ok_or_else(|| SpoolError::Abandoned("the writing thread failed".into()))?;
             self.disk = Some(disk);
             result?;
         }
@@ -471,8 +474,8 @@ impl Seek for FileReader {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, SpoolError> + Send + 'static,
 ) -> Result<T, SpoolError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(_) => Err(SpoolError::Abandoned("the writing thread failed".into())),
+    match disk::in_turn(work).await {
+        Some(result) => result,
+        None => Err(SpoolError::Abandoned("the writing thread failed".into())),
     }
 }
