@@ -5,6 +5,7 @@ mod away;
 mod commands;
 mod files;
 mod hostile;
+mod rebuilt;
 mod rpm;
 mod together;
 
