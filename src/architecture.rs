@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 /// What each part of the server may import from the others. `formats` is a crate of its own and imports none of them.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("disk", &[]),
     ("frames", &[]),
-    ("spool", &[]),
+    ("memory", &[]),
+    ("spool", &["disk"]),
     ("access", &["access", "store::key"]),
-    ("store", &["spool", "store", "access"]),
+    ("store", &["disk", "spool", "store", "access"]),
     ("config", &["config", "store::key", "access"]),
     ("upstream", &["upstream", "config", "store::key"]),
     ("calendar", &[]),

@@ -5,6 +5,7 @@
 //! starting: it serves what it can (DESIGN 7). One that refuses us, or a bucket that is missing, needs an operator and
 //! is one clear sentence.
 
+mod publishing;
 mod stores;
 
 use std::fs::File;
@@ -57,6 +58,7 @@ use crate::spool::SpoolFolder;
 use crate::store::catalog::Catalog;
 use crate::upstream::Upstream;
 
+pub use self::publishing::PublisherBeside;
 pub use self::stores::{DurableStores, Stores, StoresBeside, open_snapshots, open_tokens, tell_that_tokens_changed};
 
 /// Why the server cannot start: one sentence that says what to do.

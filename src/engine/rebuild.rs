@@ -2,7 +2,8 @@
 //!
 //! Each blob carries what is needed to write its record ([`BlobAbout`]), so a catalog that was lost, or a bucket that was
 //! copied, is no reason to fetch everything again. [`Rebuild::run`] walks the store once and makes the newest content of
-//! each target its current one.
+//! each target its current one. Then the indexes of local repositories are published again ([`listings`]): what was uploaded can
+//! be installed.
 //!
 //! A blob that was cached by its absolute URL, as earlier versions did, has no repository of its own. It becomes the content of a
 //! path if exactly one configured remote is fetched from there and admits it; otherwise it is left alone.
@@ -10,17 +11,22 @@
 //! It promises to be harmless: a record is only ever replaced by compare-and-set, and only by a newer content, so it can
 //! run beside a live server, be stopped at any moment and run again. A blob that does not say what it is, is damaged,
 //! or lies where its own description does not put it, is left alone. Memory does not grow with the store: blobs are looked at as
-//! the listing streams in, [`AT_ONCE`] at a time. What was removed from the catalog on purpose comes back for as long as
-//! its bytes are still there; nothing in the store tells it from what was lost.
+//! the listing streams in, [`AT_ONCE`] at a time. What the catalog knows as a past content stays that. If the catalog was lost,
+//! what had been removed on purpose comes back for as long as its bytes are still there; nothing in the store tells it
+//! from what was lost.
 
-use artifactapi_formats::{RepoPath, Role};
+mod listings;
+
+use artifactapi_formats::{Identity, RepoPath, Role};
 use futures_util::StreamExt as _;
 use url::Url;
 
 use super::batch::origin;
 use super::freshness::last_modified;
+use super::publish::{PublishError, Publisher};
 use crate::config::{Admission, Kind, Repositories};
 use crate::store::blobs::{BlobAbout, BlobError, BlobErrorKind, BlobStore};
+use crate::store::catalog::snapshots::Snapshots;
 use crate::store::catalog::{Artifact, Catalog, CatalogError, Published, Revision, Validators};
 use crate::store::key::{BlobKey, RepositoryName, Target};
 
@@ -45,6 +51,10 @@ pub struct Rebuilt {
     pub foreign: u64,
     /// Blobs whose description cannot be read, or is not of the bytes that are there.
     pub damaged: u64,
+    /// Packages and other files of ours that an index has again.
+    pub listed: u64,
+    /// Those that no index of ours takes, as they are.
+    pub unlisted: u64,
 }
 
 /// Why a rebuild stopped. Running it again goes on where it matters.
@@ -56,6 +66,14 @@ pub enum RebuildError {
     /// The catalog does not answer.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// An index could not be published.
+    #[error("the index {root} cannot be published again: {why}")]
+    Publish {
+        /// Which.
+        root: Target,
+        /// Why not.
+        why: PublishError,
+    },
 }
 
 /// What a rebuild works with.
@@ -64,6 +82,10 @@ pub struct Rebuild<'a> {
     pub blobs: &'a dyn BlobStore,
     /// What is to be filled.
     pub catalog: &'a dyn Catalog,
+    /// What the catalog knows of earlier contents.
+    pub snapshots: &'a dyn Snapshots,
+    /// What publishes the indexes of local repositories.
+    pub publisher: &'a Publisher,
     /// Which formats the repositories have; blobs of a repository that is not configured get records all the same.
     pub repositories: &'a Repositories,
 }
@@ -97,6 +119,7 @@ impl Rebuild<'_> {
             }
             progress(&rebuilt);
         }
+        self.list_again(&mut rebuilt, progress).await?;
         Ok(rebuilt)
     }
 
@@ -119,6 +142,9 @@ impl Rebuild<'_> {
         let Some(target) = target else { return Ok(Became::Foreign) };
         let artifact = self.record(target, about, key);
         let mut current = self.catalog.lookup(&artifact.target).await?;
+        if current.is_none() && self.was_removed(&artifact).await? {
+            return Ok(Became::Older);
+        }
         for _ in 0..TRIES {
             match &current {
                 Some(current) if current.blob == artifact.blob => return Ok(Became::Current),
@@ -151,6 +177,13 @@ impl Rebuild<'_> {
         });
         let only = targets.next()?;
         targets.next().is_none().then_some(only)
+    }
+
+    /// Whether the catalog remembers it as what it was once: then it went on purpose.
+    async fn was_removed(&self, artifact: &Artifact) -> Result<bool, CatalogError> {
+        let by_content = Identity::File(artifact.sha256.into());
+        let known = self.snapshots.content(&artifact.target, &by_content, Some(&artifact.sha256)).await?;
+        Ok(known.is_some_and(|known| known.sha256 == artifact.sha256))
     }
 
     fn record(&self, target: Target, about: BlobAbout, key: &BlobKey) -> Artifact {

@@ -7,7 +7,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -28,7 +28,9 @@ use tower::ServiceExt as _;
 use super::body::ServedBody;
 use super::direct::{Left, answer_hits};
 use super::fast::Fast;
+use super::heard::Heard;
 use super::host;
+use super::linger::Course;
 use super::refused::Refusals;
 
 /// The most connections served at once; more wait to be accepted.
@@ -140,8 +142,7 @@ async fn serve_within(
             }
         };
         tune(&stream);
-        let first_taken = Arc::new(AtomicBool::new(false));
-        let service = Answers { router: router.clone(), fast: Arc::clone(&fast), peer, first_taken };
+        let service = Answers { router: router.clone(), fast: Arc::clone(&fast), peer, course: Arc::default() };
         let watcher = graceful.watcher();
         let mut stopping = stop_hits.subscribe();
         let counted = Counted::one();
@@ -164,7 +165,7 @@ async fn serve_within(
 /// Lets hyper go on with a connection of which `ahead` has been read.
 async fn hand_over(stream: TcpStream, ahead: BytesMut, service: Answers, watcher: Watcher) {
     let peer = service.peer;
-    let io = Refusals::over(TokioIo::new(stream), ahead, Arc::clone(&service.first_taken));
+    let io = Refusals::over(TokioIo::new(stream), ahead, Arc::clone(&service.course));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -182,7 +183,7 @@ struct Answers {
     router: Router,
     fast: Arc<Fast>,
     peer: SocketAddr,
-    first_taken: Arc<AtomicBool>,
+    course: Arc<Course>,
 }
 
 impl Service<Request<Incoming>> for Answers {
@@ -193,23 +194,29 @@ impl Service<Request<Incoming>> for Answers {
         Either<Ready<Result<Self::Response, Infallible>>, BoxFuture<'static, Result<Self::Response, Infallible>>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        self.first_taken.store(true, Ordering::Relaxed);
+        self.course.take();
         let stays = request.version() == Version::HTTP_11 && !says_close(request.headers());
         if let Err(problem) = host::check(request.version(), request.headers()) {
-            return Either::Left(ready(Ok(said_to_stay(problem.into_early_response().map(ServedBody::Other), stays))));
+            return Either::Left(ready(Ok(said_to_stay(problem.into_early_response().map(ServedBody::Other), stays, &self.course))));
         }
         if let Some(response) = self.fast.answer(&request) {
-            return Either::Left(ready(Ok(said_to_stay(response, stays))));
+            return Either::Left(ready(Ok(said_to_stay(response, stays, &self.course))));
         }
         request.extensions_mut().insert(ConnectInfo(self.peer));
-        let answer = self.router.clone().oneshot(request.map(Body::new));
-        Either::Right(answer.map_ok(move |response| said_to_stay(response.map(ServedBody::Other), stays)).boxed())
+        let course = Arc::clone(&self.course);
+        let request = request.map(|body| Body::new(Heard::new(body, Arc::clone(&course))));
+        let answer = self.router.clone().oneshot(request);
+        Either::Right(
+            answer.map_ok(move |response| said_to_stay(response.map(ServedBody::Other), stays, &course)).boxed(),
+        )
     }
 }
 
-/// apk's libfetch keeps a connection only if it is told to (FORMATS 1.6).
-fn said_to_stay(mut response: Response<ServedBody>, stays: bool) -> Response<ServedBody> {
-    if stays {
+/// apk's libfetch keeps a connection only if it is told to (FORMATS 1.6). One whose request nobody read to its end is closed.
+fn said_to_stay(mut response: Response<ServedBody>, stays: bool, course: &Course) -> Response<ServedBody> {
+    if course.is_left_unread() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    } else if stays {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("keep-alive"));
     }
     response

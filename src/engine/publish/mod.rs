@@ -11,12 +11,15 @@
 //!
 //! Nothing is visible before it is published, and nothing of a failed upload is left but staged blobs, which are garbage.
 
+mod carried;
 mod choice;
 mod chunks;
 mod cuttings;
+mod describe;
 mod joined;
 mod plan;
 mod promised;
+mod restore;
 mod sheet;
 mod spooling;
 mod write;
@@ -27,12 +30,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use artifactapi_formats::publish::{Described, PublishFormat, Upload};
-use artifactapi_formats::{Invalid, Limits, RepoPath, Role};
+use artifactapi_formats::publish::{Described, PublishFormat};
+use artifactapi_formats::{Invalid, Limits, RepoPath, Role, Sha256};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use self::chunks::{Chunks, FOLDER_BYTES, Lost};
+use self::describe::{Read, Unread};
+pub use self::restore::{Restorable, Restoring};
 use self::sheet::Sheet;
 use self::write::merge::Merging;
 pub use self::write::merge::Standing;
@@ -193,6 +198,7 @@ pub struct Publisher {
     /// Virtual roots that are being merged.
     merging: Mutex<HashMap<Target, Merging>>,
     sheets: quick_cache::sync::Cache<Target, (SnapshotId, Arc<Sheet>)>,
+    opened: quick_cache::sync::Cache<Sha256, carried::Open>,
     reading: tokio::sync::Semaphore,
     writing_lists: tokio::sync::Semaphore,
     limits: Limits,
@@ -235,6 +241,7 @@ impl Publisher {
             waiting: Mutex::default(),
             merging: Mutex::default(),
             sheets: quick_cache::sync::Cache::new(SHEETS),
+            opened: quick_cache::sync::Cache::new(carried::OPENED),
             reading: tokio::sync::Semaphore::new(READING),
             writing_lists: tokio::sync::Semaphore::new(1),
             limits: parts.limits,
@@ -288,22 +295,11 @@ impl Publisher {
         target: &Target,
         spooled: &Spooled,
     ) -> Result<Done, PublishError> {
-        let invalid = |why: Invalid| PublishError::Invalid(Arc::new(why));
-        let root = format.root_for(&target.path, local.root_depth).map_err(invalid)?;
-        let (described, fragments) = {
+        let Read { root, described, fragments } = {
             let _turn = self.reading.acquire().await.map_err(|_| PublishError::Contended)?;
-            let (mut reader, path, index_root, limits) =
-                (spooled.reader(), target.path.clone(), root.clone(), self.limits.clone());
-            let (size, sha256) = (spooled.size, spooled.sha256);
-            let uploaded_at = now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-            let reading = on_its_own(Pace::Usual, move || {
-                let upload = Upload { root: &index_root, path: &path, size, sha256, uploaded_at };
-                let described = format.describe(&upload, &mut reader, &limits)?;
-                let fragments = chunks::packed(&described.fragments).map_err(Invalid::Read)?;
-                Ok((described, fragments))
-            });
-            let read = reading.await;
-            read.ok_or_else(|| PublishError::Unreadable("the thread that read it died".to_owned()))?.map_err(invalid)?
+            let (path, sha256) = (target.path.clone(), spooled.sha256);
+            let unread = Unread { path, size: spooled.size, sha256, uploaded_at: now() };
+            self.describe(format, local.root_depth, unread, spooled.reader()).await?
         };
         let root = Target::new(repository.name.clone(), root.entry);
         let mut draft = self.draft(repository, target.clone(), Role::Package, spooled);

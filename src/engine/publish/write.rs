@@ -246,19 +246,10 @@ impl Publisher {
             }
         }
         carried.sort_by(|a, b| a.target.path.as_str().cmp(b.target.path.as_str()));
-        let named: Vec<Carried> = carried
-            .iter()
-            .filter_map(|file| {
-                Some(Carried {
-                    kind: format.carried_kind(&file.target.path)?,
-                    path: file.target.path.clone(),
-                    size: file.size,
-                    sha256: file.sha256,
-                    open: None,
-                    uploaded_at: seconds(file.stored_at),
-                })
-            })
-            .collect();
+        let mut named: Vec<Carried> = Vec::with_capacity(carried.len());
+        for file in &carried {
+            named.extend(self.told_of(format, file).await);
+        }
         // Signing takes a processor for milliseconds, once for each key.
         let (index_root, keys) = (IndexRoot { entry: root.path.clone() }, local.signing_keys.clone());
         let written = lists.clone();

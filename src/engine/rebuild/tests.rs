@@ -2,12 +2,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use artifactapi_formats::Sha256;
+use artifactapi_formats::{Limits, Sha256};
 use bytes::Bytes;
 
 use super::*;
 use crate::config::Source;
 use crate::engine::keep::{Keeper, Kept};
+use crate::engine::publish::PublisherParts;
+use crate::engine::shelf::{Shelf, ShelfBudget};
+use crate::engine::switches::Switches;
 use crate::spool::{SpoolFolder, Spooled};
 use crate::store::blobs::files::FileBlobs;
 use crate::store::catalog::ListQuery;
@@ -38,7 +41,7 @@ impl Stores {
         Self {
             spool: SpoolFolder::open(&folder.path().join("spool")).expect("a spool"),
             blobs: Arc::new(FileBlobs::open(folder.path()).expect("blobs")),
-            catalog: Arc::new(catalog(folder.path(), "first").await),
+            catalog: catalog(folder.path(), "first").await,
             repositories: source.and_then(|source| source.load()).expect("repositories"),
             folder,
         }
@@ -80,8 +83,29 @@ impl Stores {
         }
     }
 
-    async fn rebuild(&self, catalog: &SqliteCatalog) -> Rebuilt {
-        let rebuild = Rebuild { blobs: &*self.blobs, catalog, repositories: &self.repositories };
+    fn publisher(&self, catalog: &Arc<SqliteCatalog>) -> Publisher {
+        let (blobs, records) = (Arc::clone(&self.blobs) as Arc<dyn BlobStore>, Arc::clone(catalog) as Arc<dyn Catalog>);
+        let shelf = Arc::new(Shelf::new(ShelfBudget(1 << 20), Arc::clone(&records), Arc::clone(&blobs)));
+        let parts = PublisherParts {
+            limits: Limits::default(),
+            spool: self.spool.clone(),
+            keeper: Arc::new(Keeper::new(Arc::clone(&blobs), Arc::clone(&records), coordinator())),
+            switches: Arc::new(Switches::new(Arc::clone(&shelf), Arc::clone(catalog) as _, Arc::default())),
+            fragments: Arc::clone(catalog) as _,
+            snapshots: Arc::clone(catalog) as _,
+            coordinator: coordinator(),
+            catalog: records,
+            shelf,
+            blobs,
+        };
+        Publisher::open(&self.folder.path().join("publish"), parts).expect("a publisher")
+    }
+
+    async fn rebuild(&self, catalog: &Arc<SqliteCatalog>) -> Rebuilt {
+        let publisher = self.publisher(catalog);
+        let (publisher, repositories) = (&publisher, &self.repositories);
+        let rebuild =
+            Rebuild { blobs: &*self.blobs, catalog: &**catalog, snapshots: &**catalog, publisher, repositories };
         let mut told = 0;
         let rebuilt = rebuild.run(&mut |so_far| told = so_far.blobs).await.expect("rebuilt");
         assert_eq!(told, rebuilt.blobs);
@@ -95,8 +119,8 @@ fn coordinator() -> Arc<InProcessCoordinator> {
     Arc::new(InProcessCoordinator::new())
 }
 
-async fn catalog(folder: &Path, name: &str) -> SqliteCatalog {
-    SqliteCatalog::open(&folder.join(format!("{name}.sqlite"))).await.expect("a catalog")
+async fn catalog(folder: &Path, name: &str) -> Arc<SqliteCatalog> {
+    Arc::new(SqliteCatalog::open(&folder.join(format!("{name}.sqlite"))).await.expect("a catalog"))
 }
 
 fn time(second: u64) -> SystemTime {
@@ -147,7 +171,10 @@ async fn running_it_again_or_beside_a_live_server_changes_nothing() {
     stores.keep(&second, "only", 10).await;
     let before = held(&stores.catalog).await;
     let rebuilt = stores.rebuild(&stores.catalog).await;
-    assert_eq!(rebuilt, Rebuilt { blobs: 3, published: 0, current: 2, older: 1, foreign: 0, damaged: 0 });
+    assert_eq!(
+        rebuilt,
+        Rebuilt { blobs: 3, published: 0, current: 2, older: 1, foreign: 0, damaged: 0, ..Rebuilt::default() }
+    );
     assert_eq!(held(&stores.catalog).await, before);
 }
 

@@ -4,6 +4,8 @@ mod apk;
 mod away;
 mod commands;
 mod files;
+mod hostile;
+mod rebuilt;
 mod rpm;
 mod together;
 

@@ -36,6 +36,7 @@ use sha2::Digest as _;
 use super::error::blocking;
 use super::place::{Incoming, Placed, sync_folder};
 use super::{BlobAbout, BlobBody, BlobError, BlobErrorKind, BlobListing, BlobRead, BlobStore, Written, names, record};
+use crate::disk;
 use crate::spool::Spooled;
 use crate::store::key::BlobKey;
 
@@ -114,8 +115,12 @@ impl BlobStore for FileBlobs {
     }
 
     async fn write(&self, key: &BlobKey, spooled: &Spooled, about: &BlobAbout) -> Result<Written, BlobError> {
-        let (key, spooled, about) = (key.clone(), spooled.clone(), about.clone());
-        self.run(format!("writing {key}"), move |tree| tree.write(&key, &spooled, &about)).await
+        let (tree, spooled, about) = (Arc::clone(&self.tree), spooled.clone(), about.clone());
+        let during = format!("writing {key}");
+        let (told, key) = (during.clone(), key.clone());
+        let write = move || tree.write(&key, &spooled, &about).map_err(|error| BlobError::io(told, error));
+        let died = || Err(BlobError { kind: BlobErrorKind::Other, during, source: None });
+        disk::in_turn(write).await.unwrap_or_else(died)
     }
 
     async fn delete(&self, keys: &[BlobKey]) -> Result<(), BlobError> {
