@@ -6,6 +6,8 @@ use std::sync::Arc;
 use artifactapi_formats::Limits;
 
 use super::{DurableStores, StartError};
+use crate::config::{LiveRepositories, Repositories};
+use crate::engine::identities::Identities;
 use crate::engine::keep::Keeper;
 use crate::engine::pins::Pins;
 use crate::engine::publish::{Publisher, PublisherParts};
@@ -30,7 +32,7 @@ impl PublisherBeside {
     ///
     /// # Errors
     /// [`StartError`] when the folder cannot be made.
-    pub fn open(stores: &DurableStores, data: &Path) -> Result<Self, StartError> {
+    pub fn open(stores: &DurableStores, repositories: &Repositories, data: &Path) -> Result<Self, StartError> {
         let folder = data.join(format!("rebuild-{}", std::process::id()));
         let failed = |error: &dyn std::error::Error| {
             StartError::new(&format!("the folder {} cannot be used", folder.display()), error)
@@ -40,17 +42,23 @@ impl PublisherBeside {
         let (blobs, catalog) = (Arc::clone(&stores.blobs), Arc::clone(&stores.catalog));
         let shelf = Arc::new(Shelf::new(SHELF, Arc::clone(&catalog), Arc::clone(&blobs)));
         let snapshots = Arc::clone(&stores.snapshots);
+        let keeper =
+            Keeper::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&snapshots), Arc::clone(&coordinator));
+        let identities =
+            Identities::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator), spool.clone());
+        let switches = Switches::new(Arc::clone(&shelf), Arc::clone(&snapshots), Arc::new(Pins::default()), identities);
         let parts = PublisherParts {
             limits: Limits::default(),
             spool,
-            keeper: Arc::new(Keeper::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator))),
-            switches: Arc::new(Switches::new(Arc::clone(&shelf), Arc::clone(&snapshots), Arc::new(Pins::default()))),
+            keeper: Arc::new(keeper),
+            switches: Arc::new(switches),
             fragments: Arc::clone(&stores.fragments),
             shelf,
             blobs,
             catalog,
             snapshots,
             coordinator,
+            repositories: Arc::new(LiveRepositories::new(repositories.clone())),
         };
         let publisher = Publisher::open(&folder.join("publish"), parts).map_err(|error| failed(&error))?;
         Ok(Self { publisher, folder })

@@ -197,7 +197,11 @@ impl Service<Request<Incoming>> for Answers {
         self.course.take();
         let stays = request.version() == Version::HTTP_11 && !says_close(request.headers());
         if let Err(problem) = host::check(request.version(), request.headers()) {
-            return Either::Left(ready(Ok(said_to_stay(problem.into_early_response().map(ServedBody::Other), stays, &self.course))));
+            return Either::Left(ready(Ok(said_to_stay(
+                problem.into_early_response().map(ServedBody::Other),
+                stays,
+                &self.course,
+            ))));
         }
         if let Some(response) = self.fast.answer(&request) {
             return Either::Left(ready(Ok(said_to_stay(response, stays, &self.course))));

@@ -43,6 +43,10 @@ impl Catalog for Leaving {
         self.0.list(repository, page).await
     }
 
+    async fn repositories(&self) -> Result<Vec<RepositoryName>, CatalogError> {
+        self.0.repositories().await
+    }
+
     async fn totals(&self, repository: &RepositoryName) -> Result<Totals, CatalogError> {
         self.0.totals(repository).await
     }

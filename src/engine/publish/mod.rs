@@ -45,7 +45,6 @@ use super::held::now;
 use super::keep::{KeepError, Keeper};
 use super::shelf::Shelf;
 use super::switches::Switches;
-use super::threads::{Pace, on_its_own};
 use crate::config::{Kind, LiveRepositories, Local, Repository};
 use crate::spool::{SpoolError, SpoolFolder, Spooled};
 use crate::store::blobs::BlobStore;

@@ -14,6 +14,7 @@ use super::sheet::Listed;
 use super::*;
 use crate::config::Source;
 use crate::engine::batch::bytes::open as open_body;
+use crate::engine::identities::Identities;
 use crate::engine::pins::Pins;
 use crate::engine::shelf::{Found, ShelfBudget};
 use crate::store::blobs::files::FileBlobs;
@@ -116,7 +117,10 @@ impl House {
             Arc::clone(&snapshots),
             Arc::clone(&coordinating),
         ));
-        let switches = Arc::new(Switches::new(Arc::clone(&shelf), Arc::clone(&snapshots), Arc::new(Pins::default())));
+        let identities =
+            Identities::new(Arc::clone(&blobs), Arc::clone(&records), Arc::clone(&coordinating), spool.clone());
+        let switches =
+            Arc::new(Switches::new(Arc::clone(&shelf), Arc::clone(&snapshots), Arc::new(Pins::default()), identities));
         let parts = PublisherParts {
             limits: Limits::default(),
             spool: spool.clone(),

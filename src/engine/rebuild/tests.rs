@@ -6,7 +6,8 @@ use artifactapi_formats::{Limits, Sha256};
 use bytes::Bytes;
 
 use super::*;
-use crate::config::Source;
+use crate::config::{LiveRepositories, Source};
+use crate::engine::identities::Identities;
 use crate::engine::keep::{Keeper, Kept};
 use crate::engine::publish::PublisherParts;
 use crate::engine::shelf::{Shelf, ShelfBudget};
@@ -89,8 +90,19 @@ impl Stores {
         let parts = PublisherParts {
             limits: Limits::default(),
             spool: self.spool.clone(),
-            keeper: Arc::new(Keeper::new(Arc::clone(&blobs), Arc::clone(&records), coordinator())),
-            switches: Arc::new(Switches::new(Arc::clone(&shelf), Arc::clone(catalog) as _, Arc::default())),
+            keeper: Arc::new(Keeper::new(
+                Arc::clone(&blobs),
+                Arc::clone(&records),
+                Arc::clone(catalog) as _,
+                coordinator(),
+            )),
+            switches: Arc::new(Switches::new(
+                Arc::clone(&shelf),
+                Arc::clone(catalog) as _,
+                Arc::default(),
+                Identities::new(Arc::clone(&blobs), Arc::clone(&records), coordinator(), self.spool.clone()),
+            )),
+            repositories: Arc::new(LiveRepositories::new(self.repositories.clone())),
             fragments: Arc::clone(catalog) as _,
             snapshots: Arc::clone(catalog) as _,
             coordinator: coordinator(),
