@@ -177,7 +177,7 @@ impl Fills {
             Got::Confirmed { outcome, host, source } => {
                 // Its first snapshot could not be recorded when it came: a member was not there yet, or the server stopped.
                 if entry_of(order).is_some() && self.lacks_a_snapshot(order).await {
-                    self.complete_later(order, remote, host, source);
+                    self.complete_later(order, remote, host, source, self.completing.begin(&order.target));
                 }
                 return Ok(outcome);
             }
@@ -215,15 +215,20 @@ impl Fills {
             };
             done.map_err(|error| Miss::of(source, error))?;
         }
+        // From before the entry can be seen. What is on the shelf is looked at again, so that it waits, too.
+        let completion = begins_a_generation.then(|| self.completing.begin(&order.target));
+        if begins_a_generation && must_be_signed(order, remote) {
+            self.shelf.doubt(&order.target.repository);
+        }
         let replaces = held.map(|held| held.artifact.revision);
         let (host, source) = (arrived.host.clone(), arrived.source);
         let outcome = self.store(order, arrived, replaces).await;
-        if begins_a_generation && matches!(outcome, Outcome::Held(_, Via::Fetched)) {
+        if let (Some(completion), Outcome::Held(_, Via::Fetched)) = (completion, &outcome) {
             for (ask, signature) in signatures {
                 // Whoever asks for it next need not fetch it, and no harm is done if he must.
                 let _ = self.store(&ask, signature, None).await;
             }
-            self.complete_later(order, remote, host, source);
+            self.complete_later(order, remote, host, source, completion);
         }
         Ok(outcome)
     }

@@ -31,6 +31,7 @@ use super::super::fill::{FillError, Order, Outcome, Via};
 use super::super::held::{Held, HeldBody, now};
 use super::super::keep::KeepError;
 use super::super::shelf::Found;
+use super::completing::Completion;
 use super::{Fills, Publication};
 use crate::config::Remote;
 use crate::spool::{FileReader, Spooled};
@@ -330,9 +331,15 @@ impl Fills {
 
     /// The first snapshot of a root whose entry was just fetched for the first time: everything else is fetched in the
     /// background, then it is recorded.
-    pub(super) fn complete_later(self: &Arc<Self>, order: &Order, remote: &Sources, host: String, source: usize) {
+    pub(super) fn complete_later(
+        self: &Arc<Self>,
+        order: &Order,
+        remote: &Sources,
+        host: String,
+        source: usize,
+        completion: Completion,
+    ) {
         let (fills, order, remote) = (Arc::clone(self), order.clone(), remote.clone());
-        let completion = self.completing.begin(&order.target);
         tokio::spawn(async move {
             let _completion = completion;
             let key = Target::with_query(order.target.repository.clone(), order.target.path.clone(), "snapshot");
