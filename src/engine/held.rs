@@ -122,12 +122,12 @@ impl Held {
         self.retry_ms.store(to_ms(now + RETRY_AFTER), Ordering::Relaxed);
     }
 
-    /// Whether upstream failed so recently that it is not asked again yet. No rest is longer than it was meant to be, wherever the
-    /// clock was when it began.
+    /// Whether upstream failed so recently that it is not asked again yet. A rest that would last far longer than one was begun by a
+    /// clock that was ahead; twice as long, because somebody else's may have begun after `now` was looked up.
     #[must_use]
     pub fn is_resting(&self, now: SystemTime) -> bool {
         let left = from_ms(self.retry_ms.load(Ordering::Relaxed)).duration_since(now).unwrap_or_default();
-        !left.is_zero() && left <= RETRY_AFTER
+        !left.is_zero() && left < RETRY_AFTER * 2
     }
 
     /// Whether the record should be compared with the catalog again.
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn no_rest_is_longer_than_it_was_meant_to_be() {
+    fn no_rest_begun_by_a_clock_that_was_ahead_lasts() {
         let now = now();
         let held = held(now);
         assert!(!held.is_resting(now));
