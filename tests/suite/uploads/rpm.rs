@@ -108,12 +108,12 @@ async fn with_a_long_list(site: &Site) -> Vec<u8> {
          %files\n{below}\n"
     );
     std::fs::write(top.join("wide.spec"), spec).expect("written");
-    let mut command = crate::support::process::clean(tool("RPMBUILD"));
+    let mut command = clean(tool("RPMBUILD"));
     command.args(["--quiet", "--nodeps", "-bb", "--define"]).arg(format!("_topdir {}", top.display()));
     command
         .args(["--define", "_build_id_links none", "--define", "__os_install_post %{nil}"])
         .arg(top.join("wide.spec"));
-    crate::support::process::run(command).await.succeeded();
+    run(command).await.succeeded();
     std::fs::read(top.join("RPMS/noarch/wide-1.0-1.noarch.rpm")).expect("a package")
 }
 
