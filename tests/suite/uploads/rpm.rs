@@ -160,3 +160,14 @@ async fn what_is_no_package_is_refused() {
         site.server.get(&format!("own/{path}")).await.problem(404);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_that_clients_fetch_cannot_be_replaced() {
+    let (site, public) = site(Laptop).await;
+    let key = std::fs::read(&public).expect("a key");
+    let name = format!("own/{}", public.file_name().expect("a name").to_string_lossy());
+    site.server.get(&name).await.is(&key);
+    put(&site.server, &name, b"another").await.problem(409);
+    delete(&site.server, &name).await.problem(409);
+    site.server.get(&name).await.is(&key);
+}
