@@ -15,7 +15,7 @@ use futures_util::StreamExt as _;
 use serde_json::json;
 
 use super::receive::receive_stream;
-use super::{Uploads, conflict, destination, from_publish, may_lie_there, takes_uploads, told};
+use super::{Uploads, conflict, destination, from_publish, has_no_query, may_lie_there, takes_uploads, told};
 use crate::access::Grant;
 use crate::engine::publish::Outcome;
 use crate::http::artifact::{Named, folder_of, resolve};
@@ -31,6 +31,7 @@ const MAX_FILES: usize = 256;
 /// [`Problem`] of the first file that was not taken; its detail says which were.
 pub async fn post(State(uploads): State<Uploads>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
+    has_no_query(&parts.uri)?;
     let (named, what) = match folder_of(&uploads.repositories, &parts.uri, |named| destination(named).is_some())? {
         Some(folder) => folder,
         None => {

@@ -118,10 +118,22 @@ struct Addressed {
 }
 
 fn addressed(repositories: &LiveRepositories, uri: &Uri) -> Result<Addressed, Problem> {
+    has_no_query(uri)?;
     let Named { repository: named, target, when } = resolve(repositories, uri)?;
     let repository = destination(&named).unwrap_or_else(|| Arc::clone(&named));
     let target = Target { repository: repository.name.clone(), ..target };
     Ok(Addressed { named, repository, target, when })
+}
+
+/// A query may be part of what an upstream calls a file, but people's files are known by their paths alone: what was put under one
+/// with a query could not be had again.
+fn has_no_query(uri: &Uri) -> Result<(), Problem> {
+    match uri.query() {
+        None | Some("") => Ok(()),
+        Some(_) => Err(Problem::bad_request(
+            "Files are uploaded to and deleted by their path alone, without a query; a '?' in a name is written %3F.",
+        )),
+    }
 }
 
 /// The local repository that takes what is uploaded to `named`, if any does.
