@@ -41,7 +41,7 @@ use super::shelf::Shelf;
 use super::switches::Switches;
 use super::threads::{Pace, on_its_own};
 use crate::config::{Kind, Local, Repository};
-use crate::spool::{SpoolError, SpoolFolder, Spooled};
+use crate::spool::{FileReader, SpoolError, SpoolFolder, Spooled};
 use crate::store::blobs::BlobStore;
 use crate::store::catalog::fragments::Fragments;
 use crate::store::catalog::snapshots::{PackageMark, SnapshotId, Snapshots};
@@ -257,6 +257,8 @@ impl Publisher {
         if format.carried_kind(&target.path).is_some() {
             let root = super::generations::Generations::root_of(repository, &target.path);
             let root = root.ok_or(PublishError::OwnIndex)?;
+            let path = target.path.clone();
+            self.read_whole(spooled, move |whole, limits| format.check_carried(&path, whole, limits)).await?;
             let record = self.put_aside(self.draft(repository, target.clone(), role, spooled), spooled).await?;
             return self.submit(repository, root, Change::Carry { record }).await;
         }
@@ -277,21 +279,15 @@ impl Publisher {
     ) -> Result<Done, PublishError> {
         let invalid = |why: Invalid| PublishError::Invalid(Arc::new(why));
         let root = format.root_for(&target.path, local.root_depth).map_err(invalid)?;
-        let (described, fragments) = {
-            let _turn = self.reading.acquire().await.map_err(|_| PublishError::Contended)?;
-            let (mut reader, path, index_root, limits) =
-                (spooled.reader(), target.path.clone(), root.clone(), self.limits.clone());
-            let (size, sha256) = (spooled.size, spooled.sha256);
-            let uploaded_at = now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-            let reading = on_its_own(Pace::Usual, move || {
-                let upload = Upload { root: &index_root, path: &path, size, sha256, uploaded_at };
-                let described = format.describe(&upload, &mut reader, &limits)?;
-                let fragments = chunks::packed(&described.fragments).map_err(Invalid::Read)?;
-                Ok((described, fragments))
-            });
-            let read = reading.await;
-            read.ok_or_else(|| PublishError::Unreadable("the thread that read it died".to_owned()))?.map_err(invalid)?
-        };
+        let (path, index_root, size, sha256) = (target.path.clone(), root.clone(), spooled.size, spooled.sha256);
+        let uploaded_at = now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let described = self.read_whole(spooled, move |whole, limits| {
+            let upload = Upload { root: &index_root, path: &path, size, sha256, uploaded_at };
+            let described = format.describe(&upload, whole, limits)?;
+            let fragments = chunks::packed(&described.fragments).map_err(Invalid::Read)?;
+            Ok((described, fragments))
+        });
+        let (described, fragments) = described.await?;
         let root = Target::new(repository.name.clone(), root.entry);
         let mut draft = self.draft(repository, target.clone(), Role::Package, spooled);
         draft.identity = Some(described.entry.identity.clone());
@@ -299,6 +295,19 @@ impl Publisher {
         let fragment = (PackageMark::of(&described.entry), fragments);
         self.fragments.put_fragments(&root, &[fragment], now()).await?;
         self.submit(repository, root, Change::Put { record, described }).await
+    }
+
+    /// Has a format read a file that was uploaded.
+    async fn read_whole<T: Send + 'static>(
+        &self,
+        spooled: &Spooled,
+        read: impl FnOnce(&mut FileReader, &Limits) -> Result<T, Invalid> + Send + 'static,
+    ) -> Result<T, PublishError> {
+        let _turn = self.reading.acquire().await.map_err(|_| PublishError::Contended)?;
+        let (mut reader, limits) = (spooled.reader(), self.limits.clone());
+        let read = on_its_own(Pace::Usual, move || read(&mut reader, &limits)).await;
+        let read = read.ok_or_else(|| PublishError::Unreadable("the thread that read it died".to_owned()))?;
+        read.map_err(|why| PublishError::Invalid(Arc::new(why)))
     }
 
     /// A file that no index names.
