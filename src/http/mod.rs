@@ -7,6 +7,7 @@ mod client;
 pub mod conditional;
 mod deliver;
 mod direct;
+mod document;
 pub mod error;
 pub mod fast;
 mod folder;

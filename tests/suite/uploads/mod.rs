@@ -5,6 +5,7 @@ mod away;
 mod commands;
 mod files;
 mod rpm;
+mod strangers;
 mod together;
 
 use serde_json::Value;
