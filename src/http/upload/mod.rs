@@ -13,6 +13,7 @@
 
 mod digest;
 mod form;
+mod parts;
 mod receive;
 
 use std::sync::Arc;
