@@ -5,6 +5,7 @@ pub mod artifact;
 pub mod body;
 mod client;
 pub mod conditional;
+mod cross_site;
 mod deliver;
 mod direct;
 mod document;

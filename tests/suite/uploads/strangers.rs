@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 
-use super::{ask, asked};
+use super::{ask, asked, put};
 use crate::support::http::{Connection, End, Request};
 use crate::support::remotes::Remote;
+use crate::support::server::ADMINISTRATOR;
 use crate::support::services::Backend::Laptop;
 use crate::support::site::{Setup, Site};
 
@@ -91,4 +94,62 @@ async fn what_is_around_files_is_bounded() {
     let body = format!("{}{}{}--b--\r\n", text(&"t".repeat(60 << 10)), file("a", &long), text("after"));
     ask(&site.server, &form(body)).await.has(201);
     site.server.get("own/many/a").await.is(long.as_bytes());
+}
+
+/// A page of another site may have a browser send what it likes: nothing comes of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_sites_page_changes_nothing() {
+    let site = site().await;
+    // As a browser sends what it was told once.
+    let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("me:{ADMINISTRATOR}")));
+    let request = |method: &str, path: &str| Request::new(method, path).with("Authorization", basic.clone());
+    let body = file("a", "one") + "--b--\r\n";
+    let post = || {
+        let request = request("POST", "/api/own/").with("Content-Type", "multipart/form-data; boundary=b");
+        request.body(body.clone())
+    };
+    for (name, value) in [
+        ("Origin", "http://evil.example"),
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Origin", "null"),
+        ("Origin", "http://test.invalid:81"),
+    ] {
+        let problem = ask(&site.server, &post().with(name, value)).await.problem(403);
+        assert!(problem.detail.contains("another site"), "{problem:?}");
+        ask(&site.server, &request("PUT", "/api/own/a").body("one").with(name, value)).await.problem(403);
+        ask(&site.server, &request("DELETE", "/api/own/a").with(name, value)).await.problem(403);
+        let batch = request("POST", "/cache-artifact").json(&json!({ "remote": "files" })).with(name, value);
+        ask(&site.server, &batch).await.problem(403);
+        // Whether a page may look at what is only read, is for browsers to decide.
+        ask(&site.server, &request("GET", "/api/files/10k.bin").with(name, value)).await.has(200);
+    }
+    site.server.get("own/a").await.problem(404);
+    let own = post().with("Origin", "http://test.invalid").with("Sec-Fetch-Site", "same-origin");
+    ask(&site.server, &own).await.has(201);
+    site.server.get("own/a").await.is(b"one");
+}
+
+/// A page that somebody else wrote runs nothing in this server's name, whichever way it is answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_others_run_nothing() {
+    let site = site().await;
+    put(&site.server, "own/page.html", b"<script>1</script>").await.has(201);
+    put(&site.server, "own/page.svg", b"<svg/>").await.has(201);
+    put(&site.server, "own/page.bin", b"<svg/>").await.has(201);
+    for path in ["own/page.html", "own/page.svg", "files/", "rpm/el9/x86_64/repodata/repomd.xml"] {
+        // The first is answered the long way, and the last, if it can be, the shortest.
+        for _ in 0..3 {
+            let reply = site.server.get(path).await;
+            reply.has(200);
+            assert!(reply.must("content-security-policy").starts_with("sandbox"), "{path}: {reply:?}");
+            assert_eq!(reply.must("x-content-type-options"), "nosniff", "{path}");
+        }
+    }
+    for path in ["own/page.bin", "own/", "own/nothing", "files/10k.bin"] {
+        for _ in 0..3 {
+            let reply = site.server.get(path).await;
+            assert_eq!(reply.header("content-security-policy"), None, "{path}");
+            assert_eq!(reply.must("x-content-type-options"), "nosniff", "{path}");
+        }
+    }
 }
