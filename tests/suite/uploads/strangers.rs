@@ -12,6 +12,8 @@ use crate::support::remotes::Remote;
 use crate::support::server::ADMINISTRATOR;
 use crate::support::services::Backend::Laptop;
 use crate::support::site::{Setup, Site};
+use crate::support::testbed::fixture;
+use crate::support::upstream::fault::Fault;
 
 /// Above the time that the body of a JSON document may take, with room for a loaded machine.
 const SOON: Duration = Duration::from_secs(40);
@@ -152,4 +154,22 @@ async fn pages_of_others_run_nothing() {
             assert_eq!(reply.must("x-content-type-options"), "nosniff", "{path}");
         }
     }
+}
+
+/// What the environment says of proxies is not about upstreams: they are asked directly.
+#[tokio::test(flavor = "multi_thread")]
+async fn proxies_of_the_environment_are_not_asked() {
+    let elsewhere = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let proxy = format!("http://{}", elsewhere.local_addr().expect("an address"));
+    let mut setup = Setup::new(Laptop).await;
+    for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "ALL_PROXY"] {
+        setup = setup.environment(name, proxy.clone());
+    }
+    let to = setup.upstream.url("/generic/10k.bin").replace("127.0.0.1", "localhost");
+    setup.upstream.spoil("/generic/1.bin", Fault::Redirect(302, to));
+    let site = setup.start().await;
+    site.server.get("files/10k.bin").await.is(&fixture(1, "generic/10k.bin"));
+    site.server.get("files/1.bin").await.is(&fixture(1, "generic/10k.bin"));
+    let asked = tokio::time::timeout(Duration::from_millis(100), elsewhere.accept()).await;
+    assert!(asked.is_err(), "the proxy was asked");
 }
