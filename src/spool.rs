@@ -212,10 +212,13 @@ impl Disk {
     }
 }
 
+/// The disk after a batch, and what became of that.
+type WrittenBatch = (Disk, Result<(), SpoolError>);
+
 /// The one that appends to a spool. Dropped without [`SpoolWriter::complete`], the spool has failed.
 pub struct SpoolWriter {
     disk: Option<Disk>,
-    writing: Option<JoinHandle<Option<(Disk, Result<(), SpoolError>)>>>,
+    writing: Option<JoinHandle<Option<WrittenBatch>>>,
     batch: Vec<Bytes>,
     batched: usize,
     progress: watch::Sender<Progress>,
