@@ -230,10 +230,13 @@ impl Disk {
     }
 }
 
+/// The disk after a batch, and what became of that.
+type WrittenBatch = (Disk, Result<(), SpoolError>);
+
 /// The one that appends to a spool. Dropped without [`SpoolWriter::complete`], the spool has failed.
 pub struct SpoolWriter {
     disk: Option<Disk>,
-    writing: Option<JoinHandle<Option<(Disk, Result<(), SpoolError>)>>>,
+    writing: Option<JoinHandle<Option<WrittenBatch>>>,
     batch: Batch,
     progress: watch::Sender<Progress>,
 }
