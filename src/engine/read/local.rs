@@ -12,6 +12,7 @@ use super::super::held::{Held, now};
 use super::super::past::{self, Then};
 use super::super::shelf::Found;
 use super::{HeldBody, PublishError, ReadError, Reader, Reading, SWITCHES_MEANWHILE, Source, Wish, hit};
+use crate::config::Kind;
 use crate::store::catalog::{Artifact, Revision, Validators};
 
 /// What is answered with the digest of the file before it.

@@ -212,7 +212,7 @@ async fn what_clients_could_not_read_is_not_carried() {
 
     let url = format!("http://{}/api/own/el9/x86_64", site.server.address());
     let dnf = Dnf::trusting(&site.run, "dnf", &url, &public);
-    dnf.run(&["install", "hello"]).await.succeeded();
+    dnf.run(&["install", "big"]).await.succeeded();
     let groups = b"<?xml version=\"1.0\"?>\n<comps/>\n";
     put(&site.server, "own/el9/x86_64/repodata/comps.xml", groups).await.has(201);
     site.server.get("own/el9/x86_64/repodata/comps.xml").await.is(groups);
