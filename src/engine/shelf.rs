@@ -66,7 +66,8 @@ impl<K> Weighter<K, Arc<Held>> for Weigher {
             HeldBody::File(_) | HeldBody::Growing(_) => FILE_WEIGHT,
             HeldBody::Distant => 0,
         };
-        RECORD_WEIGHT + body
+        let name = held.artifact.target.path.as_str().len() + held.artifact.target.query.len();
+        RECORD_WEIGHT + name as u64 + body
     }
 }
 
