@@ -560,13 +560,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let spool = SpoolFolder::open(folder.path()).expect("a spool folder");
         let (mut writer, _reader) = spool.create(None, None).await.expect("a spool");
-        for number in 0..BATCH - 1 {
-            writer.append(Bytes::copy_from_slice(&[number as u8])).await.expect("room");
+        let content: Vec<u8> = (0..=u8::MAX).cycle().take(BATCH - 1).collect();
+        for (number, byte) in content.iter().enumerate() {
+            writer.append(Bytes::copy_from_slice(&[*byte])).await.expect("room");
             assert!(writer.batch.pieces.is_empty() && writer.batch.small.len() == number + 1);
         }
         assert!(writer.has_unflushed());
         let whole = writer.complete().await.expect("complete");
-        let expected: Vec<u8> = (0..BATCH - 1).map(|number| number as u8).collect();
-        assert_eq!((whole.size, whole.sha256), (expected.len() as u64, Sha256::of(&expected)));
+        assert_eq!((whole.size, whole.sha256), (content.len() as u64, Sha256::of(&content)));
     }
 }
