@@ -124,6 +124,12 @@ impl Switches {
         }
     }
 
+    /// A path is about to stand for something else, in another index than before: for a while it matters who asks for it.
+    pub fn changes_hands(&self, repository: &Repository, package: &Target) {
+        self.pins.change(package.clone(), repository.cache.pin);
+        self.shelf.forget(package);
+    }
+
     /// The paths that stand for something else than before, and whether they stood for something before; `None` when that is too
     /// much to remember or cannot be known.
     async fn changes(&self, before: SnapshotId, snapshot: &Snapshot) -> Option<Vec<(Target, bool)>> {
@@ -250,20 +256,24 @@ fn is_indexed(repository: &Repository, target: &Target, role: Role) -> bool {
     role == Role::Package && target.query.is_empty() && repository.format.index().is_some()
 }
 
-/// Whether one of those who name a package means these bytes, as far as that can be known, or nobody names it. Who does not have
-/// packages checked has chosen to be given what there is.
+/// Whether one of those who name a package means these bytes, as far as that can be known, or nobody names it. Indexes of our own
+/// must all mean them: two of one folder name one path only if they were written at once without a coordinator, and then nobody is
+/// given what the other index says. Who does not have packages checked has chosen to be given what there is.
 fn agrees(repository: &Repository, named: &[NamedPackage], record: &Artifact) -> bool {
     let is_checked = match &repository.kind {
         Kind::Remote(remote) => remote.verify == Verify::Strict,
         Kind::Local(_) | Kind::Virtual(_) => true,
     };
-    !is_checked
-        || named.is_empty()
-        || named.iter().any(|named| {
-            let means = &named.package.identity;
-            match &record.identity {
-                Some(identity) => identity == means,
-                None => means.sha256().is_none_or(|sha256| sha256 == record.sha256),
-            }
-        })
+    let means_it = |named: &NamedPackage| {
+        let means = &named.package.identity;
+        match &record.identity {
+            Some(identity) => identity == means,
+            None => means.sha256().is_none_or(|sha256| sha256 == record.sha256),
+        }
+    };
+    let agree = match &repository.kind {
+        Kind::Local(_) => named.iter().all(means_it),
+        Kind::Remote(_) | Kind::Virtual(_) => named.iter().any(means_it),
+    };
+    !is_checked || named.is_empty() || agree
 }

@@ -6,7 +6,7 @@
 //! and their root's index is written anew of ready pieces ([`chunks`]).
 //!
 //! Uploads that arrive while an index is being written wait for the next one and are published together (group commit): one
-//! task for each root takes all that wait. Replicas do not divide roots among themselves; a lease keeps them from working
+//! task for each root, or for roots that share a folder, takes all that wait ([`desk`]). Replicas do not divide roots among themselves; a lease keeps them from working
 //! against each other, and the catalog decides when it does not.
 //!
 //! Nothing is visible before it is published, and nothing of a failed upload is left but staged blobs, which are garbage.
@@ -14,6 +14,7 @@
 mod choice;
 mod chunks;
 mod cuttings;
+mod desk;
 mod joined;
 mod promised;
 mod sheet;
@@ -21,17 +22,17 @@ mod spooling;
 mod write;
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use artifactapi_formats::publish::{Described, PublishFormat, Upload};
+use artifactapi_formats::publish::{Described, HEAD, PublishFormat, Upload};
 use artifactapi_formats::{Invalid, Limits, RepoPath, Role};
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
 
 use self::chunks::Chunks;
+use self::desk::Job;
 use self::sheet::Sheet;
 use self::write::merge::Merging;
 pub use self::write::merge::Standing;
@@ -46,7 +47,7 @@ use crate::store::blobs::BlobStore;
 use crate::store::catalog::fragments::Fragments;
 use crate::store::catalog::snapshots::{PackageMark, SnapshotId, Snapshots};
 use crate::store::catalog::{Artifact, Catalog, CatalogError, Published};
-use crate::store::coordinator::{Coordinator, Entered, Event};
+use crate::store::coordinator::{Coordinator, Event};
 use crate::store::key::Target;
 
 /// The most changes that are published together.
@@ -170,15 +171,20 @@ enum Change {
     Remove { path: RepoPath },
 }
 
-struct Job {
-    change: Change,
-    answer: oneshot::Sender<Result<Done, PublishError>>,
+impl Change {
+    /// What it is about.
+    fn path(&self) -> &RepoPath {
+        match self {
+            Self::Put { record, .. } | Self::Carry { record } => &record.target.path,
+            Self::Remove { path } => path,
+        }
+    }
 }
 
 /// Takes uploads and deletions.
 pub struct Publisher {
     chunks: Chunks,
-    /// For each root that is being written, what waits for the next time.
+    /// For each desk where something is being written, what waits for the next time.
     waiting: Mutex<HashMap<Target, Vec<Job>>>,
     /// Virtual roots that are being merged.
     merging: Mutex<HashMap<Target, Merging>>,
@@ -258,7 +264,7 @@ impl Publisher {
             let root = super::generations::Generations::root_of(repository, &target.path);
             let root = root.ok_or(PublishError::OwnIndex)?;
             let record = self.put_aside(self.draft(repository, target.clone(), role, spooled), spooled).await?;
-            return self.submit(repository, root, Change::Carry { record }).await;
+            return self.submit(repository, root.clone(), Some(root), Change::Carry { record }).await;
         }
         match role {
             Role::Package => self.put_package(repository, local, format, target, spooled).await,
@@ -276,7 +282,10 @@ impl Publisher {
         spooled: &Spooled,
     ) -> Result<Done, PublishError> {
         let invalid = |why: Invalid| PublishError::Invalid(Arc::new(why));
-        let root = format.root_for(&target.path, local.root_depth).map_err(invalid)?;
+        let usual = format.root_for(&target.path, local.root_depth).map_err(invalid)?;
+        let desk = Target::new(repository.name.clone(), usual.entry.clone());
+        let head = Self::head_of(spooled).await?;
+        let root = format.root_by_content(usual, &head);
         let (described, fragments) = {
             let _turn = self.reading.acquire().await.map_err(|_| PublishError::Contended)?;
             let (mut reader, path, index_root, limits) =
@@ -298,7 +307,17 @@ impl Publisher {
         let record = self.put_aside(draft, spooled).await?;
         let fragment = (PackageMark::of(&described.entry), fragments);
         self.fragments.put_fragments(&root, &[fragment], now()).await?;
-        self.submit(repository, root, Change::Put { record, described }).await
+        self.submit(repository, desk, Some(root), Change::Put { record, described }).await
+    }
+
+    /// As much of a package's beginning as tells of which kind it is.
+    async fn head_of(spooled: &Spooled) -> Result<Vec<u8>, PublishError> {
+        let mut reader = spooled.reader();
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut head = Vec::with_capacity(HEAD);
+            reader.by_ref().take(HEAD as u64).read_to_end(&mut head).map(|_| head)
+        });
+        Ok(reading.await.map_err(io::Error::other)??)
     }
 
     /// A file that no index names.
@@ -346,8 +365,8 @@ impl Publisher {
                 _ => return Err(PublishError::OwnIndex),
             };
             if let Some(entry) = root {
-                let root = Target::new(repository.name.clone(), entry);
-                return self.submit(repository, root, Change::Remove { path: target.path.clone() }).await;
+                let desk = Target::new(repository.name.clone(), entry);
+                return self.submit(repository, desk, None, Change::Remove { path: target.path.clone() }).await;
             }
         }
         for _ in 0..MAX_BATCH {
@@ -369,69 +388,6 @@ impl Publisher {
         match held_bytes.saturating_add(size) > limit_bytes {
             true => Err(PublishError::Quota { limit_bytes, held_bytes }),
             false => Ok(()),
-        }
-    }
-
-    /// Has a change published with whatever else waits for the same root.
-    async fn submit(
-        self: &Arc<Self>,
-        repository: &Arc<Repository>,
-        root: Target,
-        change: Change,
-    ) -> Result<Done, PublishError> {
-        let (answer, answered) = oneshot::channel();
-        {
-            let mut waiting = self.waiting.lock();
-            let is_being_written = waiting.contains_key(&root);
-            waiting.entry(root.clone()).or_default().push(Job { change, answer });
-            if !is_being_written {
-                // A task of its own: a client that leaves takes nobody's upload with it.
-                tokio::spawn(Arc::clone(self).write_all(Arc::clone(repository), root));
-            }
-        }
-        answered.await.map_err(|_| PublishError::Contended)?
-    }
-
-    /// Publishes what waits for a root until nothing does.
-    async fn write_all(self: Arc<Self>, repository: Arc<Repository>, root: Target) {
-        let lease_on = Target::with_query(root.repository.clone(), root.path.clone(), "publish");
-        loop {
-            // Whoever comes from here on is in this batch or the next.
-            let lease = loop {
-                match self.coordinator.enter(&lease_on, LEASE_PATIENCE).await {
-                    Entered::Lead(lease) => break Some(lease),
-                    Entered::Settled => {}
-                    Entered::OutOfPatience => break None,
-                }
-            };
-            let jobs: Vec<Job> = {
-                let mut waiting = self.waiting.lock();
-                match waiting.get_mut(&root) {
-                    Some(jobs) if !jobs.is_empty() => jobs.drain(..jobs.len().min(MAX_BATCH)).collect(),
-                    _ => {
-                        waiting.remove(&root);
-                        return;
-                    }
-                }
-            };
-            self.write_some(&repository, &root, jobs).await;
-            drop(lease);
-        }
-    }
-
-    async fn write_some(&self, repository: &Arc<Repository>, root: &Target, jobs: Vec<Job>) {
-        let (changes, answers): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.change, job.answer)).unzip();
-        let published = match local_of(repository) {
-            Ok(local) => self.publish(repository, local, root, &changes).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = &published {
-            tracing::warn!(target: "artifactapi::publish", %root, changes = changes.len(), %error, "nothing published");
-        }
-        // Whoever asked may have left.
-        match published {
-            Ok(done) => answers.into_iter().zip(done).for_each(|(answer, done)| drop(answer.send(Ok(done)))),
-            Err(error) => answers.into_iter().for_each(|answer| drop(answer.send(Err(error.clone())))),
         }
     }
 }

@@ -13,13 +13,14 @@ use std::time::{Duration, SystemTime};
 use artifactapi_formats::publish::{
     Carried, Compression, Finished, FinishedContent, Index, PublishFormat, Totals, WrittenList,
 };
-use artifactapi_formats::{IndexRoot, Mutability, PackageEntry, RepoPath, Role};
+use artifactapi_formats::{IndexRoot, Invalid, Mutability, PackageEntry, RepoPath, Role};
 use bytes::Bytes;
 use futures_util::future::{join_all, try_join_all};
 
 use super::chunks::{Chunk, Shape};
 use super::joined::Joined;
 use super::sheet::{Listed, Sheet};
+use super::spooling::spooled;
 use super::{Change, Done, LEASE_PATIENCE, Outcome, PublishError, Publisher};
 use crate::config::{Local, Repository};
 use crate::engine::freshness::last_modified;
@@ -360,7 +361,7 @@ impl Publisher {
         };
         let finished = format.finish(&index).map_err(|why| PublishError::Unreadable(why.to_string()))?;
         let finishing = finished.into_iter().map(|Finished { path, content }| {
-            self.file(repository, Target::new(root.repository.clone(), path), content, &made, &lists)
+            self.file(repository, local, Target::new(root.repository.clone(), path), content, &made, &lists)
         });
         let mut files = try_join_all(finishing).await?;
         files.extend(carried);
@@ -378,6 +379,7 @@ impl Publisher {
         written_at: u64,
     ) -> Result<Vec<Joined>, PublishError> {
         let shape = Shape { lists: format.lists().len(), compression };
+        let index_root = IndexRoot { entry: root.path.clone() };
         let mut chunks: Vec<Arc<Chunk>> = Vec::new();
         for (key, packages) in sheet.chunks() {
             chunks.push(self.chunks.of(root, key, packages, shape).await?);
@@ -386,7 +388,7 @@ impl Publisher {
         let joined = (0..shape.lists).map(|number| {
             let bytes = chunks.iter().map(|chunk| chunk.text(number)).sum();
             let totals = Totals { packages: sheet.len() as u64, bytes, written_at };
-            let (open, close) = (format.open(number, &totals), format.close(number, &totals));
+            let (open, close) = (format.open(&index_root, number, &totals), format.close(&index_root, number, &totals));
             Joined { compression, number, open, chunks: Arc::clone(&chunks), close }
         });
         Ok(joined.collect())
@@ -396,6 +398,7 @@ impl Publisher {
     async fn file(
         &self,
         repository: &Repository,
+        local: &Local,
         target: Target,
         content: FinishedContent,
         made: &[Joined],
@@ -414,6 +417,22 @@ impl Publisher {
             FinishedContent::List { prefix, list } => {
                 let list = made.get(list).ok_or(PublishError::NotPublished)?.write(&self.spool).await?;
                 let spooled = self.behind(prefix, &list).await?;
+                self.put_aside(self.draft(repository, target, role, &spooled), &spooled).await
+            }
+            FinishedContent::Composed { list } => {
+                let format = repository.format.publish().ok_or(PublishError::NotPublished)?;
+                let mut text = made.get(list).ok_or(PublishError::NotPublished)?.text();
+                let (root, keys) = (IndexRoot { entry: target.path.clone() }, local.signing_keys.clone());
+                let limits = self.limits.clone();
+                // One at a time: it is held whole while it is made.
+                let _turn = self.writing_lists.acquire().await.map_err(|_| PublishError::Contended)?;
+                let composing = spooled(&self.spool, move |into| {
+                    format.compose(&root, &mut text, &keys, &limits, into).map_err(|error| match error {
+                        Invalid::Read(error) => error.into(),
+                        why => PublishError::Invalid(Arc::new(why)),
+                    })
+                });
+                let spooled = composing.await?;
                 self.put_aside(self.draft(repository, target, role, &spooled), &spooled).await
             }
             FinishedContent::Bytes(bytes) => {
