@@ -567,3 +567,51 @@ fn versions_are_in_the_order_of_apk() {
         assert!(["<", "="].contains(&said.trim()), "{pair:?}: {said}");
     }
 }
+
+/// Whatever becomes of a package's values, nothing panics, and what is described is what readers of the index find.
+#[test]
+fn whatever_values_come_nothing_panics() {
+    let (_, values) = package(|values| {
+        let mut slots = vec![values.blob(b"a"), values.blob(b"1"), values.blob(&[9; 20]), values.blob(b"Of all kinds")];
+        slots.extend([values.blob(b"x86_64"), values.blob(b"MIT"), 0, values.blob(b"M <m@example.org>")]);
+        slots.extend([
+            values.blob(b"https://example.org"),
+            values.blob(&[7; 20]),
+            0x1000_0007,
+            0x1000_0000,
+            0,
+            0x1000_001e,
+        ]);
+        let (name, version) = (values.blob(b"so:lib.so.1"), values.blob(b"1.9"));
+        let relations =
+            [values.table(&[name]), values.table(&[name, version]), values.table(&[name, version, 0x1000_0004])];
+        let all = values.table(&relations);
+        slots.extend([all, all, all, all, all, 0x1000_0001]);
+        let tags = [name, version];
+        slots.push(values.table(&tags));
+        slots
+    });
+    let mut state = 7_u64;
+    let mut roll = |sides: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).expect("31 bits") % sides
+    };
+    let mut taken = 0;
+    for _ in 0..20_000 {
+        let mut values = values.clone();
+        for _ in 0..=roll(3) {
+            let at = roll(values.len());
+            values[at] = match roll(3) {
+                0 => values[roll(values.len())],
+                1 => values[at] ^ 1 << roll(8),
+                _ => u8::try_from(roll(256)).expect("a byte"),
+            };
+        }
+        let file = [b"ADB.pckg".to_vec(), block(0, &values)].concat();
+        let Ok(described) = describe("x86_64/a-1.apk", &file) else { continue };
+        taken += 1;
+        let index = write(std::slice::from_ref(&described), &SigningKeys::default());
+        assert_eq!(read(&root(), &index), [described.entry]);
+    }
+    assert!(taken > 1000, "{taken}");
+}

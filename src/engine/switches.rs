@@ -256,9 +256,9 @@ fn is_indexed(repository: &Repository, target: &Target, role: Role) -> bool {
     role == Role::Package && target.query.is_empty() && repository.format.index().is_some()
 }
 
-/// Whether one of those who name a package means these bytes, as far as that can be known, or nobody names it. Indexes of our own
-/// must all mean them: two of one folder name one path only if they were written at once without a coordinator, and then nobody is
-/// given what the other index says. Who does not have packages checked has chosen to be given what there is.
+/// Whether one of those who name a package means these bytes, as far as that can be known, or nobody names it. Two indexes of our own in
+/// one folder must both mean them: they name one path only if they were written at once without a coordinator, and then nobody is given
+/// what the other one says. Who does not have packages checked has chosen to be given what there is.
 fn agrees(repository: &Repository, named: &[NamedPackage], record: &Artifact) -> bool {
     let is_checked = match &repository.kind {
         Kind::Remote(remote) => remote.verify == Verify::Strict,
@@ -271,9 +271,11 @@ fn agrees(repository: &Repository, named: &[NamedPackage], record: &Artifact) ->
             None => means.sha256().is_none_or(|sha256| sha256 == record.sha256),
         }
     };
-    let agree = match &repository.kind {
-        Kind::Local(_) => named.iter().all(means_it),
-        Kind::Remote(_) | Kind::Virtual(_) => named.iter().any(means_it),
+    let are_beside = |one: &NamedPackage, other: &NamedPackage| one.root.path.folder() == other.root.path.folder();
+    let is_contradicted = |one: &NamedPackage| {
+        matches!(repository.kind, Kind::Local(_))
+            && named.iter().any(|other| are_beside(one, other) && !means_it(other))
     };
+    let agree = named.iter().any(|one| means_it(one) && !is_contradicted(one));
     !is_checked || named.is_empty() || agree
 }
