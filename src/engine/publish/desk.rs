@@ -28,7 +28,7 @@ pub(super) struct Job {
 }
 
 impl Job {
-    fn is_over(self, done: Result<Done, PublishError>) {
+    fn end(self, done: Result<Done, PublishError>) {
         // Whoever asked may have left.
         drop(self.answer.send(done));
     }
@@ -99,7 +99,7 @@ impl Publisher {
                 (None, None) => match self.listing(&roots, desk, job.change.path()).await {
                     Ok(root) => root,
                     Err(error) => {
-                        job.is_over(Err(error));
+                        job.end(Err(error));
                         continue;
                     }
                 },
@@ -131,7 +131,7 @@ impl Publisher {
             let local = match local_of(repository) {
                 Ok(local) => local,
                 Err(error) => {
-                    jobs.into_iter().for_each(|job| job.is_over(Err(error.clone())));
+                    jobs.into_iter().for_each(|job| job.end(Err(error.clone())));
                     continue;
                 }
             };
@@ -143,7 +143,7 @@ impl Publisher {
                 }
                 _ => (jobs, Vec::new()),
             };
-            taken.into_iter().for_each(|job| job.is_over(Ok(Done { outcome: Outcome::Conflict, snapshot: None })));
+            taken.into_iter().for_each(|job| job.end(Ok(Done { outcome: Outcome::Conflict, snapshot: None })));
             let (changes, answers): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.change, job.answer)).unzip();
             if changes.is_empty() {
                 continue;
