@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 /// What each part of the server may import from the others. `formats` is a crate of its own and imports none of them.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("disk", &[]),
     ("frames", &[]),
-    ("spool", &[]),
+    ("memory", &[]),
+    ("spool", &["disk"]),
     ("access", &["access", "store::key"]),
-    ("store", &["spool", "store", "access"]),
+    ("store", &["disk", "spool", "store", "access"]),
     ("config", &["config", "store::key", "access"]),
     ("upstream", &["upstream", "config", "store::key"]),
     ("calendar", &[]),
@@ -21,7 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 /// Words that name no idea.
 const NO_SUCH_NAMES: &[&str] = &["util", "utils", "helper", "helpers", "common", "manager", "misc"];
 
-/// Concrete stores: only `app.rs`, the stores themselves and their tests name them.
+/// Concrete stores: only `app/stores.rs`, the stores themselves and their tests name them.
 const CONCRETE: &[&str] = &["FileBlobs", "S3Blobs", "HotTier", "SqliteCatalog", "PostgresCatalog", "RedisCoordinator"];
 
 /// Every source file below a folder but this one, which spells out what it forbids.

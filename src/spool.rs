@@ -22,11 +22,22 @@ use sha2::Digest as _;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::disk;
+
 /// How much is collected before it is written and hashed in one go, in bytes.
 pub const BATCH: usize = 512 << 10;
 
 /// How many of the last bytes stay unreadable until the check of the whole file has passed.
 pub const HOLD_BACK: u64 = 16 << 10;
+
+/// What a declared length must leave of the disk to records, uploads and everything else, in bytes …
+const HEADROOM: u64 = 1 << 30;
+
+/// … or, on a small disk, one part in so many of it.
+const HEADROOM_SHARE: u64 = 20;
+
+/// How much room is taken at once for what a client declared, in bytes.
+const RESERVED_AHEAD: u64 = 16 << 20;
 
 /// The folder that spool files live in. One per data folder; two processes must not share it.
 #[derive(Debug, Clone)]
@@ -84,24 +95,72 @@ impl SpoolFolder {
         size: Option<u64>,
         checker: Option<Box<dyn Checker>>,
     ) -> Result<(SpoolWriter, SpoolReader), SpoolError> {
+        let (file, reserved) = self.begin(size, size.unwrap_or_default()).await?;
+        Ok(Self::open_for(file, size, reserved, checker))
+    }
+
+    /// Begins a spool for what a client says that it will send. There is room for that now, or it is refused; the room is taken
+    /// as bytes come. Whoever declares much and sends little takes none from others.
+    ///
+    /// # Errors
+    /// [`SpoolError::Full`] when there is no room, [`SpoolError::Io`] otherwise.
+    pub async fn create_declared(&self, size: Option<u64>) -> Result<SpoolWriter, SpoolError> {
+        let (file, reserved) = self.begin(size, size.unwrap_or_default().min(RESERVED_AHEAD)).await?;
+        Ok(Self::open_for(file, size, reserved, None).0)
+    }
+
+    /// A file with so much room; how much that is.
+    async fn begin(&self, size: Option<u64>, room: u64) -> Result<(Arc<SpoolFile>, u64), SpoolError> {
         let path = self.path.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
-        let file = blocking(move || {
+        blocking(move || {
             let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-            let file = SpoolFile { file: Arc::new(file), path };
-            if let Some(size @ 1..) = size {
-                match rustix::fs::fallocate(&*file.file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, size) {
-                    Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
-                    Err(error) => return Err(io::Error::from(error).into()),
-                }
-            }
-            Ok(file)
+            let file = Arc::new(SpoolFile { file: Arc::new(file), path });
+            let Some(size) = size else { return Ok((file, 0)) };
+            keep_headroom(&file.file, size)?;
+            let reserved = reserve(&file.file, 0, room)?;
+            Ok((file, reserved))
         })
-        .await?;
-        let file = Arc::new(file);
+        .await
+    }
+
+    fn open_for(
+        file: Arc<SpoolFile>,
+        size: Option<u64>,
+        reserved: u64,
+        checker: Option<Box<dyn Checker>>,
+    ) -> (SpoolWriter, SpoolReader) {
         let (progress, watched) = watch::channel(Progress::default());
-        let disk = Disk { file: Arc::clone(&file), written: 0, sha256: sha2::Sha256::new(), checker };
+        let disk = Disk {
+            file: Arc::clone(&file),
+            written: 0,
+            reserved,
+            expected: size.unwrap_or_default(),
+            sha256: sha2::Sha256::new(),
+            checker,
+        };
         let writer = SpoolWriter { disk: Some(disk), writing: None, batch: Vec::new(), batched: 0, progress };
-        Ok((writer, SpoolReader { file, progress: watched }))
+        (writer, SpoolReader { file, progress: watched })
+    }
+}
+
+/// Takes room from `at` on. Returns where it ends.
+fn reserve(file: &File, at: u64, room: u64) -> io::Result<u64> {
+    if room > 0 {
+        match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, at, room) {
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(at.saturating_add(room))
+}
+
+/// Refuses a reservation that would leave less than [`HEADROOM`] of the disk to everything else.
+fn keep_headroom(file: &File, size: u64) -> Result<(), SpoolError> {
+    let Ok(disk) = rustix::fs::fstatvfs(file) else { return Ok(()) };
+    let (free, all) = (disk.f_bavail.saturating_mul(disk.f_frsize), disk.f_blocks.saturating_mul(disk.f_frsize));
+    match free.checked_sub(size) {
+        Some(left) if left >= HEADROOM.min(all / HEADROOM_SHARE) => Ok(()),
+        _ => Err(SpoolError::Full),
     }
 }
 
@@ -130,12 +189,21 @@ struct Progress {
 struct Disk {
     file: Arc<SpoolFile>,
     written: u64,
+    /// How far room was taken on the disk.
+    reserved: u64,
+    /// How long it is said to become; 0 if nobody said.
+    expected: u64,
     sha256: sha2::Sha256,
     checker: Option<Box<dyn Checker>>,
 }
 
 impl Disk {
     fn write(&mut self, batch: &[Bytes]) -> Result<(), SpoolError> {
+        let after = self.written + batch.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
+        if self.reserved < after && self.reserved < self.expected {
+            let room = RESERVED_AHEAD.min(self.expected - self.reserved);
+            self.reserved = reserve(&self.file.file, self.reserved, room)?;
+        }
         for bytes in batch {
             self.file.file.write_all_at(bytes, self.written)?;
             self.written += bytes.len() as u64;
@@ -160,7 +228,7 @@ impl Disk {
 /// The one that appends to a spool. Dropped without [`SpoolWriter::complete`], the spool has failed.
 pub struct SpoolWriter {
     disk: Option<Disk>,
-    writing: Option<JoinHandle<(Disk, Result<(), SpoolError>)>>,
+    writing: Option<JoinHandle<Option<(Disk, Result<(), SpoolError>)>>>,
     batch: Vec<Bytes>,
     batched: usize,
     progress: watch::Sender<Progress>,
@@ -193,7 +261,7 @@ impl SpoolWriter {
         let batch = std::mem::take(&mut self.batch);
         self.batched = 0;
         let progress = self.progress.clone();
-        self.writing = Some(tokio::task::spawn_blocking(move || {
+        self.writing = Some(tokio::spawn(disk::in_turn(move || {
             let result = disk.write(&batch);
             match &result {
                 Ok(()) => {
@@ -208,7 +276,7 @@ impl SpoolWriter {
                 Err(error) => fail(&progress, error),
             }
             (disk, result)
-        }));
+        })));
         Ok(())
     }
 
@@ -226,7 +294,8 @@ impl SpoolWriter {
         if let Some(writing) = self.writing.as_mut() {
             let joined = writing.await;
             self.writing = None;
-            let (disk, result) = joined.map_err(|_| SpoolError::Abandoned("the writing thread failed".into()))?;
+            let written = joined.ok().flatten();
+            let (disk, result) = written.ok_or_else(|| SpoolError::Abandoned("the writing thread failed".into()))?;
             self.disk = Some(disk);
             result?;
         }
@@ -418,8 +487,8 @@ impl Seek for FileReader {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, SpoolError> + Send + 'static,
 ) -> Result<T, SpoolError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(_) => Err(SpoolError::Abandoned("the writing thread failed".into())),
+    match disk::in_turn(work).await {
+        Some(result) => result,
+        None => Err(SpoolError::Abandoned("the writing thread failed".into())),
     }
 }

@@ -1,19 +1,20 @@
 //! What the fuzz targets share: formats driven as the server drives them, and what must hold whatever the bytes.
 //!
 //! Besides not panicking, three things must hold. The verdict does not depend on how the bytes arrive. A list and the
-//! check of the file that holds it agree. Whatever path an index names is a path that a client could ask for.
+//! check of the file that holds it agree. Whatever path an index names is a path that a client could ask for. And nothing
+//! is said to be signed but what the keys of the fixtures signed.
 
 #![allow(dead_code, reason = "each target uses some of it")]
 
 #[path = "../tests/samples/mod.rs"]
 pub mod samples;
 
-use std::io::Cursor;
+use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
 
 use artifactapi_formats::publish::{Described, Totals, Upload};
 use artifactapi_formats::{
-    Expected, Format, IndexFormat, IndexRoot, Invalid, Limits, PackageEntry, RepoPath, Sha256, find,
+    Expected, Format, IndexFormat, IndexRoot, Invalid, Limits, PackageEntry, RepoPath, Sha256, TrustedKeys, find,
 };
 
 /// Small ones: a run should meet them often.
@@ -126,6 +127,85 @@ fn describe_as(name: &str, file: &[u8]) -> Result<bool, Invalid> {
     read.expect("a list that we wrote");
     assert_eq!(found, [entry]);
     Ok(true)
+}
+
+/// The verdict on an entry whose bytes arrive so many at a time; what it says, for comparing.
+pub fn verify(
+    name: &str,
+    entry: &str,
+    file: &[u8],
+    companions: &[(&str, &[u8])],
+    keys: &TrustedKeys,
+    piece: usize,
+) -> Result<String, String> {
+    let (_, index) = format(name);
+    let root = IndexRoot { entry: RepoPath::new(entry).expect("a path") };
+    let companions: Vec<(RepoPath, Vec<u8>)> =
+        companions.iter().map(|(path, bytes)| (RepoPath::new(path).expect("a path"), bytes.to_vec())).collect();
+    let mut reader = InPieces { file: Cursor::new(file), piece };
+    let verdict = index.verify(&root, &mut reader, &companions, keys, NOW, &limits());
+    verdict.map(|signed| signed.to_string()).map_err(|why| why.to_string())
+}
+
+/// A day after the fixtures' keys and signatures were made.
+const NOW: u64 = 1_735_689_600 + 86_400;
+
+struct InPieces<'f> {
+    file: Cursor<&'f [u8]>,
+    piece: usize,
+}
+
+impl Read for InPieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let most = buffer.len().min(self.piece);
+        self.file.read(&mut buffer[..most])
+    }
+}
+
+impl Seek for InPieces<'_> {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
+/// OpenPGP packets in armor.
+pub fn armored(label: &str, packets: &[u8]) -> Vec<u8> {
+    use base64::Engine as _;
+    let text = base64::engine::general_purpose::STANDARD.encode(packets);
+    format!("-----BEGIN PGP {label}-----\n\n{text}\n-----END PGP {label}-----\n").into_bytes()
+}
+
+/// What an ADB file is once its container is opened; itself when it is in none, or in one that is broken.
+pub fn opened(file: &[u8]) -> Vec<u8> {
+    let mut open = Vec::new();
+    let read = match file.get(..4) {
+        Some(b"ADBd") => flate2::read::DeflateDecoder::new(&file[4..]).read_to_end(&mut open),
+        Some(b"ADBc") if file.get(4) == Some(&1) => flate2::read::DeflateDecoder::new(&file[6..]).read_to_end(&mut open),
+        Some(b"ADBc") if file.get(4) == Some(&2) => {
+            zstd::stream::read::Decoder::new(&file[6..]).and_then(|mut decoder| decoder.read_to_end(&mut open))
+        }
+        _ => return file.to_vec(),
+    };
+    let _ = read;
+    open
+}
+
+/// The payload of the first block of an ADB file.
+pub fn values(file: &[u8]) -> Vec<u8> {
+    let open = opened(file);
+    let word = u32::from_le_bytes(open[8..12].try_into().expect("four bytes"));
+    let size = (word & 0x3fff_ffff) as usize;
+    open[12..8 + size].to_vec()
+}
+
+pub fn contains(bytes: &[u8], part: Vec<u8>) -> bool {
+    bytes.windows(part.len().max(1)).any(|window| window == part)
+}
+
+/// A panic that the code under test contains is told, and the run goes on; libFuzzer's own hook would end it before it can be contained.
+/// One that gets out ends the run all the same.
+pub fn tell_of_contained_panics() {
+    std::panic::set_hook(Box::new(|panic| eprintln!("PANIC {panic}")));
 }
 
 /// Takes the first byte as a choice among `ways`, so that a target can go past a layer that mutation never passes.

@@ -8,7 +8,9 @@ mod samples;
 
 // The coverage of everything linked here reports to libFuzzer, which must be there for it.
 use libfuzzer_sys as _;
+use base64::Engine as _;
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 
 use samples::alpine::{Apk, index, index_tar, index_v3, index_v3_values, package_v3, stanza, tar_entry};
@@ -28,6 +30,43 @@ fn main() {
 
 fn chosen(way: u8, input: &[u8]) -> Vec<u8> {
     [&[way], input].concat()
+}
+
+fn fixture(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name);
+    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn first_member(file: &[u8]) -> Vec<u8> {
+    let mut open = Vec::new();
+    flate2::read::GzDecoder::new(file).read_to_end(&mut open).expect("a gzip member");
+    open
+}
+
+/// The fixtures whose names end so: each as it is, as the packets within its armor, and the packets taken in the way `another`.
+fn openpgp(ends: &[&str], another: u8) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/signatures");
+    let names = fs::read_dir(folder).expect("the fixtures").map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+    names.retain(|name| ends.iter().any(|end| name.ends_with(end)));
+    names.sort();
+    let mut inputs = Vec::new();
+    for name in names {
+        let file = fixture(&format!("signatures/{name}"));
+        let packets = match file.first() {
+            Some(first) if first & 0x80 != 0 => file.clone(),
+            _ => packets(&file),
+        };
+        inputs.extend([chosen(0, &file), chosen(1, &packets), chosen(another, &packets)]);
+    }
+    inputs
+}
+
+/// What is in the armor of a file, as long as it is in one block.
+fn packets(file: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(file);
+    let lines = text.lines().skip_while(|line| !line.is_empty()).skip(1).take_while(|line| !line.starts_with(['=', '-']));
+    base64::engine::general_purpose::STANDARD.decode(lines.collect::<String>()).unwrap_or_default()
 }
 
 fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
@@ -137,6 +176,20 @@ fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
                     .to_vec(),
             ],
         ),
+        (
+            "apk_signature",
+            vec![
+                chosen(0, &fixture("small/alpine/APKINDEX.tar.gz")),
+                chosen(0, &fixture("small/alpine/community/APKINDEX.tar.gz")),
+                chosen(1, &first_member(&fixture("small/alpine/APKINDEX.tar.gz"))),
+                chosen(2, &fixture("small/alpine/feed/packages.adb")),
+                chosen(3, &[&[0, 4][..], &[1; 16], &[2; 256]].concat()),
+                chosen(4, &[&[0, 4][..], &[1; 16], &[2; 256]].concat()),
+                chosen(5, b"ADB.indx"),
+            ],
+        ),
+        ("openpgp_key", openpgp(&[".key", ".pgp"], 3)),
+        ("openpgp_signature", [openpgp(&[".asc", ".sig"], 0), vec![chosen(2, &fixture("signatures/repomd.xml"))]].concat()),
         (
             "repo_path",
             ["p/a%2bb-1.0%7erc%5e1.rpm", "9/os/repodata/repomd.xml", "main/x86_64/APKINDEX.tar.gz", "a/%2e%2e/b", "a=1&countme=2"]

@@ -69,6 +69,21 @@ fn every_kind_of_signature() {
         ("p384.key", "p384.asc", "signed: ECDSA P-384, sha384"),
         ("p521.key", "p521.asc", "signed: ECDSA P-521, sha512"),
         ("v6.key", "v6.asc", "signed: Ed25519, sha512"),
+        // Of version 3, which old keys still sign with: under the same rules.
+        ("v3.key", "v3-sha256.asc", "signed: RSA 2048, sha256"),
+        ("v3.key", "v3-sha1.asc", "the signature by KEY is over a digest of kind SHA1, which can be forged"),
+        ("v3.key", "v3-md5.asc", "the signature by KEY is over a digest of kind MD5, which can be forged"),
+        ("v3.key", "v3-text.asc", "the signature of repomd.xml cannot be checked: it is not one over binary content"),
+        (
+            "v3.key",
+            "v3-other.asc",
+            "the signature by KEY does not fit repomd.xml: one of the two was changed, or the key is another of that name",
+        ),
+        (
+            "v3.key",
+            "v2.asc",
+            "the signature of repomd.xml cannot be checked: it is of version 2, and 3, 4 and 6 are taken",
+        ),
         ("subkey.key", "subkey.asc", "signed: Ed25519, sha256"),
         // Several keys in one block, several blocks in one file, several files.
         ("both.key", "p256.asc", "signed: ECDSA P-256, sha256"),

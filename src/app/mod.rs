@@ -5,6 +5,7 @@
 //! starting: it serves what it can (DESIGN 7). One that refuses us, or a bucket that is missing, needs an operator and
 //! is one clear sentence.
 
+mod publishing;
 mod stores;
 
 use std::fs::File;
@@ -23,8 +24,10 @@ use crate::config::{LiveRepositories, Secret, Settings};
 use crate::engine::batch::{BatchParts, Batches};
 use crate::engine::callers::Callers;
 use crate::engine::counts::Counts;
+use crate::engine::distrust::Distrust;
 use crate::engine::fills::{FillParts, Fills};
 use crate::engine::generations::Generations;
+use crate::engine::identities::Identities;
 use crate::engine::keep::Keeper;
 use crate::engine::pins::Pins;
 use crate::engine::prefetch::follow::{Follower, follow};
@@ -55,6 +58,7 @@ use crate::spool::SpoolFolder;
 use crate::store::catalog::Catalog;
 use crate::upstream::Upstream;
 
+pub use self::publishing::PublisherBeside;
 pub use self::stores::{DurableStores, Stores, StoresBeside, open_snapshots, open_tokens, tell_that_tokens_changed};
 
 /// Why the server cannot start: one sentence that says what to do.
@@ -102,17 +106,25 @@ impl App {
         let spool = SpoolFolder::open(&data.join("spool"))
             .map_err(|error| StartError::new("the spool folder cannot be opened", &error))?;
         let stores = Stores::open(settings, &spool).await?;
-        let upstream = Upstream::new(Duration::from_secs(10))
-            .map_err(|error| StartError::new("upstreams cannot be asked", &error))?;
         let mut registry = Registry::with_prefix("artifactapi");
         let counts = Arc::new(Counts::registered(&mut registry));
+        let upstream = Upstream::new(Duration::from_secs(10), counts.upstream_requests.clone())
+            .map_err(|error| StartError::new("upstreams cannot be asked", &error))?;
 
         let Stores { blobs, catalog, snapshots, fragments, tokens, coordinator } = stores;
         let budget = ShelfBudget(settings.memory_cache_bytes);
         let shelf = Arc::new(Shelf::new(budget, Arc::clone(&catalog), Arc::clone(&blobs)));
         let pins = Arc::new(Pins::default());
-        let keeper = Arc::new(Keeper::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator)));
-        let switches = Arc::new(Switches::new(Arc::clone(&shelf), Arc::clone(&snapshots), Arc::clone(&pins)));
+        let keeper = Arc::new(Keeper::new(
+            Arc::clone(&blobs),
+            Arc::clone(&catalog),
+            Arc::clone(&snapshots),
+            Arc::clone(&coordinator),
+        ));
+        let identities =
+            Identities::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator), spool.clone());
+        let switches =
+            Arc::new(Switches::new(Arc::clone(&shelf), Arc::clone(&snapshots), Arc::clone(&pins), identities));
         let publisher = Publisher::open(
             &data.join("publish"),
             PublisherParts {
@@ -126,13 +138,16 @@ impl App {
                 fragments: Arc::clone(&fragments),
                 coordinator: Arc::clone(&coordinator),
                 switches: Arc::clone(&switches),
+                repositories: Arc::clone(&repositories),
             },
         );
         let publisher =
             publisher.map_err(|error| StartError::new("the folder for pieces of indexes cannot be opened", &error))?;
         let publisher = Arc::new(publisher);
+        let growth = keeper.growth();
         let uploading = spool.clone();
         let sweeping = fragments;
+        let distrust = Arc::new(Distrust::default());
         let fills = Arc::new(Fills::new(FillParts {
             upstream,
             spool,
@@ -145,6 +160,7 @@ impl App {
             coordinator: Arc::clone(&coordinator),
             switches: Arc::clone(&switches),
             counts: Arc::clone(&counts),
+            distrust: Arc::clone(&distrust),
         }));
         let prefetching = Arc::clone(&fills);
         let roots = Roots::new(Arc::clone(&shelf), Arc::clone(&snapshots), Limits::default());
@@ -158,6 +174,7 @@ impl App {
             switches,
             publisher: Arc::clone(&publisher),
             blobs: Arc::clone(&blobs),
+            coordinator: Arc::clone(&coordinator),
             counts: Arc::clone(&counts),
         }));
         let retention = Retention::new(RetentionParts {
@@ -184,7 +201,7 @@ impl App {
         let uploads =
             Uploads { repositories: Arc::clone(&repositories), publisher, spool: uploading, gate: Arc::clone(&gate) };
         let stage = Arc::new(Stage::default());
-        let holdings = Arc::new(Holdings::new(Arc::clone(&catalog)));
+        let holdings = Arc::new(Holdings::new(Arc::clone(&catalog), Arc::clone(&repositories)));
         let times = Times::registered(&mut registry);
         let batches = Batches::new(BatchParts {
             reader,
@@ -208,6 +225,8 @@ impl App {
                     blobs: Arc::clone(&blobs),
                     coordinator: Arc::clone(&coordinator),
                     repositories: Arc::clone(&repositories),
+                    distrust: Arc::clone(&distrust),
+                    gate: Arc::clone(&gate),
                     data_dir: settings.data_dir.clone(),
                 },
             ),
@@ -226,8 +245,13 @@ impl App {
             cache_artifact: CacheArtifact { repositories: Arc::clone(&repositories), batches: Arc::new(batches), gate },
             metrics: Metrics::new(
                 registry,
-                Gauges { fills, shelf: Arc::clone(&shelf), holdings },
-                Arc::clone(&repositories),
+                Gauges {
+                    fills,
+                    shelf: Arc::clone(&shelf),
+                    holdings,
+                    distrust,
+                    repositories: Arc::clone(&repositories),
+                },
             ),
         };
         let routes =
@@ -245,7 +269,7 @@ impl App {
         background.spawn(tend::hear(coordinator, Arc::clone(&shelf), Arc::clone(&pins)));
         background.spawn(tend::report_uses(Arc::clone(&catalog), Arc::clone(&shelf)));
         background.spawn(tend::sweep(Arc::clone(&catalog), blobs, sweeping));
-        background.spawn(task::keep_in_bounds(retention, Arc::clone(&repositories), Arc::clone(&shelf)));
+        background.spawn(task::keep_in_bounds(retention, Arc::clone(&repositories), Arc::clone(&shelf), growth));
         background.spawn(follow_generations(repositories, Arc::clone(&fast)));
 
         let listener = serve::listen(settings.listen).map_err(|error| {

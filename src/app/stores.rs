@@ -69,6 +69,8 @@ pub struct DurableStores {
     pub catalog: Arc<dyn Catalog>,
     /// Snapshots, in the same database.
     pub snapshots: Arc<dyn Snapshots>,
+    /// What our own packages contribute to indexes, in the same database.
+    pub fragments: Arc<dyn Fragments>,
     /// Files below the data folder have one user at a time; a bucket has many.
     data_lock: Option<File>,
 }
@@ -89,8 +91,8 @@ impl DurableStores {
                 (Arc::new(open_files(data)?), Some(lock))
             }
         };
-        let Records { catalog, snapshots, .. } = open_catalog(settings).await?;
-        Ok(Self { blobs, catalog, snapshots, data_lock })
+        let Records { catalog, snapshots, fragments, .. } = open_catalog(settings).await?;
+        Ok(Self { blobs, catalog, snapshots, fragments, data_lock })
     }
 
     /// Whether no server uses the files now.

@@ -2,6 +2,8 @@
 //!
 //! Records go first, and blobs that lost their last name follow after the grace that readers have. With files, a running
 //! server has the data folder to itself and deletes them; otherwise those whose grace is over are deleted here.
+//!
+//! What is held of repositories that are not configured any more is said each time; `--purge NAME` removes it.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -13,19 +15,24 @@ use crate::config::size::written;
 use crate::config::{Repositories, Settings};
 use crate::engine::held::now;
 use crate::engine::retention::{Gone, Mode, Report, Retention, RetentionParts};
-use crate::engine::tend::{GARBAGE_GRACE, sweep_now};
+use crate::engine::tend::sweep_now;
+use crate::store::key::RepositoryName;
 
-pub(super) fn run(settings: &Settings, dry_run: bool) -> ExitCode {
+pub(super) fn run(settings: &Settings, dry_run: bool, purge: &[RepositoryName]) -> ExitCode {
     let mode = if dry_run { Mode::Show } else { Mode::Remove };
-    super::answer(settings, async |repositories| collect(settings, repositories, now(), mode).await)
+    super::answer(settings, async |repositories| collect(settings, repositories, purge, now(), mode).await)
 }
 
 async fn collect(
     settings: &Settings,
     repositories: &Repositories,
+    purge: &[RepositoryName],
     now: SystemTime,
     mode: Mode,
 ) -> Result<String, Box<dyn std::error::Error>> {
+    if let Some(name) = purge.iter().find(|name| repositories.get(name.as_str()).is_some()) {
+        return Err(format!("{name} is in the configuration; take it out of the file before it is purged").into());
+    }
     let stores = StoresBeside::open(settings, mode == Mode::Remove).await?;
     let retention = Retention::new(RetentionParts {
         catalog: Arc::clone(&stores.catalog),
@@ -34,13 +41,25 @@ async fn collect(
         counts: Arc::default(),
         overall: settings.max_bytes,
     });
-    let mut text = said(&retention.run(repositories, now, mode).await?, mode);
+    let mut text = String::new();
+    for name in purge {
+        writeln!(text, "{name}, which is not configured: {}", went(&retention.purge(name, now, mode).await?, mode))?;
+    }
+    text += &said(&retention.run(repositories, now, mode).await?, mode);
+    for (name, held) in retention.left_behind(repositories).await? {
+        let size = written(held.bytes);
+        writeln!(
+            text,
+            "{name} is not configured and still holds {} files ({size}); `artifactapi gc --purge {name}` removes them",
+            held.artifacts
+        )?;
+    }
     match (mode, &stores.blobs) {
         (Mode::Show, _) => {}
         (Mode::Remove, Some(blobs)) => {
             let deleted = sweep_now(&*stores.catalog, &**blobs).await?;
-            let hours = GARBAGE_GRACE.as_secs() / 3_600;
-            writeln!(text, "{deleted} blobs deleted that nothing has named for {hours} h")?;
+            let minutes = blobs.grace().as_secs() / 60;
+            writeln!(text, "{deleted} blobs deleted that nothing has named for {minutes} minutes")?;
         }
         (Mode::Remove, None) => {
             text.push_str(

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 
 use crate::config::{ConfigError, Repositories, Settings, Source, process_environment};
+use crate::store::key::RepositoryName;
 
 /// The configuration or the command line is wrong.
 const EXIT_CONFIGURATION: u8 = 2;
@@ -53,6 +54,9 @@ enum Command {
         /// Only say what would go.
         #[arg(long)]
         dry_run: bool,
+        /// Also remove everything of this repository, which must not be in the configuration any more. May be given several times.
+        #[arg(long, value_name = "REPOSITORY")]
+        purge: Vec<RepositoryName>,
     },
     /// Send a whole repository, as it lies in a folder, to a local one.
     Import(import::What),
@@ -92,7 +96,7 @@ pub fn main() -> ExitCode {
         Command::Key(what) => key::run(&what),
         Command::Health => health::run(&settings),
         Command::Import(what) => import::run(&settings, &what),
-        Command::Gc { dry_run } => gc::run(&settings, dry_run),
+        Command::Gc { dry_run, purge } => gc::run(&settings, dry_run, &purge),
         Command::Prefetch(what) => prefetch::run(&settings, &what),
         Command::Scrub(what) => scrub::run(&settings, &what),
         Command::RebuildCatalog => rebuild::run(&settings),

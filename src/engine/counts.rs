@@ -47,7 +47,7 @@ pub struct Counts {
     requests: Family<Labels, Counter>,
     bytes: Family<RepositoryLabel, Counter>,
     by_repository: RwLock<HashMap<RepositoryName, Arc<RepositoryCounts>>>,
-    /// Requests made upstream.
+    /// Requests made upstream, those for lists of mirrors and those that redirects lead to among them.
     pub upstream_requests: Counter,
     /// Bytes of whole bodies fetched from upstream.
     pub upstream_bytes: Counter,
@@ -82,7 +82,11 @@ impl Counts {
         let counts = Self::default();
         registry.register("requests", "Requests below /api by repository and result", counts.requests.clone());
         registry.register("response_bytes", "Body bytes promised to clients", counts.bytes.clone());
-        registry.register("upstream_requests", "Requests made upstream", counts.upstream_requests.clone());
+        registry.register(
+            "upstream_requests",
+            "Requests made upstream, whatever for",
+            counts.upstream_requests.clone(),
+        );
         registry.register("upstream_bytes", "Bytes of whole bodies fetched", counts.upstream_bytes.clone());
         registry.register("upstream_unfit", "Upstream bodies refused as damaged or wrong", counts.unfit.clone());
         let older = counts.older_refused.clone();

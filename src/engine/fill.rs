@@ -114,7 +114,7 @@ pub enum FillError {
     #[error("what came could not be published: {0}")]
     NotPublished(Arc<str>),
     /// The task ended without an outcome.
-    #[error("the transfer was given up; the server is shutting down")]
+    #[error("the transfer ended without an outcome: the server is stopping, or its log says what broke")]
     GivenUp,
 }
 

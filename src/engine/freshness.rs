@@ -4,10 +4,16 @@
 //! it. Fresh is served; stale is revalidated (and served all the same if upstream has trouble); absent is fetched. A
 //! client's `no-cache` never means more than "revalidate if older than [`NO_CACHE_AGE`]": dnf always says it, and a
 //! thousand clients are one question to upstream (DESIGN 5).
+//!
+//! Confirmations carry the time of whichever clock noted them. A little ahead of ours is as good as now; one from further ahead
+//! ([`CLOCKS_APART`]) says nothing about how old it is, so what lives by its age is asked about. What lives as long as its index is
+//! not: it was confirmed by the same clock that dated the index.
 
 use std::time::{Duration, SystemTime};
 
 use artifactapi_formats::{Mutability, Role};
+
+use crate::store::catalog::CLOCKS_APART;
 
 /// A confirmation younger than this satisfies a client's `Cache-Control: no-cache`.
 pub const NO_CACHE_AGE: Duration = Duration::from_secs(5);
@@ -83,16 +89,23 @@ pub fn decide(confirmed_at: Option<SystemTime>, lifetime: Lifetime, no_cache: bo
     let Some(confirmed_at) = confirmed_at else {
         return Decision::Fetch;
     };
-    // A confirmation from the future is another replica's clock: it counts as from now.
+    // A confirmation from the near future is another replica's clock: it counts as from now.
     let age = now.duration_since(confirmed_at).unwrap_or(Duration::ZERO);
     match lifetime {
         Lifetime::Forever => Decision::Serve { fresh_for: None },
+        Lifetime::For(_) if is_ahead(confirmed_at, now) => Decision::Revalidate,
         _ if no_cache && age >= NO_CACHE_AGE => Decision::Revalidate,
         Lifetime::For(ttl) if age < ttl => Decision::Serve { fresh_for: Some(ttl - age) },
         Lifetime::For(_) => Decision::Revalidate,
         Lifetime::WithIndexSince(since) if confirmed_at >= since => Decision::Serve { fresh_for: Some(Duration::ZERO) },
         Lifetime::WithIndexSince(_) => Decision::Revalidate,
     }
+}
+
+/// Whether a time lies so far ahead of `now` that the clock it was taken from was wrong.
+#[must_use]
+pub fn is_ahead(time: SystemTime, now: SystemTime) -> bool {
+    time.duration_since(now).is_ok_and(|ahead| ahead > CLOCKS_APART)
 }
 
 /// The time that a confirmation must be later than to be served at `now`: the other side of [`decide`], for confirmations
@@ -158,6 +171,18 @@ mod tests {
             (Some(0), ttl, true, 4, Serve { fresh_for: Some(HOUR - Duration::from_secs(4)) }),
             (Some(0), ttl, true, 5, Revalidate),
             (Some(50), ttl, false, 40, Serve { fresh_for: Some(HOUR) }),
+            (Some(50), ttl, true, 40, Serve { fresh_for: Some(HOUR) }),
+            (Some(1_000 + CLOCKS_APART.as_secs()), ttl, false, 1_000, Serve { fresh_for: Some(HOUR) }),
+            (Some(1_001 + CLOCKS_APART.as_secs()), ttl, false, 1_000, Revalidate),
+            (Some(1_001 + CLOCKS_APART.as_secs()), ttl, true, 1_000, Revalidate),
+            (Some(1 << 30), Lifetime::Forever, true, 1_000, Serve { fresh_for: None }),
+            (
+                Some(1 << 30),
+                Lifetime::WithIndexSince(at(1 << 30)),
+                true,
+                1_000,
+                Serve { fresh_for: Some(Duration::ZERO) },
+            ),
             (Some(10), Lifetime::For(Duration::ZERO), false, 10, Revalidate),
             (Some(10), Lifetime::WithIndexSince(at(10)), false, 1 << 30, Serve { fresh_for: Some(Duration::ZERO) }),
             (Some(9), Lifetime::WithIndexSince(at(10)), false, 11, Revalidate),

@@ -123,23 +123,12 @@ impl Generations {
         }
     }
 
-    /// The snapshot of a root that has this entry, among the latest ones.
+    /// The number of the newest snapshot of a root that has this entry.
     ///
     /// # Errors
     /// [`CatalogError`] when the catalog cannot answer.
-    pub async fn with_entry(
-        &self,
-        root: &Target,
-        entry: &Sha256,
-        among: u32,
-    ) -> Result<Option<SnapshotId>, CatalogError> {
-        for snapshot in self.snapshots.snapshots(root, None, among).await? {
-            let whole = self.snapshots.snapshot(snapshot.id).await?;
-            if whole.is_some_and(|whole| whole.file(&root.path).is_some_and(|file| file.sha256 == *entry)) {
-                return Ok(Some(snapshot.id));
-            }
-        }
-        Ok(None)
+    pub async fn with_entry(&self, root: &Target, entry: &Sha256) -> Result<Option<SnapshotId>, CatalogError> {
+        Ok(self.snapshots.with_entry(root, entry).await?.map(|snapshot| snapshot.id))
     }
 
     /// The root that an index, companion or member path belongs to.

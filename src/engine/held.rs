@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use artifactapi_formats::{Mutability, Role};
 use bytes::Bytes;
 
+use super::freshness::is_ahead;
 use crate::spool::SpoolReader;
 use crate::store::catalog::Artifact;
 
@@ -38,6 +39,7 @@ pub struct Held {
     loaded: Instant,
     record_old_at_ms: AtomicU64,
     uses: AtomicU64,
+    may_be_overwritten: AtomicBool,
 }
 
 /// How the bytes are reached.
@@ -77,6 +79,7 @@ impl Held {
             loaded: Instant::now(),
             record_old_at_ms: AtomicU64::new(millis(RECORD_AGE)),
             uses: AtomicU64::new(0),
+            may_be_overwritten: AtomicBool::new(false),
         }
     }
 
@@ -97,9 +100,14 @@ impl Held {
         from_ms(self.confirmed_ms.load(Ordering::Relaxed))
     }
 
-    /// Notes a confirmation.
+    /// Notes a confirmation. The latest counts, unless it is from a clock that was ahead and this one is not.
     pub fn confirm(&self, at: SystemTime) {
-        self.confirmed_ms.fetch_max(to_ms(at), Ordering::Relaxed);
+        let now = SystemTime::now();
+        let is_ahead = |ms| is_ahead(from_ms(ms), now);
+        let at = to_ms(at);
+        let latest = |known: i64| if is_ahead(known) && !is_ahead(at) { at } else { known.max(at) };
+        // Never refused: the closure always has an answer.
+        let _ = self.confirmed_ms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |known| Some(latest(known)));
         self.retry_ms.store(0, Ordering::Relaxed);
     }
 
@@ -114,10 +122,12 @@ impl Held {
         self.retry_ms.store(to_ms(now + RETRY_AFTER), Ordering::Relaxed);
     }
 
-    /// Whether upstream failed so recently that it is not asked again yet.
+    /// Whether upstream failed so recently that it is not asked again yet. A rest that would last far longer than one was begun by a
+    /// clock that was ahead; twice as long, because somebody else's may have begun after `now` was looked up.
     #[must_use]
     pub fn is_resting(&self, now: SystemTime) -> bool {
-        to_ms(now) < self.retry_ms.load(Ordering::Relaxed)
+        let left = from_ms(self.retry_ms.load(Ordering::Relaxed)).duration_since(now).unwrap_or_default();
+        !left.is_zero() && left < RETRY_AFTER * 2
     }
 
     /// Whether the record should be compared with the catalog again.
@@ -134,6 +144,17 @@ impl Held {
     /// Notes that the record may be out of date.
     pub fn record_is_doubtful(&self) {
         self.record_old_at_ms.store(0, Ordering::Relaxed);
+    }
+
+    /// Notes whether its repository lets people put another content in its place.
+    pub fn let_be_overwritten(&self, may_be: bool) {
+        self.may_be_overwritten.store(may_be, Ordering::Relaxed);
+    }
+
+    /// Whether people may put another content in its place at any moment.
+    #[must_use]
+    pub fn may_be_overwritten(&self) -> bool {
+        self.may_be_overwritten.load(Ordering::Relaxed)
     }
 
     /// Counts one use.
@@ -169,4 +190,62 @@ pub fn from_ms(ms: i64) -> SystemTime {
 #[must_use]
 pub fn now() -> SystemTime {
     from_ms(to_ms(SystemTime::now()))
+}
+
+#[cfg(test)]
+mod tests {
+    use artifactapi_formats::{RepoPath, Sha256};
+
+    use super::*;
+    use crate::store::catalog::{CLOCKS_APART, Revision, Validators};
+    use crate::store::key::Target;
+
+    const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
+
+    fn held(checked_at: SystemTime) -> Held {
+        let target = Target::new("r".parse().expect("a name"), RepoPath::new("repomd.xml").expect("a path"));
+        let artifact = Artifact {
+            revision: Revision(1),
+            blob: target.first_blob_key(),
+            target,
+            size: 0,
+            sha256: Sha256::of(b""),
+            content_type: String::new(),
+            validators: Validators::default(),
+            last_modified: checked_at,
+            stored_at: checked_at,
+            checked_at,
+            identity: None,
+        };
+        Held::new(artifact, Role::Index, Mutability::Mutable, HeldBody::Distant)
+    }
+
+    #[test]
+    fn a_confirmation_from_a_clock_that_was_ahead_gives_way() {
+        let now = now();
+        let held = held(now + MONTH);
+        held.confirm(now);
+        assert_eq!(held.confirmed_at(), now);
+        held.confirm(now - MONTH);
+        assert_eq!(held.confirmed_at(), now, "an older one");
+        let soon = now + CLOCKS_APART / 2;
+        held.confirm(soon);
+        held.confirm(now);
+        assert_eq!(held.confirmed_at(), soon, "another replica's clock is only a little ahead");
+        held.doubt();
+        held.confirm(now);
+        assert_eq!(held.confirmed_at(), now);
+    }
+
+    #[test]
+    fn no_rest_begun_by_a_clock_that_was_ahead_lasts() {
+        let now = now();
+        let held = held(now);
+        assert!(!held.is_resting(now));
+        held.revalidation_failed(now);
+        assert!(held.is_resting(now) && held.is_resting(now + RETRY_AFTER / 2));
+        assert!(!held.is_resting(now + RETRY_AFTER));
+        held.revalidation_failed(now + MONTH);
+        assert!(!held.is_resting(now), "the clock was ahead when it began");
+    }
 }

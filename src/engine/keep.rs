@@ -2,11 +2,18 @@
 //!
 //! Nobody sees the bytes as cached before both are done, and everybody does after (DESIGN 4.2). Replicas that keep
 //! different bytes at once are told apart by the catalog's compare-and-set: one wins, the other learns what won.
+//!
+//! Bytes whose record is never written, because the catalog or this process goes away in between, must not lie in the store for
+//! ever. Under the first key of a path they do no harm: whoever fetches that path next takes them or replaces them, and to
+//! write them down before would cost every first fetch a transaction. A later key is one of many, so it is listed as garbage before
+//! it is written ([`Snapshots::stage`]); and with it what the first key has, when that is found to be other bytes.
 
 use std::sync::Arc;
 
+use super::growth::Growth;
 use crate::spool::Spooled;
 use crate::store::blobs::{BlobAbout, BlobError, BlobStore, Written};
+use crate::store::catalog::snapshots::Snapshots;
 use crate::store::catalog::{Artifact, Catalog, CatalogError, Published, Revision};
 use crate::store::coordinator::{Coordinator, Event};
 use crate::store::key::{BlobKey, Target};
@@ -18,7 +25,9 @@ const TRIES: usize = 4;
 pub struct Keeper {
     blobs: Arc<dyn BlobStore>,
     catalog: Arc<dyn Catalog>,
+    snapshots: Arc<dyn Snapshots>,
     coordinator: Arc<dyn Coordinator>,
+    growth: Arc<Growth>,
 }
 
 /// Why bytes were not kept.
@@ -30,8 +39,8 @@ pub enum KeepError {
     /// The catalog did not take the record.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
-    /// Others kept publishing the same target.
-    #[error("another content was published first, {TRIES} times in a row")]
+    /// Others were first: they kept publishing the same target, or other bytes lie under its key.
+    #[error("its place is taken: another content was published first, {TRIES} times in a row, or lies under its key")]
     Contended,
 }
 
@@ -45,10 +54,21 @@ pub enum Kept {
 }
 
 impl Keeper {
-    /// A keeper over store, catalog and coordinator.
+    /// A keeper over store, catalog, with its snapshots, and coordinator.
     #[must_use]
-    pub fn new(blobs: Arc<dyn BlobStore>, catalog: Arc<dyn Catalog>, coordinator: Arc<dyn Coordinator>) -> Self {
-        Self { blobs, catalog, coordinator }
+    pub fn new(
+        blobs: Arc<dyn BlobStore>,
+        catalog: Arc<dyn Catalog>,
+        snapshots: Arc<dyn Snapshots>,
+        coordinator: Arc<dyn Coordinator>,
+    ) -> Self {
+        Self { blobs, catalog, snapshots, coordinator, growth: Arc::default() }
+    }
+
+    /// How much it kept.
+    #[must_use]
+    pub fn growth(&self) -> Arc<Growth> {
+        Arc::clone(&self.growth)
     }
 
     /// Makes `spooled` the content of `draft.target`, if the current one is still `replaces`. `draft` says everything
@@ -67,17 +87,26 @@ impl Keeper {
         let about = about(&draft);
         let later = draft.target.later_blob_key(&spooled.sha256);
         draft.blob = if replaces.is_none() { draft.target.first_blob_key() } else { later.clone() };
+        // What is to be listed as garbage before the next write, until a record names it.
+        let mut unstaged = vec![later.clone()];
         for _ in 0..TRIES {
+            if draft.blob == later && !unstaged.is_empty() {
+                self.snapshots.stage(&std::mem::take(&mut unstaged), draft.stored_at).await?;
+            }
             if self.blobs.write(&draft.blob, spooled, &about).await? == Written::Occupied {
                 if draft.blob == later {
                     return Err(KeepError::Contended);
                 }
+                // Other bytes of a path that had no record: those of a fill that came to grief, unless somebody is just about to
+                // name them, or does. Then they are no garbage, and the catalog knows.
+                unstaged.push(draft.blob);
                 draft.blob = later.clone();
                 continue;
             }
             match self.catalog.publish(&draft, replaces).await? {
                 Published::Won(revision) => {
                     draft.revision = revision;
+                    self.growth.add(draft.size);
                     self.coordinator.announce(Event::Published(draft.target.clone(), revision)).await;
                     return Ok(Kept::Current(draft));
                 }
@@ -169,3 +198,6 @@ fn about(draft: &Artifact) -> BlobAbout {
         stored_at: draft.stored_at,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,11 +7,14 @@
 pub mod batch;
 pub mod callers;
 pub mod counts;
+pub mod distrust;
 pub mod fill;
 pub mod fills;
 pub mod freshness;
 pub mod generations;
+pub mod growth;
 pub mod held;
+pub mod identities;
 pub mod keep;
 pub mod past;
 pub mod pattern;

@@ -10,21 +10,19 @@ use std::time::Duration;
 use artifactapi_formats::{Mutability, Role};
 
 use super::generations::{GenerationError, Generations, When};
-use super::held::Held;
+use super::held::{Held, HeldBody};
 use super::read::{ReadError, Reading, Source, Wish};
-use super::shelf::{Found, Shelf, ShelfError};
+use super::shelf::{Found, Shelf, ShelfError, Weigher};
 use crate::store::catalog::snapshots::{Generation, NamedPackage, Snapshot};
 use crate::store::catalog::{Artifact, CatalogError};
 use crate::store::key::Target;
-
-/// Opened files of earlier generations that are remembered.
-const REMEMBERED: usize = 1_024;
 
 /// Reads earlier generations.
 pub struct Past {
     generations: Generations,
     shelf: Arc<Shelf>,
-    opened: quick_cache::sync::Cache<(Target, String), Arc<Held>>,
+    /// Opened files, within the shelf's budget for them.
+    opened: quick_cache::sync::Cache<(Target, String), Arc<Held>, Weigher>,
 }
 
 /// What a path is in an earlier generation.
@@ -41,7 +39,8 @@ impl Past {
     /// Over these generations.
     #[must_use]
     pub fn new(generations: Generations, shelf: Arc<Shelf>) -> Self {
-        Self { generations, shelf, opened: quick_cache::sync::Cache::new(REMEMBERED) }
+        let opened = shelf.past_budget().cache();
+        Self { generations, shelf, opened }
     }
 
     /// What the wished path was at `when`.
@@ -108,7 +107,10 @@ impl Past {
         }
         match self.shelf.open_beside(artifact, role, &mutability).await? {
             Found::Held(held) => {
-                self.opened.insert(key, Arc::clone(&held));
+                // What is still on its way may break off; it is opened again for each request until it is here.
+                if !matches!(held.body, HeldBody::Growing(_)) {
+                    self.opened.insert(key, Arc::clone(&held));
+                }
                 Ok(held)
             }
             Found::Bodiless(_) | Found::Nothing => {

@@ -2,22 +2,33 @@
 //!
 //! Each blob carries what is needed to write its record ([`BlobAbout`]), so a catalog that was lost, or a bucket that was
 //! copied, is no reason to fetch everything again. [`Rebuild::run`] walks the store once and makes the newest content of
-//! each target its current one.
+//! each target its current one. Then the indexes of local repositories are published again ([`listings`]): what was uploaded can
+//! be installed.
+//!
+//! A blob that was cached by its absolute URL, as earlier versions did, has no repository of its own. It becomes the content of a
+//! path if exactly one configured remote is fetched from there and admits it; otherwise it is left alone.
 //!
 //! It promises to be harmless: a record is only ever replaced by compare-and-set, and only by a newer content, so it can
 //! run beside a live server, be stopped at any moment and run again. A blob that does not say what it is, is damaged,
 //! or lies where its own description does not put it, is left alone. Memory does not grow with the store: blobs are looked at as
-//! the listing streams in, [`AT_ONCE`] at a time. What was removed from the catalog on purpose comes back for as long as
-//! its bytes are still there; nothing in the store tells it from what was lost.
+//! the listing streams in, [`AT_ONCE`] at a time. What the catalog knows as a past content stays that. If the catalog was lost,
+//! what had been removed on purpose comes back for as long as its bytes are still there; nothing in the store tells it
+//! from what was lost.
 
-use artifactapi_formats::{RepoPath, Role};
+mod listings;
+
+use artifactapi_formats::{Identity, RepoPath, Role};
 use futures_util::StreamExt as _;
+use url::Url;
 
+use super::batch::origin;
 use super::freshness::last_modified;
-use crate::config::Repositories;
+use super::publish::{PublishError, Publisher};
+use crate::config::{Admission, Kind, Repositories};
 use crate::store::blobs::{BlobAbout, BlobError, BlobErrorKind, BlobStore};
+use crate::store::catalog::snapshots::Snapshots;
 use crate::store::catalog::{Artifact, Catalog, CatalogError, Published, Revision, Validators};
-use crate::store::key::{BlobKey, Target};
+use crate::store::key::{BlobKey, RepositoryName, Target};
 
 /// How many blobs are looked at, and their records written, at once.
 pub const AT_ONCE: usize = 16;
@@ -40,6 +51,10 @@ pub struct Rebuilt {
     pub foreign: u64,
     /// Blobs whose description cannot be read, or is not of the bytes that are there.
     pub damaged: u64,
+    /// Packages and other files of ours that an index has again.
+    pub listed: u64,
+    /// Those that no index of ours takes, as they are.
+    pub unlisted: u64,
 }
 
 /// Why a rebuild stopped. Running it again goes on where it matters.
@@ -51,6 +66,14 @@ pub enum RebuildError {
     /// The catalog does not answer.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// An index could not be published.
+    #[error("the index {root} cannot be published again: {why}")]
+    Publish {
+        /// Which.
+        root: Target,
+        /// Why not.
+        why: PublishError,
+    },
 }
 
 /// What a rebuild works with.
@@ -59,6 +82,10 @@ pub struct Rebuild<'a> {
     pub blobs: &'a dyn BlobStore,
     /// What is to be filled.
     pub catalog: &'a dyn Catalog,
+    /// What the catalog knows of earlier contents.
+    pub snapshots: &'a dyn Snapshots,
+    /// What publishes the indexes of local repositories.
+    pub publisher: &'a Publisher,
     /// Which formats the repositories have; blobs of a repository that is not configured get records all the same.
     pub repositories: &'a Repositories,
 }
@@ -92,6 +119,7 @@ impl Rebuild<'_> {
             }
             progress(&rebuilt);
         }
+        self.list_again(&mut rebuilt, progress).await?;
         Ok(rebuilt)
     }
 
@@ -105,11 +133,18 @@ impl Rebuild<'_> {
             }
             Err(error) => return Err(error.into()),
         };
-        let Some(target) = target_of(&about).filter(|target| lies_where_it_should(target, &about, key)) else {
-            return Ok(Became::Foreign);
+        let target = match &about.repository {
+            Some(repository) => {
+                target_of(repository, &about).filter(|target| lies_where_it_should(target, &about, key))
+            }
+            None => self.adopted(&about, key),
         };
+        let Some(target) = target else { return Ok(Became::Foreign) };
         let artifact = self.record(target, about, key);
         let mut current = self.catalog.lookup(&artifact.target).await?;
+        if current.is_none() && self.was_removed(&artifact).await? {
+            return Ok(Became::Older);
+        }
         for _ in 0..TRIES {
             match &current {
                 Some(current) if current.blob == artifact.blob => return Ok(Became::Current),
@@ -124,6 +159,31 @@ impl Rebuild<'_> {
         }
         // Somebody publishes this target all the time, and thus newer contents than ours.
         Ok(Became::Older)
+    }
+
+    /// The target of the one remote that a file cached by URL would be fetched by.
+    fn adopted(&self, about: &BlobAbout, key: &BlobKey) -> Option<Target> {
+        let url = Url::parse(&about.path).ok()?;
+        let name = key.as_str().rsplit('/').next().unwrap_or_default();
+        if BlobKey::for_url(url.host_str()?, &about.path, name) != *key {
+            return None;
+        }
+        let mut targets = self.repositories.iter().filter_map(|repository| {
+            let Kind::Remote(remote) = &repository.kind else { return None };
+            let target = origin::target_of(&about.path, repository, remote).ok()?;
+            let role = repository.format.classify(&target.path);
+            let is_admitted = matches!(repository.patterns.admits(target.path.as_str(), role), Admission::Admitted);
+            (is_admitted && !target.path.is_directory()).then_some(target)
+        });
+        let only = targets.next()?;
+        targets.next().is_none().then_some(only)
+    }
+
+    /// Whether the catalog remembers it as what it was once: then it went on purpose.
+    async fn was_removed(&self, artifact: &Artifact) -> Result<bool, CatalogError> {
+        let by_content = Identity::File(artifact.sha256.into());
+        let known = self.snapshots.content(&artifact.target, &by_content, Some(&artifact.sha256)).await?;
+        Ok(known.is_some_and(|known| known.sha256 == artifact.sha256))
     }
 
     fn record(&self, target: Target, about: BlobAbout, key: &BlobKey) -> Artifact {
@@ -147,11 +207,10 @@ impl Rebuild<'_> {
     }
 }
 
-/// The target that a blob is a content of; `None` for files cached by URL, which belong to no repository.
-fn target_of(about: &BlobAbout) -> Option<Target> {
-    let repository = about.repository.clone()?;
+/// The target that a blob is a content of by its own description.
+fn target_of(repository: &RepositoryName, about: &BlobAbout) -> Option<Target> {
     let path = RepoPath::new(&about.path).ok().filter(|path| !path.is_directory())?;
-    Some(Target::with_query(repository, path, &about.query))
+    Some(Target::with_query(repository.clone(), path, &about.query))
 }
 
 fn lies_where_it_should(target: &Target, about: &BlobAbout, key: &BlobKey) -> bool {

@@ -3,12 +3,19 @@
 //! A hit on the shelf costs no SQL and opens nothing. Small bodies are in memory, larger ones are open files. What is
 //! here may be out of date for a moment, never for long: events take it off, and a record is compared with the catalog
 //! again after [`RECORD_AGE`](super::held::RECORD_AGE) in case an event was lost. Bounded by [`ShelfBudget`].
+//!
+//! Events reach only what is on the shelf. So whatever leaves it, for whatever reason, is superseded from then on: nobody who
+//! remembers it elsewhere may give it out any more.
 
+use std::collections::HashMap;
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use artifactapi_formats::{Mutability, Role};
 use bytes::Bytes;
+use parking_lot::Mutex;
+use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
 
 use super::held::{Held, HeldBody};
 use crate::spool::FileReader;
@@ -26,21 +33,87 @@ const FILE_WEIGHT: u64 = 16 << 10;
 /// What any entry costs beside its body, in bytes.
 const RECORD_WEIGHT: u64 = 1 << 10;
 
+/// Which part of the budget is for files of earlier generations: one in so many.
+const PAST_SHARE: u64 = 8;
+
+/// How many targets may have left the shelf with uses that the catalog does not know of yet.
+const UNTOLD: usize = 65_536;
+
 /// How many bytes the shelf may take, about.
 #[derive(Debug, Clone, Copy)]
 pub struct ShelfBudget(pub u64);
 
-#[derive(Debug, Clone, Copy)]
-struct Weigher;
+impl ShelfBudget {
+    /// How many entries to expect.
+    fn entries(self) -> usize {
+        usize::try_from(self.0 / FILE_WEIGHT).unwrap_or(usize::MAX).clamp(64, 65_536)
+    }
 
-impl quick_cache::Weighter<Target, Arc<Held>> for Weigher {
-    fn weight(&self, _target: &Target, held: &Arc<Held>) -> u64 {
+    /// A cache of opened files that stays within it.
+    pub(super) fn cache<K: Eq + std::hash::Hash>(self) -> quick_cache::sync::Cache<K, Arc<Held>, Weigher> {
+        quick_cache::sync::Cache::with_weighter(self.entries(), self.0, Weigher)
+    }
+}
+
+/// What an opened file counts against a budget.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Weigher;
+
+impl<K> Weighter<K, Arc<Held>> for Weigher {
+    fn weight(&self, _key: &K, held: &Arc<Held>) -> u64 {
         let body = match &held.body {
             HeldBody::Memory(bytes) => bytes.len() as u64,
             HeldBody::File(_) | HeldBody::Growing(_) => FILE_WEIGHT,
             HeldBody::Distant => 0,
         };
         RECORD_WEIGHT + body
+    }
+}
+
+/// How many targets can be put on the shelf or taken off it at once; two share a turn by chance only.
+const TURNS: usize = 64;
+
+/// What was looked up may be removed before it is put on the shelf. So each removal is counted, with others that share its
+/// turn, and what was looked up at another count is not put there.
+struct Turns {
+    hasher: DefaultHashBuilder,
+    removals: [Mutex<u64>; TURNS],
+}
+
+/// How many removals there were when something was looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Removals(u64);
+
+impl Turns {
+    fn of(&self, target: &Target) -> &Mutex<u64> {
+        #[allow(clippy::cast_possible_truncation, reason = "any part of a hash will do")]
+        let hash = self.hasher.hash_one(target) as usize;
+        &self.removals[hash % TURNS]
+    }
+}
+
+/// Uses of what left the shelf before the catalog was told of them.
+type Untold = Arc<Mutex<HashMap<Target, u64>>>;
+
+/// What happens to an entry that makes room, or is replaced by another.
+#[derive(Debug, Clone, Default)]
+struct Leaving {
+    untold: Untold,
+}
+
+impl Lifecycle<Target, Arc<Held>> for Leaving {
+    type RequestState = ();
+
+    fn on_evict(&self, (): &mut (), target: Target, held: Arc<Held>) {
+        held.supersede();
+        let uses = held.take_uses();
+        if uses == 0 {
+            return;
+        }
+        let mut untold = self.untold.lock();
+        if untold.len() < UNTOLD || untold.contains_key(&target) {
+            *untold.entry(target).or_default() += uses;
+        }
     }
 }
 
@@ -68,7 +141,10 @@ pub enum Found {
 
 /// The memory in front of catalog and store.
 pub struct Shelf {
-    cache: quick_cache::sync::Cache<Target, Arc<Held>, Weigher>,
+    cache: quick_cache::sync::Cache<Target, Arc<Held>, Weigher, DefaultHashBuilder, Leaving>,
+    turns: Turns,
+    untold: Untold,
+    past: ShelfBudget,
     catalog: Arc<dyn Catalog>,
     blobs: Arc<dyn BlobStore>,
 }
@@ -77,8 +153,21 @@ impl Shelf {
     /// An empty shelf over a catalog and a store.
     #[must_use]
     pub fn new(budget: ShelfBudget, catalog: Arc<dyn Catalog>, blobs: Arc<dyn BlobStore>) -> Self {
-        let expected = usize::try_from(budget.0 / FILE_WEIGHT).unwrap_or(usize::MAX).clamp(64, 65_536);
-        Self { cache: quick_cache::sync::Cache::with_weighter(expected, budget.0, Weigher), catalog, blobs }
+        let past = ShelfBudget(budget.0 / PAST_SHARE);
+        let current = ShelfBudget(budget.0 - past.0);
+        let leaving = Leaving::default();
+        let untold = Arc::clone(&leaving.untold);
+        let hasher = DefaultHashBuilder::default();
+        let cache = quick_cache::sync::Cache::with(current.entries(), current.0, Weigher, hasher, leaving);
+        let turns =
+            Turns { hasher: DefaultHashBuilder::default(), removals: std::array::from_fn(|_| Mutex::default()) };
+        Self { cache, turns, untold, past, catalog, blobs }
+    }
+
+    /// What is left of the budget for files of earlier generations.
+    #[must_use]
+    pub fn past_budget(&self) -> ShelfBudget {
+        self.past
     }
 
     /// What is held of `target`.
@@ -86,7 +175,8 @@ impl Shelf {
     /// # Errors
     /// [`ShelfError`] when it is not on the shelf and cannot be looked up or opened.
     pub async fn find(&self, target: &Target, role: Role, mutability: &Mutability) -> Result<Found, ShelfError> {
-        if let Some(held) = self.cache.get(target).filter(|held| !held.body.has_arrived()) {
+        let removals = self.removals(target);
+        if let Some(held) = self.peek(target) {
             if !held.record_is_old() {
                 return Ok(Found::Held(held));
             }
@@ -102,8 +192,8 @@ impl Shelf {
                     return Ok(Found::Held(held));
                 }
                 Ok(Some(now)) => {
-                    self.forget(target);
-                    return self.open(now, role, mutability).await;
+                    let _ = self.cache.remove(target).map(|(_, held)| held.supersede());
+                    return self.open(removals, now, role, mutability).await;
                 }
                 Ok(None) => {
                     self.forget(target);
@@ -112,7 +202,7 @@ impl Shelf {
             }
         }
         match self.catalog.lookup(target).await? {
-            Some(artifact) => self.open(artifact, role, mutability).await,
+            Some(artifact) => self.open(removals, artifact, role, mutability).await,
             None => Ok(Found::Nothing),
         }
     }
@@ -125,19 +215,41 @@ impl Shelf {
         Ok(self.catalog.lookup(target).await?)
     }
 
-    /// What is on the shelf right now, without looking anywhere else.
+    /// What is on the shelf right now and may be served, without looking anywhere else.
     #[must_use]
     pub fn peek(&self, target: &Target) -> Option<Arc<Held>> {
-        self.cache.get(target)
+        self.cache.get(target).filter(|held| held.is_current() && !held.body.has_arrived())
     }
 
     /// Opens what a record names, and puts it on the shelf.
-    async fn open(&self, artifact: Artifact, role: Role, mutability: &Mutability) -> Result<Found, ShelfError> {
+    async fn open(
+        &self,
+        removals: Removals,
+        artifact: Artifact,
+        role: Role,
+        mutability: &Mutability,
+    ) -> Result<Found, ShelfError> {
         let found = self.open_beside(artifact, role, mutability).await?;
         if let Found::Held(held) = &found {
-            self.put(held);
+            self.put_looked_up(removals, held);
         }
         Ok(found)
+    }
+
+    /// To be asked before something is looked up that is to be [put](Shelf::put_looked_up) on the shelf.
+    #[must_use]
+    pub fn removals(&self, target: &Target) -> Removals {
+        Removals(*self.turns.of(target).lock())
+    }
+
+    /// Puts what was looked up on the shelf, unless it may have been removed since; then it is for those who asked for it and for
+    /// nobody after them.
+    pub fn put_looked_up(&self, removals: Removals, held: &Arc<Held>) {
+        let now = self.turns.of(&held.artifact.target).lock();
+        match *now == removals.0 {
+            true => self.put(held),
+            false => held.supersede(),
+        }
     }
 
     /// Opens what a record names that need not be the current one of its target.
@@ -172,18 +284,18 @@ impl Shelf {
 
     /// Puts something on the shelf in place of what was there.
     pub fn put(&self, held: &Arc<Held>) {
-        if let Some(earlier) = self.cache.peek(&held.artifact.target) {
-            if earlier.artifact.revision > held.artifact.revision {
-                held.supersede();
-                return;
-            }
-            earlier.supersede();
+        match self.cache.peek(&held.artifact.target) {
+            Some(earlier) if Arc::ptr_eq(&earlier, held) => {}
+            Some(earlier) if earlier.artifact.revision > held.artifact.revision => held.supersede(),
+            // What was there is superseded as it leaves.
+            _ => self.cache.insert(held.artifact.target.clone(), Arc::clone(held)),
         }
-        self.cache.insert(held.artifact.target.clone(), Arc::clone(held));
     }
 
     /// Takes a target off the shelf.
     pub fn forget(&self, target: &Target) {
+        let mut removals = self.turns.of(target).lock();
+        *removals += 1;
         if let Some((_, held)) = self.cache.remove(target) {
             held.supersede();
         }
@@ -191,6 +303,7 @@ impl Shelf {
 
     /// Takes off everything of a repository, or everything.
     pub fn forget_all(&self, repository: Option<&RepositoryName>) {
+        self.turns.removals.iter().for_each(|removals| *removals.lock() += 1);
         self.cache.retain(|target, held| {
             let goes = repository.is_none_or(|name| *name == target.repository);
             if goes {
@@ -219,13 +332,14 @@ impl Shelf {
     /// Takes the uses counted since the last call, for the catalog.
     #[must_use]
     pub fn take_uses(&self, now: SystemTime) -> Vec<Use> {
-        self.cache
-            .iter()
-            .filter_map(|(target, held)| match held.take_uses() {
-                0 => None,
-                count => Some(Use { target, count, last: now }),
-            })
-            .collect()
+        let mut uses = std::mem::take(&mut *self.untold.lock());
+        for (target, held) in self.cache.iter() {
+            match held.take_uses() {
+                0 => {}
+                count => *uses.entry(target).or_default() += count,
+            }
+        }
+        uses.into_iter().map(|(target, count)| Use { target, count, last: now }).collect()
     }
 
     /// How many bytes the shelf counts, and how many entries.
@@ -245,4 +359,87 @@ pub(super) async fn whole(file: &Arc<std::fs::File>, size: u64) -> Option<Bytes>
     });
     let bytes = read.await.ok()?.ok()?;
     (bytes.len() as u64 == size).then(|| Bytes::from(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use artifactapi_formats::{RepoPath, Sha256};
+
+    use super::*;
+    use crate::store::blobs::files::FileBlobs;
+    use crate::store::catalog::sqlite::SqliteCatalog;
+    use crate::store::catalog::{Revision, Validators};
+
+    async fn shelf(folder: &std::path::Path, budget: u64) -> Shelf {
+        let catalog = SqliteCatalog::open(&folder.join("catalog.sqlite")).await.expect("a catalog");
+        let blobs = FileBlobs::open(folder).expect("blobs");
+        Shelf::new(ShelfBudget(budget), Arc::new(catalog), Arc::new(blobs))
+    }
+
+    fn held(name: &str, revision: i64, size: usize) -> Arc<Held> {
+        let target = Target::new("files".parse().expect("a name"), RepoPath::new(name).expect("a path"));
+        let at = SystemTime::UNIX_EPOCH;
+        let artifact = Artifact {
+            revision: Revision(revision),
+            blob: target.first_blob_key(),
+            size: size as u64,
+            sha256: Sha256::of(name.as_bytes()),
+            content_type: "text/plain".to_owned(),
+            validators: Validators::default(),
+            last_modified: at,
+            stored_at: at,
+            checked_at: at,
+            identity: None,
+            target,
+        };
+        let body = HeldBody::Memory(Bytes::from(vec![0; size]));
+        Arc::new(Held::new(artifact, Role::File, Mutability::ByConvention, body))
+    }
+
+    #[tokio::test]
+    async fn what_is_removed_while_it_is_looked_up_does_not_come_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let shelf = shelf(folder.path(), 1 << 20).await;
+        let late = held("a", 1, 10);
+        let target = late.artifact.target.clone();
+        let removals = shelf.removals(&target);
+        shelf.forget(&target);
+        shelf.put_looked_up(removals, &late);
+        assert!(shelf.peek(&target).is_none() && !late.is_current());
+        let next = held("a", 2, 10);
+        shelf.put_looked_up(shelf.removals(&target), &next);
+        assert!(shelf.peek(&target).is_some() && next.is_current());
+        let removals = shelf.removals(&target);
+        shelf.forget_all(None);
+        shelf.put_looked_up(removals, &held("a", 3, 10));
+        assert!(shelf.peek(&target).is_none(), "all of them were removed");
+    }
+
+    #[tokio::test]
+    async fn whatever_leaves_is_superseded_and_its_uses_are_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let shelf = shelf(folder.path(), 1 << 20).await;
+        let first = held("first", 1, 1_000);
+        shelf.put(&first);
+        first.used();
+        first.used();
+        let others: Vec<_> = (0..64).map(|number| held(&format!("other-{number}"), 1, 50_000)).collect();
+        // Each is asked for more than once, and so worth more than the first.
+        for other in others.iter().chain(&others) {
+            shelf.put(other);
+            let _ = shelf.peek(&other.artifact.target);
+        }
+        let (bytes, _) = shelf.fullness();
+        assert!(bytes <= 1 << 20, "{bytes} bytes");
+        for all in others.iter().chain([&first]) {
+            let on_shelf = shelf.peek(&all.artifact.target).is_some();
+            assert_eq!(all.is_current(), on_shelf, "{}", all.artifact.target);
+        }
+        assert!(!first.is_current(), "it made room");
+        let uses = shelf.take_uses(SystemTime::UNIX_EPOCH);
+        let of_first: Vec<_> = uses.iter().filter(|used| used.target == first.artifact.target).collect();
+        assert_eq!(of_first.len(), 1);
+        assert_eq!(of_first[0].count, 2);
+        assert!(shelf.take_uses(SystemTime::UNIX_EPOCH).is_empty(), "once");
+    }
 }

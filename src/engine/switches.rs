@@ -10,14 +10,15 @@
 //!   noticed meanwhile keeps it off ([`Switches::find`], [`Switches::shelve`]).
 //!
 //! A record that the current index contradicts (a transfer that began before a switch and ended after it) is never
-//! shown. None of this is on the path of a hit: what is on the shelf is right for the entry that was noticed last.
+//! shown; of one that does not say what it is, the bytes are asked ([`Identities`]). None of this is on the path of a hit: what is on the shelf is right for the entry that was noticed last.
 
 use std::sync::Arc;
 
-use artifactapi_formats::{Mutability, Role, Sha256};
+use artifactapi_formats::{Expected, Identity, Mutability, Role, Sha256};
 use parking_lot::RwLock;
 
 use super::held::Held;
+use super::identities::Identities;
 use super::pins::{CHANGED, Pins};
 use super::shelf::{Found, Shelf, ShelfError};
 use crate::config::{Kind, Repository, Verify};
@@ -28,17 +29,15 @@ use crate::store::key::Target;
 /// How many roots are remembered.
 const ROOTS: usize = 16_384;
 
-/// Snapshots that are looked through for the one that has an entry.
-const LOOKED_THROUGH: u32 = 8;
-
 /// The switches that were noticed.
 pub struct Switches {
     shelf: Arc<Shelf>,
     snapshots: Arc<dyn Snapshots>,
     pins: Arc<Pins>,
+    identities: Identities,
     noticed: quick_cache::sync::Cache<Target, Noticed>,
-    /// Counts the switches that were noticed. Held for writing while one takes paths off the shelf, for reading while a package
-    /// is put there.
+    /// Counts the switches that were noticed. Held for reading while a package that was looked up at the same count is put on the
+    /// shelf.
     count: RwLock<u64>,
 }
 
@@ -57,9 +56,9 @@ struct Judged {
 impl Switches {
     /// None noticed yet.
     #[must_use]
-    pub fn new(shelf: Arc<Shelf>, snapshots: Arc<dyn Snapshots>, pins: Arc<Pins>) -> Self {
+    pub fn new(shelf: Arc<Shelf>, snapshots: Arc<dyn Snapshots>, pins: Arc<Pins>, identities: Identities) -> Self {
         let noticed = quick_cache::sync::Cache::new(ROOTS);
-        Self { shelf, snapshots, pins, noticed, count: RwLock::new(0) }
+        Self { shelf, snapshots, pins, identities, noticed, count: RwLock::new(0) }
     }
 
     /// Notices the switch that made `entry` the entry of `root`, if there was one. Free once that is done.
@@ -68,24 +67,9 @@ impl Switches {
             return;
         }
         // Without the catalog there is no switch that could be missed: what is shown was shown before.
-        if let Ok(Some(snapshot)) = self.with_entry(root, entry).await {
+        if let Ok(Some(snapshot)) = self.snapshots.with_entry(root, entry).await {
             self.notice(repository, &snapshot, None).await;
         }
-    }
-
-    async fn with_entry(&self, root: &Target, entry: &Sha256) -> Result<Option<Snapshot>, CatalogError> {
-        let is_it = |snapshot: &Snapshot| snapshot.files.first().is_some_and(|file| file.sha256 == *entry);
-        match self.snapshots.current(root).await? {
-            None => return Ok(None),
-            Some(current) if is_it(&current) => return Ok(Some(current)),
-            Some(_) => {}
-        }
-        for listed in self.snapshots.snapshots(root, None, LOOKED_THROUGH).await? {
-            if let Some(snapshot) = self.snapshots.snapshot(listed.id).await?.filter(is_it) {
-                return Ok(Some(snapshot));
-            }
-        }
-        Ok(None)
     }
 
     /// Notices a switch to `snapshot`, from the snapshot noticed last or else from `follows`.
@@ -98,8 +82,8 @@ impl Switches {
             Some(before) => self.changes(before, snapshot).await,
             None => None,
         };
-        let mut count = self.count.write();
-        *count += 1;
+        // From here on nothing gets onto the shelf that was looked up before; what is there already goes now.
+        *self.count.write() += 1;
         match changes {
             Some(changes) => {
                 for (package, is_another) in changes {
@@ -166,11 +150,11 @@ impl Switches {
         if !is_indexed(repository, target, role) {
             return self.shelf.find(target, role, mutability).await;
         }
-        let on_shelf = self.shelf.peek(target).filter(|held| !held.body.has_arrived());
+        let on_shelf = self.shelf.peek(target);
         if let Some(held) = on_shelf.as_ref().filter(|held| !held.record_is_old()) {
             return Ok(Found::Held(Arc::clone(held)));
         }
-        let count = *self.count.read();
+        let (count, removals) = (*self.count.read(), self.shelf.removals(target));
         let Judged { record, is_right } = match (self.judged(repository, target).await, on_shelf.as_ref()) {
             (Ok(Some(judged)), _) => judged,
             (Ok(None), _) => {
@@ -190,14 +174,21 @@ impl Switches {
         }
         if let Some(held) = on_shelf.filter(|held| held.artifact.revision == record.revision) {
             held.confirm(record.checked_at);
-            if *self.count.read() == count {
+            // Held on to: a switch that is noticed in between would doubt the record first.
+            let now = self.count.read();
+            if *now == count {
                 held.record_is_young();
             }
             return Ok(Found::Held(held));
         }
         let found = self.shelf.open_beside(record, role, mutability).await?;
         if let Found::Held(held) = &found {
-            self.put(count, held);
+            // The same as `put`, of what was not just made current but looked up.
+            let now = self.count.read();
+            match *now == count {
+                true => self.shelf.put_looked_up(removals, held),
+                false => held.supersede(),
+            }
         }
         Ok(found)
     }
@@ -211,7 +202,8 @@ impl Switches {
         let count = *self.count.read();
         // Without the catalog nothing new can have been published either.
         let is_right = match self.named(repository, target).await {
-            Ok(named) => agrees(repository, &named, &held.artifact),
+            // What it is not known to be is looked at when it is asked for again.
+            Ok(named) => agrees(repository, &named, &held.artifact) == Some(true),
             Err(_) => true,
         };
         match is_right {
@@ -235,7 +227,20 @@ impl Switches {
             return Ok(None);
         };
         let named = self.named(repository, target).await?;
-        Ok(Some(Judged { is_right: agrees(repository, &named, &record), record }))
+        if let Some(is_right) = agrees(repository, &named, &record) {
+            return Ok(Some(Judged { record, is_right }));
+        }
+        let mut all: Vec<Expected> = Vec::new();
+        for named in &named {
+            if all.iter().all(|known| known.identity != named.package.identity) {
+                all.push(named.package.expected());
+            }
+        }
+        Ok(Some(match self.identities.find(repository, record.clone(), &all).await? {
+            // What it is one of, another index of the same folder may contradict.
+            Some(record) => Judged { is_right: agrees(repository, &named, &record) == Some(true), record },
+            None => Judged { record, is_right: false },
+        }))
     }
 
     /// What the current indexes say of a path; switches that gave it what they say are noticed.
@@ -256,26 +261,47 @@ fn is_indexed(repository: &Repository, target: &Target, role: Role) -> bool {
     role == Role::Package && target.query.is_empty() && repository.format.index().is_some()
 }
 
-/// Whether one of those who name a package means these bytes, as far as that can be known, or nobody names it. Two indexes of our own in
-/// one folder must both mean them: they name one path only if they were written at once without a coordinator, and then nobody is given
-/// what the other one says. Who does not have packages checked has chosen to be given what there is.
-fn agrees(repository: &Repository, named: &[NamedPackage], record: &Artifact) -> bool {
+/// Whether one of those who name a package means these bytes, or nobody names it; `None` when only the bytes can tell. Two indexes of
+/// our own in one folder must both mean them: they name one path only if they were written at once without a coordinator, and then
+/// nobody is given what the other one contradicts. Who does not have packages checked has chosen to be given what there is.
+fn agrees(repository: &Repository, named: &[NamedPackage], record: &Artifact) -> Option<bool> {
     let is_checked = match &repository.kind {
         Kind::Remote(remote) => remote.verify == Verify::Strict,
         Kind::Local(_) | Kind::Virtual(_) => true,
     };
-    let means_it = |named: &NamedPackage| {
-        let means = &named.package.identity;
-        match &record.identity {
-            Some(identity) => identity == means,
-            None => means.sha256().is_none_or(|sha256| sha256 == record.sha256),
-        }
+    if !is_checked || named.is_empty() {
+        return Some(true);
+    }
+    let are_ours = matches!(repository.kind, Kind::Local(_));
+    let are_beside = |one: &NamedPackage, other: &NamedPackage| {
+        std::ptr::eq(one, other) || (are_ours && one.root.path.folder() == other.root.path.folder())
     };
-    let are_beside = |one: &NamedPackage, other: &NamedPackage| one.root.path.folder() == other.root.path.folder();
-    let is_contradicted = |one: &NamedPackage| {
-        matches!(repository.kind, Kind::Local(_))
-            && named.iter().any(|other| are_beside(one, other) && !means_it(other))
+    let of_its_folder = |one: &NamedPackage| {
+        all(named.iter().filter(|other| are_beside(one, other)).map(|other| means(&other.package.identity, record)))
     };
-    let agree = named.iter().any(|one| means_it(one) && !is_contradicted(one));
-    !is_checked || named.is_empty() || agree
+    // One that agrees is enough: not all of them not.
+    let none_agrees = all(named.iter().map(|one| of_its_folder(one).map(|agrees| !agrees)));
+    none_agrees.map(|none| !none)
 }
+
+/// Whether an identity is that of these bytes, as far as the record says what they are.
+fn means(identity: &Identity, record: &Artifact) -> Option<bool> {
+    match &record.identity {
+        Some(known) => Some(known == identity),
+        None if identity.sha256() == Some(record.sha256) => Some(true),
+        None => identity.sha256().is_some().then_some(false),
+    }
+}
+
+/// Whether all of them are so: one that is not decides it, whatever else is unknown.
+fn all(mut each: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+    each.try_fold(Some(true), |all, one| match one {
+        Some(false) => Err(()),
+        Some(true) => Ok(all),
+        None => Ok(None),
+    })
+    .unwrap_or(Some(false))
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,16 +14,13 @@ use super::shelf::Shelf;
 use crate::store::blobs::{BlobError, BlobStore};
 use crate::store::catalog::fragments::Fragments;
 use crate::store::catalog::{Catalog, CatalogError};
-use crate::store::coordinator::{Coordinator, Event};
+use crate::store::coordinator::{Coordinator, Event, Handout};
 
 /// How often uses are written to the catalog.
 pub const USES_EVERY: Duration = Duration::from_secs(10);
 
 /// How often garbage is looked for.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(60);
-
-/// How long a blob that nothing names is kept for those who still read it.
-pub const GARBAGE_GRACE: Duration = Duration::from_secs(3_600);
 
 /// How many rounds of looking for garbage there are to one of looking for fragments that no package has.
 const FRAGMENTS_EVERY: u32 = 60;
@@ -37,7 +34,7 @@ const CHANGED_FOR: Duration = Duration::from_secs(60);
 /// Blobs deleted in one go.
 const SWEEP_BATCH: u32 = 256;
 
-/// Takes off the shelf what other replicas replaced.
+/// Takes off the shelf what other replicas replaced, and learns whom they gave which generation.
 pub async fn hear(coordinator: Arc<dyn Coordinator>, shelf: Arc<Shelf>, pins: Arc<Pins>) {
     let mut events = coordinator.events();
     loop {
@@ -49,8 +46,9 @@ pub async fn hear(coordinator: Arc<dyn Coordinator>, shelf: Arc<Shelf>, pins: Ar
                 }
             }
             Ok(Event::Removed(target)) => {
+                // Noted first: what is asked for in between must not be remembered as everybody's.
+                pins.change(target.clone(), CHANGED_FOR);
                 shelf.forget(&target);
-                pins.change(target, CHANGED_FOR);
             }
             Ok(Event::Evicted(target, revision)) => {
                 // It may have been fetched again since. Whoever asks is given the same content, so nobody is pinned.
@@ -59,6 +57,12 @@ pub async fn hear(coordinator: Arc<dyn Coordinator>, shelf: Arc<Shelf>, pins: Ar
                 }
             }
             Ok(Event::Purged(repository)) => shelf.forget_all(Some(&repository)),
+            Ok(Event::HandedOut(Handout { agent, root, entry, at, promised_for })) => {
+                pins.handed_elsewhere(agent, &root, entry, at);
+                if let Some(lasts) = promised_for {
+                    pins.promised_elsewhere(agent, &root, entry, at, lasts);
+                }
+            }
             // Not about anything on the shelf.
             Ok(Event::TokensChanged) => {}
             Ok(Event::Missed) | Err(RecvError::Lagged(_)) => shelf.doubt_all(),
@@ -86,7 +90,7 @@ pub async fn report_uses_now(catalog: &dyn Catalog, shelf: &Shelf) {
     }
 }
 
-/// Deletes blobs that nothing has named for [`GARBAGE_GRACE`]: catalog first, blob after; and fragments that no package has.
+/// Deletes blobs that nothing has named for [`BlobStore::grace`]: catalog first, blob after; and fragments that no package has.
 pub async fn sweep(catalog: Arc<dyn Catalog>, blobs: Arc<dyn BlobStore>, fragments: Arc<dyn Fragments>) {
     let mut rounds = 0_u32;
     loop {
@@ -126,7 +130,7 @@ pub enum SweepError {
 pub async fn sweep_now(catalog: &dyn Catalog, blobs: &dyn BlobStore) -> Result<usize, SweepError> {
     let mut deleted = 0;
     loop {
-        let taken = catalog.take_garbage(now() - GARBAGE_GRACE, SWEEP_BATCH).await?;
+        let taken = catalog.take_garbage(now() - blobs.grace(), SWEEP_BATCH).await?;
         if taken.is_empty() {
             return Ok(deleted);
         }

@@ -2,9 +2,11 @@
 //!
 //! A body that breaks off is asked for again from where it broke, with `If-Range` so that upstream sends the rest only if
 //! it is still the same content. Anything but exactly that rest makes the transfer fail; no two contents are ever
-//! spliced.
+//! spliced. An upstream that is in trouble is not helped by being asked at once and for ever: there is a pause before each try, which
+//! grows as long as little comes of them, and an end to them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::StatusCode;
 
@@ -14,6 +16,58 @@ use crate::upstream::{Answer, Ask, Body, How, Sources, Upstream, UpstreamError, 
 
 /// How often in a row a broken body is resumed without having got any further.
 const RESUMES: u32 = 3;
+
+/// How often a body is resumed in all, however far each time got.
+const RESUMES_IN_ALL: u32 = 100;
+
+/// The pause before the first try to resume; each further one doubles it.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest pause before a try.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A try that brought as many bytes was worth it: the next pause is the first one again.
+const WORTH_IT: u64 = 1 << 20;
+
+/// The tries to resume one body.
+#[derive(Debug, Default)]
+struct Tries {
+    in_all: u32,
+    /// Since something came at all.
+    in_vain: u32,
+    /// Since it was worth it.
+    of_little_use: u32,
+}
+
+impl Tries {
+    /// Notes that the body broke after so many bytes more. How long to wait before it is resumed, if it is to be.
+    fn next(&mut self, brought: u64) -> Option<Duration> {
+        if brought > 0 {
+            self.in_vain = 0;
+        }
+        if brought >= WORTH_IT {
+            self.of_little_use = 0;
+        }
+        if self.in_vain >= RESUMES || self.in_all >= RESUMES_IN_ALL {
+            return None;
+        }
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.of_little_use.min(16)).min(LONGEST_PAUSE);
+        self.in_all += 1;
+        self.in_vain += 1;
+        self.of_little_use += 1;
+        Some(pause)
+    }
+}
+
+/// What came of asking for the rest.
+enum Rest {
+    /// This is it.
+    Here(Body),
+    /// There is no rest of that content to be had.
+    Gone,
+    /// Upstream is in trouble; it may be over in a moment.
+    Trouble(UpstreamError),
+}
 
 /// One transfer.
 pub(super) struct Transfer<'a> {
@@ -31,23 +85,44 @@ impl Transfer<'_> {
         let (declared, source) = (answer.length, answer.source);
         let mut body = answer.body;
         let mut got: u64 = 0;
-        let mut broken_in_a_row = 0;
+        let mut tries = Tries::default();
         loop {
             let before = got;
             let trouble = match self.drain(&mut body, declared, &mut got, writer).await? {
                 None => return Ok(()),
                 Some(trouble) => trouble,
             };
-            broken_in_a_row = if got > before { 1 } else { broken_in_a_row + 1 };
-            let Some(validator) = validator.as_deref().filter(|_| got > 0 && broken_in_a_row <= RESUMES) else {
-                return Err(trouble.into());
+            let mut brought = got - before;
+            body = loop {
+                let Some(validator) = validator.as_deref().filter(|_| got > 0) else {
+                    return Err(trouble.into());
+                };
+                let Some(pause) = tries.next(brought) else {
+                    return Err(trouble.into());
+                };
+                brought = 0;
+                tracing::debug!(target: "artifactapi::fill", path = %self.order.target, got, error = %trouble, "resuming");
+                // Whoever follows has what came so far meanwhile.
+                self.show(writer).await?;
+                tokio::time::sleep(pause).await;
+                match self.resume(got, declared, validator, source).await {
+                    Rest::Here(rest) => break rest,
+                    Rest::Gone => return Err(trouble.into()),
+                    // What broke the body is what is told of.
+                    Rest::Trouble(error) => {
+                        tracing::debug!(target: "artifactapi::fill", path = %self.order.target, %error, "not resumed");
+                    }
+                }
             };
-            tracing::debug!(target: "artifactapi::fill", path = %self.order.target, got, error = %trouble, "resuming");
-            match self.resume(got, declared, validator, source).await {
-                Some(rest) => body = rest,
-                None => return Err(trouble.into()),
-            }
         }
+    }
+
+    /// Lets readers have all that came so far.
+    async fn show(&self, writer: &mut SpoolWriter) -> Result<(), FillError> {
+        writer.flush().await?;
+        writer.settle().await?;
+        self.let_readers_follow();
+        Ok(())
     }
 
     /// Reads until the end (`None`) or until the body breaks (`Some`).
@@ -63,9 +138,7 @@ impl Transfer<'_> {
                 Some(chunk) => Some(chunk),
                 None => {
                     // Upstream pauses: what has come so far goes out now.
-                    writer.flush().await?;
-                    writer.settle().await?;
-                    self.let_readers_follow();
+                    self.show(writer).await?;
                     body.next().await
                 }
             };
@@ -89,21 +162,25 @@ impl Transfer<'_> {
         }
     }
 
-    async fn resume(&self, got: u64, declared: Option<u64>, validator: &str, source: usize) -> Option<Body> {
+    async fn resume(&self, got: u64, declared: Option<u64>, validator: &str, source: usize) -> Rest {
         let ask = Ask {
             remote: self.remote,
             path: &self.order.target.path,
             query: &self.order.target.query,
             how: How::Range { first: got, last: None, if_range: Some(validator) },
         };
-        let answer = self.upstream.ask(&ask, Some(source)).await.ok()?;
-        let (first, last, total) = answer.range?;
+        let answer = match self.upstream.ask(&ask, Some(source)).await {
+            Ok(answer) => answer,
+            Err(error) if error.kind.may_pass() => return Rest::Trouble(error),
+            Err(_) => return Rest::Gone,
+        };
+        let Some((first, last, total)) = answer.range else { return Rest::Gone };
         let is_the_rest = answer.status == StatusCode::PARTIAL_CONTENT
             && answer.source == source
             && first == got
             && declared.is_none_or(|declared| last + 1 == declared)
             && (total.is_none() || declared.is_none() || total == declared);
-        is_the_rest.then_some(answer.body)
+        if is_the_rest { Rest::Here(answer.body) } else { Rest::Gone }
     }
 
     fn let_readers_follow(&self) {
@@ -113,5 +190,32 @@ impl Transfer<'_> {
         {
             sender.stream(Arc::clone(head), reader.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tries_end_when_nothing_comes_of_them() {
+        let mut tries = Tries::default();
+        let pauses: Vec<_> = std::iter::repeat_with(|| tries.next(0)).map_while(|pause| pause).collect();
+        assert_eq!(pauses, [1, 2, 4].map(|times| FIRST_PAUSE * times));
+    }
+
+    #[test]
+    fn tries_of_little_use_are_further_and_further_apart_and_end() {
+        let mut tries = Tries::default();
+        let pauses: Vec<_> = std::iter::repeat_with(|| tries.next(4_096)).map_while(|pause| pause).collect();
+        assert_eq!(pauses.len(), RESUMES_IN_ALL as usize);
+        assert!(pauses.is_sorted() && pauses[0] == FIRST_PAUSE && pauses[pauses.len() - 1] == LONGEST_PAUSE);
+    }
+
+    #[test]
+    fn tries_that_were_worth_it_begin_anew() {
+        let mut tries = Tries::default();
+        assert!((0..RESUMES_IN_ALL).all(|_| tries.next(WORTH_IT) == Some(FIRST_PAUSE)));
+        assert_eq!(tries.next(WORTH_IT), None);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use artifactapi_formats::mirrors::ListKind;
 use artifactapi_formats::{IndexFormat, MirrorFormat, RepoPath, Role};
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, Version, header};
 use axum::response::Response;
 use bytes::Bytes;
 use ipnet::IpNet;
@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use super::access::{Gate, keep_private};
 use super::body::{Origin, ServedBody};
 use super::client::client_id;
-use super::conditional::{Verdict, evaluate, range_applies};
+use super::conditional::{Verdict, evaluate, has_conditions, range_applies};
 use super::deliver::{Status, finish, growing, insert, origin, source_headers, through, unsatisfiable, whole_or_parts};
 use super::error::Problem;
 use super::fast::Fast;
@@ -31,6 +31,9 @@ use crate::engine::read::{self, Listing, Reader, Reading, Source, Wish};
 use crate::store::blobs::{BlobBody, BlobStore};
 use crate::store::catalog::Catalog;
 use crate::store::key::Target;
+
+/// The longest query of a file, in bytes. It is a part of the file's name everywhere: in the catalog, in memory, in the log.
+const MAX_QUERY_BYTES: usize = 2 << 10;
 
 /// What reading is done with.
 #[derive(Clone)]
@@ -71,7 +74,10 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
             return Err(Problem::not_admitted(&repository, target.path.as_str(), &refused));
         }
     }
-    let range = parts.headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    // A condition is about the content that is on its way, whose validators are known at its end. What is passed through beside it
+    // may be another.
+    let range = parts.headers.get(header::RANGE).filter(|_| !has_conditions(&parts.headers));
+    let range = range.and_then(|range| range.to_str().ok());
     let wish = Wish {
         repository: Arc::clone(&repository),
         target,
@@ -101,6 +107,11 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
         }
         None => artifacts.reader.read(&wish).await.map_err(failed)?,
     };
+    let reading = match parts.version {
+        // The end of the connection is the end of the body: one that broke off would look whole.
+        Version::HTTP_10 | Version::HTTP_09 => reading.of_known_length().await.map_err(failed)?,
+        _ => reading,
+    };
     let response = match reading {
         Reading::Held { held, source, fresh_for } => {
             count(&counts, source, held.artifact.size);
@@ -117,26 +128,26 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
                 None => distant(&artifacts, &parts.headers, head_only, about, &held, &status).await?,
             }
         }
-        Reading::Growing { head, body, was_stale } => {
+        Reading::Growing { head, body, was_stale, .. } => {
             counts.miss.inc();
             counts.bytes.inc_by(head.size.unwrap_or(0));
             let mutability = repository.format.mutability(&wish.target.path);
             let about = Representation::of_head(&head, &wish.target.path, role, &mutability);
             let why = if was_stale { "stale" } else { "uri-miss" };
-            let status = [("remote".to_owned(), format!("artifactapi; fwd={why}; stored"))];
-            growing(&parts.headers, head_only, about, body, &status[0])
+            let status = Status::forwarded(format_args!("{why}; stored"));
+            growing(&parts.headers, head_only, about, body, &status)
         }
         Reading::Through { answer, head } => {
             counts.passed_through.inc();
             let mutability = repository.format.mutability(&wish.target.path);
             let about = Representation::of_head(&head, &wish.target.path, role, &mutability);
-            through(head_only, about, *answer)
+            through(&parts.headers, head_only, about, *answer)
         }
         Reading::Head(head) => {
             counts.miss.inc();
             let mutability = repository.format.mutability(&wish.target.path);
             let about = Representation::of_head(&head, &wish.target.path, role, &mutability);
-            let status = ("remote".to_owned(), "artifactapi; fwd=uri-miss".to_owned());
+            let status = Status::forwarded("uri-miss");
             finish(StatusCode::OK, about.headers, about.size, &status, ServedBody::empty())
         }
     };
@@ -195,6 +206,9 @@ pub fn resolve(repositories: &LiveRepositories, uri: &Uri) -> Result<Named, Prob
     let path = RepoPath::decode(raw_path)
         .map_err(|why| Problem::bad_request(format!("The path below repository {name:?} cannot be used: {why}.")))?;
     let query = uri.query().unwrap_or_default();
+    if query.len() > MAX_QUERY_BYTES {
+        return Err(Problem::query_too_long(MAX_QUERY_BYTES));
+    }
     let query = if query.is_empty() { None } else { repository.format.query_key(&path, query) };
     let target = Target::with_query(repository.name.clone(), path, query.as_deref().unwrap_or_default());
     Ok(Named { repository, target, when })

@@ -1,9 +1,8 @@
 //! Who asks, as far as it can be told: the connection, and the address with the user agent.
 //!
 //! Used to keep a client with the generation of an index it was given; its address also to count wrong tokens, and for nothing
-//! that needs to be sure. The address is
-//! that of the connection, unless that is a trusted proxy's (`ARTIFACTAPI_TRUSTED_PROXIES`): then it is the last one in
-//! `X-Forwarded-For` that is not a trusted proxy's.
+//! that needs to be sure. The address is that of the connection, unless that is a trusted proxy's
+//! (`ARTIFACTAPI_TRUSTED_PROXIES`): then it is the last one in `X-Forwarded-For` that is not a trusted proxy's.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, SocketAddr};
@@ -11,6 +10,7 @@ use std::sync::LazyLock;
 
 use axum::http::{HeaderMap, header};
 use ipnet::IpNet;
+use sha2::{Digest as _, Sha256};
 
 use crate::engine::pins::ClientId;
 
@@ -28,7 +28,20 @@ pub(super) fn client_id(headers: &HeaderMap, peer: SocketAddr, trusted_proxies: 
     } else {
         HASHER.hash_one((2, address, agent))
     };
-    ClientId { connection, agent: HASHER.hash_one((1, address, agent)) }
+    ClientId { connection, agent: agent_of(address, agent.unwrap_or_default()) }
+}
+
+/// The same on every replica, so that a client is known to all of them.
+fn agent_of(address: IpAddr, agent: &[u8]) -> u64 {
+    let address = match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    };
+    let mut hash = Sha256::new();
+    hash.update(address.octets());
+    hash.update(agent);
+    let digest = hash.finalize();
+    u64::from_be_bytes(std::array::from_fn(|at| digest[at]))
 }
 
 /// The address that the client has, by the word of those we trust.

@@ -18,6 +18,19 @@ pub enum Verdict {
     Failed,
 }
 
+/// Whether there is any precondition at all.
+#[must_use]
+pub fn has_conditions(headers: &HeaderMap) -> bool {
+    let all = [
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_UNMODIFIED_SINCE,
+        header::IF_RANGE,
+    ];
+    all.iter().any(|name| headers.contains_key(name))
+}
+
 /// Evaluates the preconditions in the RFC's order. `etag` is strong and quoted.
 #[must_use]
 pub fn evaluate(headers: &HeaderMap, etag: Option<&str>, last_modified: Option<SystemTime>) -> Verdict {
@@ -138,6 +151,7 @@ mod tests {
         ];
         for (pairs, verdict) in table {
             assert_eq!(evaluate(&headers(pairs), ETAG, modified()), *verdict, "{pairs:?}");
+            assert_eq!(has_conditions(&headers(pairs)), !pairs.is_empty(), "{pairs:?}");
         }
     }
 
@@ -156,6 +170,7 @@ mod tests {
         assert!(range_applies(&HeaderMap::new(), ETAG, modified()));
         for (value, applies) in table {
             let headers = headers(&[(header::IF_RANGE, value)]);
+            assert!(has_conditions(&headers));
             assert_eq!(range_applies(&headers, ETAG, modified()), applies, "{value}");
         }
     }

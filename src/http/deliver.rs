@@ -18,19 +18,31 @@ use crate::engine::read::{self, Source};
 use crate::spool::SpoolReader;
 use crate::upstream;
 
-/// (X-Artifact-Source, Cache-Status).
-pub(super) type Status = (String, String);
+/// What an answer says of where it came from.
+pub(super) struct Status {
+    /// `X-Artifact-Source`.
+    pub(super) source: &'static str,
+    /// `Cache-Status`.
+    pub(super) cache: String,
+}
+
+impl Status {
+    /// Of something that came from upstream for this request.
+    pub(super) fn forwarded(how: impl std::fmt::Display) -> Self {
+        Self { source: "remote", cache: format!("artifactapi; fwd={how}") }
+    }
+}
 
 pub(super) fn source_headers(source: Source, fresh_for: Option<Duration>) -> Status {
     let ttl = fresh_for.map(|fresh| format!("; ttl={}", fresh.as_secs())).unwrap_or_default();
-    let (from, status) = match source {
-        Source::Hit => ("cache", format!("artifactapi; hit{ttl}")),
-        Source::Confirmed => ("cache", format!("artifactapi; hit; fwd=stale; fwd-status=304{ttl}")),
-        Source::Stale => ("cache", "artifactapi; hit; ttl=-1; detail=\"stale, upstream not asked in time\"".to_owned()),
-        Source::Fetched => ("remote", "artifactapi; fwd=uri-miss; stored".to_owned()),
-        Source::Unkept => ("remote", "artifactapi; fwd=uri-miss; detail=\"not stored\"".to_owned()),
-    };
-    (from.to_owned(), status)
+    let hit = |how: String| Status { source: "cache", cache: format!("artifactapi; hit{how}") };
+    match source {
+        Source::Hit => hit(ttl),
+        Source::Confirmed => hit(format!("; fwd=stale; fwd-status=304{ttl}")),
+        Source::Stale => hit("; ttl=-1; detail=\"stale, upstream not asked in time\"".to_owned()),
+        Source::Fetched => Status::forwarded("uri-miss; stored"),
+        Source::Unkept => Status::forwarded("uri-miss; detail=\"not stored\""),
+    }
 }
 
 pub(super) fn origin(held: &Held) -> Option<Origin> {
@@ -55,18 +67,10 @@ pub(super) fn whole_or_parts(
         let age = read::age(held.confirmed_at()).as_secs();
         about.headers.insert(header::AGE, HeaderValue::from(age));
     }
-    match evaluate(asked, about.etag.as_deref(), about.last_modified) {
-        Verdict::Send => {}
-        Verdict::NotModified => {
-            // To a HEAD hyper would declare the empty body's length, which is not the representation's.
-            let length = about.size.filter(|_| head_only);
-            return finish(StatusCode::NOT_MODIFIED, about.headers, length, status, ServedBody::empty());
-        }
-        Verdict::Failed => {
-            let detail = "The file is not (any more) the one that If-Match or If-Unmodified-Since asks for.";
-            return Problem::new(StatusCode::PRECONDITION_FAILED, "Precondition failed", detail).into_response();
-        }
-    }
+    about = match by_conditions(asked, head_only, about, status) {
+        Ok(about) => about,
+        Err(response) => return *response,
+    };
     let size = about.size.unwrap_or_default();
     let ranges = match asked.get(header::RANGE).and_then(|range| range.to_str().ok()) {
         Some(range) if !head_only && range_applies(asked, about.etag.as_deref(), about.last_modified) => {
@@ -90,6 +94,28 @@ pub(super) fn whole_or_parts(
             }
             _ => multipart(about, origin, parts, size, status),
         },
+    }
+}
+
+/// What the preconditions leave of a representation: it, or the answer in its place.
+fn by_conditions(
+    asked: &HeaderMap,
+    head_only: bool,
+    about: Representation,
+    status: &Status,
+) -> Result<Representation, Box<Response>> {
+    match evaluate(asked, about.etag.as_deref(), about.last_modified) {
+        Verdict::Send => Ok(about),
+        Verdict::NotModified => {
+            // To a HEAD hyper would declare the empty body's length, which is not the representation's.
+            let length = about.size.filter(|_| head_only);
+            Err(Box::new(finish(StatusCode::NOT_MODIFIED, about.headers, length, status, ServedBody::empty())))
+        }
+        Verdict::Failed => {
+            let detail = "The file is not (any more) the one that If-Match or If-Unmodified-Since asks for.";
+            let problem = Problem::new(StatusCode::PRECONDITION_FAILED, "Precondition failed", detail);
+            Err(Box::new(problem.into_response()))
+        }
     }
 }
 
@@ -141,15 +167,22 @@ pub(super) fn growing(
     body: SpoolReader,
     status: &Status,
 ) -> Response {
-    match about.size {
-        Some(_) => whole_or_parts(asked, head_only, about, &Origin::Growing(body), status, None),
-        None if head_only => finish(StatusCode::OK, about.headers, None, status, ServedBody::empty()),
-        None => finish(StatusCode::OK, about.headers, None, status, Origin::open_ended(body)),
+    if about.size.is_some() {
+        return whole_or_parts(asked, head_only, about, &Origin::Growing(body), status, None);
+    }
+    match by_conditions(asked, head_only, about, status) {
+        Ok(about) if head_only => finish(StatusCode::OK, about.headers, None, status, ServedBody::empty()),
+        Ok(about) => finish(StatusCode::OK, about.headers, None, status, Origin::open_ended(body)),
+        Err(response) => *response,
     }
 }
 
-pub(super) fn through(head_only: bool, mut about: Representation, answer: upstream::Answer) -> Response {
-    let status = ("remote".to_owned(), "artifactapi; fwd=uri-miss; detail=\"passed through\"".to_owned());
+pub(super) fn through(asked: &HeaderMap, head_only: bool, about: Representation, answer: upstream::Answer) -> Response {
+    let status = Status::forwarded("uri-miss; detail=\"passed through\"");
+    let mut about = match by_conditions(asked, head_only, about, &status) {
+        Ok(about) => about,
+        Err(response) => return *response,
+    };
     let code = match (answer.status, answer.range) {
         (StatusCode::PARTIAL_CONTENT, Some((first, last, total))) => {
             let total = total.map_or_else(|| "*".to_owned(), |total| total.to_string());
@@ -197,11 +230,11 @@ pub(super) fn finish(
     code: StatusCode,
     mut headers: HeaderMap,
     length: Option<u64>,
-    (source, status): &Status,
+    status: &Status,
     body: ServedBody,
 ) -> Response {
-    insert(&mut headers, X_ARTIFACT_SOURCE, source);
-    insert(&mut headers, CACHE_STATUS, status);
+    insert(&mut headers, X_ARTIFACT_SOURCE, status.source);
+    insert(&mut headers, CACHE_STATUS, &status.cache);
     if let Some(length) = length {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }

@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant as Deadline, sleep_until};
 
 use super::fast::{Fast, WireHit};
+use super::host;
 use super::serve::HEAD_TIMEOUT;
 
 /// The most bytes of requests that are read before they are answered. A longer head is handed over.
@@ -125,7 +126,9 @@ fn seen(read: &[u8]) -> Seen<'_> {
         Err(_) => return Seen::Other,
     };
     match (request.method, request.version, request.path) {
-        (Some("GET"), Some(1), Some(path)) if path.starts_with('/') && request.headers.iter().all(is_ordinary) => {
+        (Some("GET"), Some(1), Some(path))
+            if path.starts_with('/') && request.headers.iter().all(is_ordinary) && has_one_host(request.headers) =>
+        {
             Seen::Ordinary(path, length)
         }
         _ => Seen::Other,
@@ -153,6 +156,12 @@ fn is_ordinary(header: &httparse::Header<'_>) -> bool {
     let is = |name: &&str| header.name.len() == name.len() && header.name.eq_ignore_ascii_case(name);
     !OUT_OF_THE_ORDINARY.iter().any(is)
         || (header.name.eq_ignore_ascii_case("connection") && header.value.eq_ignore_ascii_case(b"keep-alive"))
+}
+
+/// Whether it says whom it asks, once. Anything else is refused where requests are refused.
+fn has_one_host(headers: &[httparse::Header<'_>]) -> bool {
+    let mut hosts = headers.iter().filter(|header| header.name.eq_ignore_ascii_case("host"));
+    hosts.next().is_some_and(|host| host::is_plain(host.value)) && hosts.next().is_none()
 }
 
 async fn write(stream: &mut TcpStream, hit: &WireHit) -> std::io::Result<()> {
@@ -234,10 +243,14 @@ mod tests {
             "Content-Length: 0\r\n",
             "Transfer-Encoding: chunked\r\n",
             "Expect: 100-continue\r\n",
+            "Host: h\r\n",
+            "host: other\r\n",
         ] {
             assert_eq!(seen(get(other).as_bytes()), Seen::Other, "{other}");
         }
         for other in [
+            "GET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
             "HEAD / HTTP/1.1\r\n\r\n",
             "GET / HTTP/1.0\r\n\r\n",
             "GET http://x/ HTTP/1.1\r\n\r\n",

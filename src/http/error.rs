@@ -10,7 +10,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::extract::rejection::JsonRejection;
-use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::IntoResponse;
 use serde_json::json;
@@ -62,6 +62,13 @@ impl Problem {
     #[must_use]
     pub fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "Bad request", detail)
+    }
+
+    /// 414: a query longer than the name of a file may be.
+    #[must_use]
+    pub fn query_too_long(most: usize) -> Self {
+        let detail = format!("The query is longer than {most} bytes; a file's name is not that long.");
+        Self::new(StatusCode::URI_TOO_LONG, "The query is too long", detail)
     }
 
     /// 422: a part of the request cannot be used; the detail names it.
@@ -168,6 +175,26 @@ impl Problem {
         })
     }
 
+    /// The response to a request with this id.
+    fn written(&self, id: &str, headers: HeaderMap) -> axum::response::Response {
+        let mut written = (self.status, Json(self.document(id))).into_response();
+        written.headers_mut().extend(headers);
+        written.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        written.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Ok(id) = HeaderValue::from_str(id) {
+            written.headers_mut().insert(REQUEST_ID, id);
+        }
+        written
+    }
+
+    /// The response to a request that is refused before any router sees it.
+    #[must_use]
+    pub fn into_early_response(self) -> axum::response::Response {
+        let id = new_request_id();
+        tracing::debug!(request_id = %id, status = self.status.as_u16(), detail = %self.detail, "request refused unread");
+        self.written(&id, HeaderMap::new())
+    }
+
     /// A whole HTTP/1.1 response as bytes, after which the connection closes: for requests that no router sees.
     #[must_use]
     pub fn into_last_response(self) -> Vec<u8> {
@@ -201,7 +228,8 @@ impl Problem {
                 Self::unavailable(format!("{of} cannot be made current now; GET /ready says what is away."), error)
             }
             ReadError::Fill(error @ FillError::GivenUp) => {
-                Self::unavailable(format!("{of} could not be fetched because the server is stopping."), error)
+                let why = "its transfer ended without an outcome. The server is stopping, or its log says what broke";
+                Self::unavailable(format!("{of} could not be fetched: {why}."), error)
             }
             ReadError::Store(error) => Self::unavailable(
                 format!("{of} cannot be looked up or opened now; GET /ready says what is away."),
@@ -258,14 +286,7 @@ pub async fn identify(mut request: Request, next: Next) -> axum::response::Respo
         _ => tracing::debug!(status, detail = %problem.detail, "request refused"),
     });
     let headers = std::mem::take(response.headers_mut());
-    let mut written = (problem.status, Json(problem.document(&id))).into_response();
-    written.headers_mut().extend(headers);
-    written.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-    written.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        written.headers_mut().insert(REQUEST_ID, id);
-    }
-    written
+    problem.written(&id, headers)
 }
 
 /// 16 hexadecimal digits: a start time of the process and a count, so that ids of replicas and restarts differ.

@@ -7,8 +7,11 @@
 //! configuration.
 //!
 //! Nobody is asked for a token here, so nothing is remembered of a repository that not everybody may read.
+//!
+//! The body stays the shelf's: a hit is remembered without keeping it alive, so what leaves the shelf is forgotten here, too,
+//! and memory has one budget. What is remembered besides, headers and spellings, is bounded by [`BUDGET`].
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
@@ -22,33 +25,59 @@ use crate::engine::held::{Held, HeldBody};
 use crate::engine::pins::Pins;
 use crate::engine::read::age;
 
-/// How many spellings are remembered.
-const REMEMBERED: usize = 32_768;
+/// How much spellings and headers may take, in bytes, about.
+const BUDGET: u64 = 32 << 20;
+
+/// What a hit takes beside its spelling and its head as it stands on the wire, in bytes: the same headers once more, as values.
+const HIT_WEIGHT: u64 = 2 << 10;
 
 /// The longest spelling that is remembered, in bytes.
 const LONGEST: usize = 512;
 
 /// Remembered hits.
 pub struct Fast {
-    hits: quick_cache::sync::Cache<Box<str>, Arc<Hit>>,
+    hits: quick_cache::sync::Cache<Box<str>, Arc<Hit>, Weigher>,
     repositories: Arc<LiveRepositories>,
     pins: Arc<Pins>,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Weigher;
+
+impl quick_cache::Weighter<Box<str>, Arc<Hit>> for Weigher {
+    fn weight(&self, spelling: &Box<str>, hit: &Arc<Hit>) -> u64 {
+        HIT_WEIGHT + spelling.len() as u64 + hit.wire_head.len() as u64
+    }
+}
+
+/// A hit that may be given out, and what it is about.
+struct Found {
+    hit: Arc<Hit>,
+    held: Arc<Held>,
+}
+
+impl Found {
+    fn count(&self) {
+        self.held.used();
+        self.hit.counts.hit.inc();
+        self.hit.counts.bytes.inc_by(self.held.artifact.size);
+    }
+}
+
 /// A hit whose body is in memory, ready to be written to a connection.
-pub(super) struct WireHit(Arc<Hit>);
+pub(super) struct WireHit(Found);
 
 impl WireHit {
     /// Status line and headers, but for `age` and `date` and the empty line.
     pub(super) fn head(&self) -> &[u8] {
-        &self.0.wire_head
+        &self.0.hit.wire_head
     }
 
     /// The body.
     pub(super) fn body(&self) -> &[u8] {
-        match &self.0.origin {
-            Origin::Memory(bytes) => bytes,
-            Origin::File(_) | Origin::Growing(_) => &[],
+        match &self.0.held.body {
+            HeldBody::Memory(bytes) => bytes,
+            HeldBody::File(_) | HeldBody::Growing(_) | HeldBody::Distant => &[],
         }
     }
 
@@ -64,29 +93,21 @@ impl WireHit {
 }
 
 struct Hit {
-    held: Arc<Held>,
+    held: Weak<Held>,
     generation: u64,
     fresh_until: Option<Instant>,
     headers: HeaderMap,
     /// The same as they stand on the wire, for bodies in memory.
     wire_head: Box<[u8]>,
-    origin: Origin,
     counts: Arc<RepositoryCounts>,
-}
-
-impl Hit {
-    fn count(&self) {
-        self.held.used();
-        self.counts.hit.inc();
-        self.counts.bytes.inc_by(self.held.artifact.size);
-    }
 }
 
 impl Fast {
     /// Nothing remembered yet.
     #[must_use]
     pub fn new(repositories: Arc<LiveRepositories>, pins: Arc<Pins>) -> Self {
-        Self { hits: quick_cache::sync::Cache::new(REMEMBERED), repositories, pins }
+        let expected = usize::try_from(BUDGET / HIT_WEIGHT).unwrap_or(usize::MAX);
+        Self { hits: quick_cache::sync::Cache::with_weighter(expected, BUDGET, Weigher), repositories, pins }
     }
 
     /// The generation of the configuration in force; what was answered under an earlier one is not given out any more.
@@ -110,12 +131,7 @@ impl Fast {
         fresh_for: Option<Duration>,
         counts: &Arc<RepositoryCounts>,
     ) {
-        let origin = match &held.body {
-            HeldBody::Memory(bytes) => Origin::Memory(bytes.clone()),
-            HeldBody::File(file) => Origin::File(Arc::clone(file)),
-            HeldBody::Growing(_) | HeldBody::Distant => return,
-        };
-        if !repository.anonymous_read {
+        if !repository.anonymous_read || matches!(held.body, HeldBody::Growing(_) | HeldBody::Distant) {
             return;
         }
         let spelling = spelling(uri);
@@ -130,18 +146,17 @@ impl Fast {
         headers.insert(X_ARTIFACT_SOURCE, HeaderValue::from_static("cache"));
         headers.insert(CACHE_STATUS, HeaderValue::from_static("artifactapi; hit"));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(held.artifact.size));
-        let wire_head = match &origin {
-            Origin::Memory(_) => wire_head(&headers),
-            Origin::File(_) | Origin::Growing(_) => Box::default(),
+        let wire_head = match &held.body {
+            HeldBody::Memory(_) => wire_head(&headers),
+            HeldBody::File(_) | HeldBody::Growing(_) | HeldBody::Distant => Box::default(),
         };
         headers.insert(header::AGE, HeaderValue::from(0));
         let hit = Hit {
             wire_head,
-            held: Arc::clone(held),
+            held: Arc::downgrade(held),
             generation,
             fresh_until: fresh_for.map(|fresh| Instant::now() + fresh),
             headers,
-            origin,
             counts: Arc::clone(counts),
         };
         self.hits.insert(spelling.into(), Arc::new(hit));
@@ -155,27 +170,35 @@ impl Fast {
             Method::HEAD => true,
             _ => return None,
         };
-        let hit = self.find(spelling(request.uri())).filter(|_| is_ordinary(request.headers()))?;
-        let size = hit.held.artifact.size;
-        let body = if head_only { ServedBody::empty() } else { hit.origin.range(0..size) };
+        let found = self.find(spelling(request.uri())).filter(|_| is_ordinary(request.headers()))?;
+        let body = match &found.held.body {
+            _ if head_only => ServedBody::empty(),
+            HeldBody::Memory(bytes) => Origin::Memory(bytes.clone()).range(0..found.held.artifact.size),
+            HeldBody::File(file) => Origin::File(Arc::clone(file)).range(0..found.held.artifact.size),
+            HeldBody::Growing(_) | HeldBody::Distant => return None,
+        };
         let mut response = Response::new(body);
-        *response.headers_mut() = hit.headers.clone();
-        let age = age(hit.held.confirmed_at()).as_secs();
+        *response.headers_mut() = found.hit.headers.clone();
+        let age = age(found.held.confirmed_at()).as_secs();
         response.headers_mut().insert(header::AGE, HeaderValue::from(age));
-        hit.count();
+        found.count();
         Some(response)
     }
 
     /// What is remembered under a spelling, if its body is in memory and it may still be given out.
     pub(super) fn in_memory(&self, spelling: &str) -> Option<WireHit> {
-        self.find(spelling).filter(|hit| matches!(hit.origin, Origin::Memory(_))).map(WireHit)
+        self.find(spelling).filter(|found| matches!(found.held.body, HeldBody::Memory(_))).map(WireHit)
     }
 
-    fn find(&self, spelling: &str) -> Option<Arc<Hit>> {
+    fn find(&self, spelling: &str) -> Option<Found> {
         let hit = self.hits.get(spelling)?;
+        let Some(held) = hit.held.upgrade().filter(|held| held.is_current()) else {
+            self.hits.remove(spelling);
+            return None;
+        };
         let in_force = hit.generation == self.generation();
         let fresh = hit.fresh_until.is_none_or(|until| Instant::now() < until);
-        (in_force && fresh && hit.held.is_current() && !hit.held.record_is_old()).then_some(hit)
+        (in_force && fresh && !held.record_is_old()).then_some(Found { hit, held })
     }
 }
 

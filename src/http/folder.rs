@@ -32,10 +32,12 @@ enum Item {
 }
 
 impl Item {
-    fn name(&self) -> &str {
+    /// What `?after=` says to go on after it. A file and what lies below a folder of its name are apart in the catalog's order,
+    /// with other names in between.
+    fn cursor(&self) -> String {
         match self {
-            Self::Folder(name) => name,
-            Self::File(artifact) => artifact.target.path.file_name(),
+            Self::Folder(name) => format!("{name}/"),
+            Self::File(artifact) => artifact.target.path.file_name().to_owned(),
         }
     }
 
@@ -75,7 +77,7 @@ pub(super) async fn list(
     }
     let next = (items.len() > NAMES).then(|| {
         items.truncate(NAMES);
-        items.last().map(|item| item.name().to_owned())
+        items.last().map(Item::cursor)
     });
     let next = next.flatten();
     let accepts = parts.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
@@ -95,7 +97,7 @@ pub(super) async fn list(
 fn after(parts: &Parts) -> Result<Option<String>, Problem> {
     let pairs = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
     let after = pairs.into_iter().find(|(key, _)| key == "after").map(|(_, value)| value.into_owned());
-    match after.as_deref().map(RepoPath::new) {
+    match after.as_deref().map(|name| RepoPath::new(name.strip_suffix('/').unwrap_or(name))) {
         Some(Err(why)) => Err(Problem::bad_request(format!("after cannot be used: {why}."))),
         _ => Ok(after),
     }
@@ -108,8 +110,10 @@ async fn items(
     after: Option<String>,
 ) -> Result<Vec<Item>, CatalogError> {
     let mut items = Vec::new();
-    // Both the file of that name and everything below a folder of that name.
-    let mut after = after.map(|name| (format!("{prefix}{name}/{LAST}"), String::new()));
+    let mut after = after.map(|name| match name.ends_with('/') {
+        true => (format!("{prefix}{name}{LAST}"), String::new()),
+        false => (format!("{prefix}{name}"), String::new()),
+    });
     while items.len() <= NAMES {
         let query = ListQuery { prefix: prefix.to_owned(), after: after.take(), limit: ROWS };
         let rows = catalog.list(&repository.name, &query).await?;

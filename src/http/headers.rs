@@ -42,7 +42,7 @@ impl Representation {
     #[must_use]
     pub fn of_held(held: &Held) -> Self {
         let artifact = &held.artifact;
-        Self::new(
+        let mut about = Self::new(
             &artifact.target.path,
             held.role,
             &held.mutability,
@@ -50,7 +50,12 @@ impl Representation {
             Some(artifact.size),
             Some(&artifact.sha256),
             Some(artifact.last_modified),
-        )
+        );
+        if held.may_be_overwritten() && !matches!(held.mutability, Mutability::Addressed(_)) {
+            // The ETag is strong: asking whether it is still the same costs whoever keeps a copy next to nothing.
+            about.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        }
+        about
     }
 
     /// Of something on its way from upstream.
@@ -104,13 +109,16 @@ impl Representation {
     }
 }
 
+/// What caches in front of us may do with it.
+///
+/// Only a name that holds the digest is a promise. A package may be built again under its name, and whoever keeps the old one for
+/// long gives its clients what their index does not name: an hour, at most, and less for files.
 const fn cache_control(role: Role, mutability: &Mutability) -> &'static str {
     match (role, mutability) {
         (_, Mutability::Addressed(_)) => "public, max-age=31536000, immutable",
         (Role::Index | Role::IndexCompanion | Role::IndexMember, _) => "no-cache",
         (Role::Listing, _) => "no-store",
-        (Role::Package, _) => "public, max-age=86400",
-        (Role::File, Mutability::ByConvention) => "public, max-age=86400",
+        (Role::Package, _) | (Role::File, Mutability::ByConvention) => "public, max-age=3600",
         (Role::File, Mutability::Mutable) => "public, max-age=300",
     }
 }
@@ -130,6 +138,23 @@ fn disposition(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The longest that a name which is no promise may be kept.
+    const HOUR: u64 = 3600;
+
+    #[test]
+    fn only_a_name_with_the_digest_is_kept_for_long() {
+        let roles = [Role::Index, Role::IndexCompanion, Role::IndexMember, Role::Package, Role::File, Role::Listing];
+        for role in roles {
+            let addressed = Mutability::Addressed(Sha256::of(b"").into());
+            assert!(cache_control(role, &addressed).ends_with("immutable"), "{role}");
+            for mutability in [Mutability::ByConvention, Mutability::Mutable] {
+                let said = cache_control(role, &mutability);
+                let age = said.strip_prefix("public, max-age=").map_or(0, |age| age.parse().expect("seconds"));
+                assert!(age <= HOUR, "{role}: {said}");
+            }
+        }
+    }
 
     #[test]
     fn dispositions() {

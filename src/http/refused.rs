@@ -5,35 +5,29 @@
 //! writes a problem document with that status in its place, and the log has its request id. Afterwards every byte passes
 //! untouched. A refusal later on a connection that served something stays bare.
 //!
-//! Closing while the client still sends would reset the connection, and it might never see the answer: what it sends is
-//! read and forgotten for at most [`LINGER`].
+//! A client that still sends when it is refused, here or by whoever answers, is granted some time to see why: [`Linger`].
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use axum::http::StatusCode;
 use bytes::BytesMut;
-use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
-use tokio::time::{Sleep, sleep};
+use hyper::rt::{Read, ReadBufCursor, Write};
 
 use super::error::Problem;
+use super::linger::{Course, Linger};
 use super::serve::{MAX_HEAD, MAX_HEADERS};
-
-/// How long a refused client may go on sending before the connection is closed under it.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// A connection whose refusals are problem documents.
 pub(super) struct Refusals<T> {
     inner: T,
     /// Bytes that were read before hyper came.
     ahead: BytesMut,
-    first_taken: Arc<AtomicBool>,
+    course: Arc<Course>,
     instead: Option<Instead>,
-    linger: Option<Pin<Box<Sleep>>>,
+    linger: Option<Linger>,
 }
 
 /// What is written in place of hyper's refusal.
@@ -43,9 +37,9 @@ struct Instead {
 }
 
 impl<T> Refusals<T> {
-    /// Over a connection of which `ahead` has been read; `first_taken` is set by whoever takes its first request.
-    pub(super) fn over(inner: T, ahead: BytesMut, first_taken: Arc<AtomicBool>) -> Self {
-        Self { inner, ahead, first_taken, instead: None, linger: None }
+    /// Over a connection of which `ahead` has been read; whoever takes its requests says so to `course`.
+    pub(super) fn over(inner: T, ahead: BytesMut, course: Arc<Course>) -> Self {
+        Self { inner, ahead, course, instead: None, linger: None }
     }
 }
 
@@ -66,25 +60,9 @@ fn problem(refusal: &[u8]) -> Option<Problem> {
     Some(Problem::new(status, title, detail))
 }
 
-impl<T: Read + Unpin> Refusals<T> {
-    /// Reads and forgets until the client is done or has had its time.
-    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let linger = self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
-        let mut forgotten = [0; 8 << 10];
-        while linger.as_mut().poll(cx).is_pending() {
-            let mut buffer = ReadBuf::new(&mut forgotten);
-            ready!(Pin::new(&mut self.inner).poll_read(cx, buffer.unfilled()))?;
-            if buffer.filled().is_empty() {
-                break;
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
 impl<T: Read + Write + Unpin> Write for Refusals<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.first_taken.load(Ordering::Relaxed) {
+        if self.course.has_begun() {
             return Pin::new(&mut self.inner).poll_write(cx, bytes);
         }
         let this = &mut *self;
@@ -108,7 +86,7 @@ impl<T: Read + Write + Unpin> Write for Refusals<T> {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.first_taken.load(Ordering::Relaxed) {
+        if self.course.has_begun() {
             return Pin::new(&mut self.inner).poll_write_vectored(cx, parts);
         }
         let first = parts.iter().find(|part| !part.is_empty()).map_or(&[][..], |part| part);
@@ -124,8 +102,14 @@ impl<T: Read + Write + Unpin> Write for Refusals<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
-        if self.instead.is_some() { self.poll_linger(cx) } else { Poll::Ready(Ok(())) }
+        let this = &mut *self;
+        if this.linger.is_none() {
+            ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
+        }
+        if this.instead.is_none() && !this.course.is_left_unread() {
+            return Poll::Ready(Ok(()));
+        }
+        this.linger.get_or_insert_with(Linger::begin).poll(&mut this.inner, cx)
     }
 }
 

@@ -7,7 +7,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -22,12 +22,15 @@ use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower::ServiceExt as _;
 
 use super::body::ServedBody;
 use super::direct::{Left, answer_hits};
 use super::fast::Fast;
+use super::heard::Heard;
+use super::host;
+use super::linger::Course;
 use super::refused::Refusals;
 
 /// The most connections served at once; more wait to be accepted.
@@ -98,19 +101,38 @@ pub async fn serve(
     grace: Duration,
     stop: impl Future<Output = ()>,
 ) {
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    serve_within(room, listener, router, fast, grace, stop).await;
+}
+
+/// The next connection, once there is room for one more, with its place.
+async fn next(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> std::io::Result<(OwnedSemaphorePermit, TcpStream, SocketAddr)> {
+    let permit = Arc::clone(room).acquire_owned().await.map_err(std::io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    Ok((permit, stream, peer))
+}
+
+async fn serve_within(
+    room: Arc<Semaphore>,
+    listener: TcpListener,
+    router: Router,
+    fast: Arc<Fast>,
+    grace: Duration,
+    stop: impl Future<Output = ()>,
+) {
     let mut stop = std::pin::pin!(stop);
     let graceful = GracefulShutdown::new();
     let (stop_hits, _) = watch::channel(false);
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
-            break;
-        };
+        // Whoever stops us is heard while there is no room, too.
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = next(&listener, &room) => accepted,
             () = &mut stop => break,
         };
-        let (mut stream, peer) = match accepted {
+        let (permit, mut stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, most likely: those that close make room.
@@ -120,8 +142,7 @@ pub async fn serve(
             }
         };
         tune(&stream);
-        let first_taken = Arc::new(AtomicBool::new(false));
-        let service = Answers { router: router.clone(), fast: Arc::clone(&fast), peer, first_taken };
+        let service = Answers { router: router.clone(), fast: Arc::clone(&fast), peer, course: Arc::default() };
         let watcher = graceful.watcher();
         let mut stopping = stop_hits.subscribe();
         let counted = Counted::one();
@@ -144,7 +165,7 @@ pub async fn serve(
 /// Lets hyper go on with a connection of which `ahead` has been read.
 async fn hand_over(stream: TcpStream, ahead: BytesMut, service: Answers, watcher: Watcher) {
     let peer = service.peer;
-    let io = Refusals::over(TokioIo::new(stream), ahead, Arc::clone(&service.first_taken));
+    let io = Refusals::over(TokioIo::new(stream), ahead, Arc::clone(&service.course));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -162,7 +183,7 @@ struct Answers {
     router: Router,
     fast: Arc<Fast>,
     peer: SocketAddr,
-    first_taken: Arc<AtomicBool>,
+    course: Arc<Course>,
 }
 
 impl Service<Request<Incoming>> for Answers {
@@ -173,20 +194,33 @@ impl Service<Request<Incoming>> for Answers {
         Either<Ready<Result<Self::Response, Infallible>>, BoxFuture<'static, Result<Self::Response, Infallible>>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        self.first_taken.store(true, Ordering::Relaxed);
+        self.course.take();
         let stays = request.version() == Version::HTTP_11 && !says_close(request.headers());
+        if let Err(problem) = host::check(request.version(), request.headers()) {
+            return Either::Left(ready(Ok(said_to_stay(
+                problem.into_early_response().map(ServedBody::Other),
+                stays,
+                &self.course,
+            ))));
+        }
         if let Some(response) = self.fast.answer(&request) {
-            return Either::Left(ready(Ok(said_to_stay(response, stays))));
+            return Either::Left(ready(Ok(said_to_stay(response, stays, &self.course))));
         }
         request.extensions_mut().insert(ConnectInfo(self.peer));
-        let answer = self.router.clone().oneshot(request.map(Body::new));
-        Either::Right(answer.map_ok(move |response| said_to_stay(response.map(ServedBody::Other), stays)).boxed())
+        let course = Arc::clone(&self.course);
+        let request = request.map(|body| Body::new(Heard::new(body, Arc::clone(&course))));
+        let answer = self.router.clone().oneshot(request);
+        Either::Right(
+            answer.map_ok(move |response| said_to_stay(response.map(ServedBody::Other), stays, &course)).boxed(),
+        )
     }
 }
 
-/// apk's libfetch keeps a connection only if it is told to (FORMATS 1.6).
-fn said_to_stay(mut response: Response<ServedBody>, stays: bool) -> Response<ServedBody> {
-    if stays {
+/// apk's libfetch keeps a connection only if it is told to (FORMATS 1.6). One whose request nobody read to its end is closed.
+fn said_to_stay(mut response: Response<ServedBody>, stays: bool, course: &Course) -> Response<ServedBody> {
+    if course.is_left_unread() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    } else if stays {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("keep-alive"));
     }
     response
@@ -204,4 +238,40 @@ fn tune(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
     let _ = socket.set_tcp_keepalive(&keepalive);
     let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::config::{LiveRepositories, Source};
+    use crate::engine::pins::Pins;
+
+    fn nothing_remembered() -> Arc<Fast> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("remotes.yaml");
+        std::fs::write(&file, "remotes: {}\n").expect("written");
+        let source = Source::find(Some(&file), folder.path(), artifactapi_formats::FORMATS, Arc::new(|_: &str| None));
+        let repositories = LiveRepositories::new(source.and_then(|source| source.load()).expect("repositories"));
+        Arc::new(Fast::new(Arc::new(repositories), Arc::new(Pins::default())))
+    }
+
+    #[tokio::test]
+    async fn whoever_stops_it_is_heard_when_there_is_no_room() {
+        let listener = listen("127.0.0.1:0".parse().expect("an address")).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let stopped = async move { drop(stopped.await) };
+        let room = Arc::new(Semaphore::new(1));
+        let grace = Duration::from_millis(100);
+        let serving = tokio::spawn(serve_within(room, listener, Router::new(), nothing_remembered(), grace, stopped));
+        let mut only = TcpStream::connect(address).await.expect("a connection");
+        only.write_all(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
+        assert!(only.read_u8().await.is_ok(), "it is served, and there is no room for another");
+        tokio::task::yield_now().await;
+        stop.send(()).expect("it waits");
+        tokio::time::timeout(Duration::from_secs(20), serving).await.expect("it stops").expect("no panic");
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
+use prometheus_client::metrics::counter::Counter;
 use reqwest::header::{self, HeaderMap, HeaderName};
 use reqwest::{Method, Response};
 use url::{Host, Url};
@@ -23,6 +24,8 @@ pub(super) struct Clients {
     pub(super) any: reqwest::Client,
     /// Resolves public addresses only.
     pub(super) public: reqwest::Client,
+    /// Counts every request that is sent, whoever it is for.
+    pub(super) requests: Counter,
 }
 
 pub(super) async fn attempt(
@@ -40,6 +43,7 @@ pub(super) async fn attempt(
             refuse_private_literal(&url)?;
             &clients.public
         };
+        clients.requests.inc();
         let response = send(client, remote, how, &url).await?;
         match next_hop(&response)? {
             Some(next) => url = next,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use artifactapi_formats::RepoPath;
 use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
 use url::Url;
 
 use super::address::PublicOnly;
@@ -29,6 +30,7 @@ pub struct Upstream {
     clients: Arc<Mutex<HashMap<Duration, Clients>>>,
     ranking: Arc<Ranking>,
     lists: Arc<Lists>,
+    requests: Counter,
 }
 
 /// The client library could not be set up.
@@ -37,12 +39,12 @@ pub struct Upstream {
 pub struct SetUpError(#[from] reqwest::Error);
 
 impl Upstream {
-    /// A client whose library has been shown to work on this machine.
+    /// A client whose library has been shown to work on this machine. Each request it sends adds one to `requests`.
     ///
     /// # Errors
     /// [`SetUpError`] when TLS cannot be set up.
-    pub fn new(connect_timeout: Duration) -> Result<Self, SetUpError> {
-        let upstream = Self::default();
+    pub fn new(connect_timeout: Duration, requests: Counter) -> Result<Self, SetUpError> {
+        let upstream = Self { requests, ..Self::default() };
         upstream.clients(connect_timeout)?;
         Ok(upstream)
     }
@@ -88,7 +90,9 @@ impl Upstream {
                 .pool_max_idle_per_host(POOL_PER_HOST)
                 .tcp_nodelay(true)
         };
-        let clients = Clients { any: builder().build()?, public: builder().dns_resolver(PublicOnly).build()? };
+        let requests = self.requests.clone();
+        let public = builder().dns_resolver(PublicOnly).build()?;
+        let clients = Clients { any: builder().build()?, public, requests };
         known.insert(connect_timeout, clients.clone());
         Ok(clients)
     }

@@ -178,6 +178,21 @@ pub enum UpstreamErrorKind {
 }
 
 impl UpstreamErrorKind {
+    /// Whether asking the same again in a moment may do better. Whoever was silent has had his time.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Status(status) => status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS,
+            Self::Unreachable(_) | Self::WrongLength { .. } => true,
+            Self::TimedOut { .. }
+            | Self::Absent(_)
+            | Self::Redirect(_)
+            | Self::Private(_)
+            | Self::NoList(_)
+            | Self::Unfit(_) => false,
+        }
+    }
+
     /// Whether it says something about the source, and not about the path that was asked for.
     fn is_the_sources_fault(&self) -> bool {
         match self {

@@ -141,6 +141,28 @@ async fn a_broken_body_is_resumed_where_it_broke() {
     }
 }
 
+/// One refused try to resume is not the end of it, and tries are not made at once after each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_try_to_resume_is_one_try() {
+    let (site, body) = site_with(Laptop, 3 * MIB).await;
+    site.upstream.spoil_times(PATH, 1, Fault::Truncated(MIB as u64));
+    let gate = site.upstream.gate(PATH, MIB as u64);
+    let request = Request::get(TARGET);
+    let mut client = Connection::open(site.server.address()).await;
+    client.send(&request).await;
+    client.head(&request).await;
+    gate.reached().await;
+    site.upstream.spoil_times(PATH, 2, Fault::Status(503));
+    let began = std::time::Instant::now();
+    gate.open();
+    let (got, end) = client.rest().await;
+    assert_eq!(end, End::Whole);
+    assert_same(&got, &body, "what the client got");
+    assert!(began.elapsed().as_millis() >= 100 + 200 + 400, "upstream is asked again at once: {:?}", began.elapsed());
+    let statuses: Vec<_> = site.upstream.log().of(PATH).iter().map(|seen| seen.status).collect();
+    assert_eq!(statuses, [200, 503, 503, 206]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_cannot_be_resumed_is_discarded() {
     let at = MIB as u64;
@@ -206,6 +228,37 @@ async fn a_range_far_ahead_does_not_wait_for_the_fill() {
     // What was passed through is not the file; the fill is.
     site.upstream.stop().await;
     site.server.get("files/big").await.is(&body);
+}
+
+/// A client that has the beginning of another content must not be given the end of this one, and only the whole says which it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_far_ahead_of_another_content_is_the_whole() {
+    let (site, body) = site_with(Laptop, 30 * MIB).await;
+    let gate = site.upstream.gate(PATH, MIB as u64);
+    let filling = tokio::spawn({
+        let address = site.server.address();
+        async move { http::ask(address, &Request::get(TARGET)).await }
+    });
+    gate.reached().await;
+    let far = Request::get(TARGET).with("Range", format!("bytes={}-", 25 * MIB));
+    let mut resuming = Vec::new();
+    for condition in ["\"of-the-content-before\"", "Sat, 01 Jan 2000 00:00:00 GMT"] {
+        let request = far.clone().with("If-Range", condition);
+        let mut connection = Connection::open(site.server.address()).await;
+        connection.send(&request).await;
+        let head = connection.head(&request).await;
+        assert_eq!((head.status, head.length()), (200, Some(body.len() as u64)), "{condition}: {head:?}");
+        resuming.push(connection);
+    }
+    site.server.ask(&far.clone().with("If-Match", "\"of-the-content-before\"")).await.problem(412);
+    gate.open();
+    filling.await.expect("the filling client").is(&body);
+    for mut connection in resuming {
+        let (got, end) = connection.rest().await;
+        assert_eq!(end, End::Whole);
+        assert_same(&got, &body, "what a resuming client got");
+    }
+    assert_eq!(site.upstream.log().lines(), ["GET /generic/big 200"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,10 +14,14 @@
 //! | `stopping` | what is under way finishes, the rest is cut |
 //! | `secrets` | no secret leaves the server |
 //! | `snapshots` | an index and what it names switch together; the past is served; what contradicts an index is not |
+//! | `pins` | who was given an index goes on with that generation of it, whatever switches and whichever replica is asked |
+//! | `memory` | what is kept in memory stays within its budget, and what left it is not given out any more |
 //! | `travel` | after twenty generations, real clients install from any of them, and what differs between two is told rightly |
 //! | `retention` | budgets hold while files are read; what is superseded stays for its time |
 //! | `trust` | with keys configured, what none of them signed is not shown |
+//! | `unnamed` | packages that were fetched before their index are what it names, or are fetched again |
 //! | `prefetch` | packages are there before anybody asks for them |
+//! | `remembered` | what was found out is forgotten when its configuration or its index is over |
 //! | `scrub` | bytes that rot on the disk are found and come back |
 //! | `uploads` | what is acknowledged is there, for everybody, and nothing else is |
 //! | `virtuals` | several repositories under one name: the first that has it, merged indexes, uploads to one of them |
@@ -38,8 +42,11 @@ mod doubts;
 mod faults;
 mod fills;
 mod flip;
+mod memory;
 mod mirrorlists;
+mod pins;
 mod prefetch;
+mod remembered;
 mod replicas;
 mod retention;
 mod scrub;
@@ -50,6 +57,7 @@ mod stopping;
 mod support;
 mod travel;
 mod trust;
+mod unnamed;
 mod uploads;
 mod urls;
 mod virtuals;

@@ -13,8 +13,8 @@ use crate::support::until;
 use crate::support::upstream::Upstream;
 
 /// A repository whose metadata has the same names in every generation.
-const PLAIN: &str = "rpm/plain-names/repodata";
-const PLAIN_FILES: [&str; 4] = ["repomd.xml", "repomd.xml.asc", "primary.xml.gz", "filelists.xml.gz"];
+pub(crate) const PLAIN: &str = "rpm/plain-names/repodata";
+pub(crate) const PLAIN_FILES: [&str; 4] = ["repomd.xml", "repomd.xml.asc", "primary.xml.gz", "filelists.xml.gz"];
 
 async fn json(server: &Server, target: &str) -> Value {
     let reply = server.ask(&Request::get(target)).await;
@@ -33,7 +33,7 @@ pub(crate) async fn snapshots(server: &Server, root: &str, count: usize) -> Vec<
 }
 
 /// A site whose `rpm` repository is complete in its first generation and asks upstream on every request for an index.
-async fn complete(backend: Backend) -> Site {
+pub(crate) async fn complete(backend: Backend) -> Site {
     let site = Setup::new(backend).await.set("cache.index_ttl", 0).start().await;
     site.server.get(&format!("{PLAIN}/repomd.xml")).await.is(&fixture(1, &format!("{PLAIN}/repomd.xml")));
     snapshots(&site.server, "rpm/plain-names", 1).await;
@@ -41,7 +41,7 @@ async fn complete(backend: Backend) -> Site {
 }
 
 /// Asks for the entry until the server shows that of a generation.
-async fn shows(server: &Server, path: &str, generation: u32) {
+pub(crate) async fn shows(server: &Server, path: &str, generation: u32) {
     let expected = fixture(generation, path);
     until(format!("generation {generation} of {path}"), || async {
         (server.get(path).await.body == expected).then_some(())

@@ -2,11 +2,13 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::support::bodies::noise;
 use crate::support::http::{Connection, Request};
 use crate::support::remotes::Remote;
 use crate::support::services::Backend::Laptop;
 use crate::support::site::{Setup, Site};
 use crate::support::testbed::{fixture, generation};
+use crate::support::upstream::fault::Fault;
 
 /// What dnf, apk and curl leave as it is, taken together: the least that must be encoded.
 const LEAST: &AsciiSet = &AsciiSet::EMPTY.add(b' ').add(b'%').add(b'?').add(b'#').add(b'"').add(b'<').add(b'>');
@@ -297,5 +299,56 @@ async fn requests_in_a_row_are_answered_in_order() {
             "nothing" => drop(reply.problem(404)),
             name => drop(reply.is(&fixture(1, &format!("generic/{name}")))),
         }
+    }
+}
+
+/// A client that takes the end of the connection for the end of the body cannot be told that one of unknown length broke off.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_client_is_not_given_a_part_for_the_whole() {
+    let site = Setup::new(Laptop).await.set("cache.negative_ttl", 0).start().await;
+    let body = noise(1, 300_000);
+    for (name, fault) in [("cut", Fault::ChunkedCut(100_000)), ("whole", Fault::Chunked)] {
+        site.upstream.put(&format!("/generic/{name}"), body.clone());
+        site.upstream.spoil(&format!("/generic/{name}"), fault);
+    }
+    let reply = site.server.ask(&Request::get("/api/files/cut").old()).await;
+    reply.problem(502);
+    let reply = site.server.ask(&Request::get("/api/files/whole").old()).await;
+    reply.is(&body);
+    assert_eq!(reply.length(), Some(body.len() as u64), "it was waited for");
+}
+
+/// A query is a part of a file's name: it is kept wherever the name is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_is_as_long_as_a_name_may_be() {
+    let site = Site::on(Laptop).await;
+    let body = fixture(1, "generic/10k.bin");
+    let ask = |length: usize| Request::get(format!("/api/files/10k.bin?{}", "q".repeat(length)));
+    site.server.ask(&ask(2_048)).await.is(&body);
+    let problem = site.server.ask(&ask(2_049)).await.problem(414);
+    assert!(problem.detail.contains("2048 bytes"), "{problem:?}");
+    assert_eq!(site.upstream.log().all().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_says_whom_it_asks_once() {
+    let site = Site::on(Laptop).await;
+    let body = fixture(1, "generic/10k.bin");
+    let get = Request::get("/api/files/10k.bin");
+    site.server.ask(&get).await.is(&body);
+    site.server.holds("files/10k.bin").await;
+    // Cold to the short way, remembered by it, and on a connection of the long way.
+    for _ in 0..3 {
+        let mut connection = Connection::open(site.server.address()).await;
+        connection.exchange(&get).await.is(&body);
+        connection.exchange(&Request::head("/api/files/10k.bin")).await.has(200);
+        connection.exchange(&get.clone().hostless()).await.problem(400);
+        connection.exchange(&get.clone().with("Host", "another")).await.problem(400);
+        connection.exchange(&get).await.is(&body);
+        site.server.ask(&get.clone().hostless()).await.problem(400);
+        site.server.ask(&get.clone().with("Host", "test.invalid")).await.problem(400);
+        site.server.ask(&get.clone().hostless().with("Host", "a/b")).await.problem(400);
+        site.server.ask(&get.clone().hostless().with("Host", "127.0.0.1:8000")).await.is(&body);
+        site.server.ask(&get.clone().hostless().old()).await.is(&body);
     }
 }

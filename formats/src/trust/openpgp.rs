@@ -6,6 +6,11 @@
 //! forged, not expired, not from the future, and made by a key that stands good now. Of several signatures one that counts
 //! is enough.
 //!
+//! Signatures of version 3 are taken, for old keys go on making them. They cover the kind of signature and the time beside the content,
+//! and no more: they know no end of their own and no notations, and name their key by an id that nobody signed, which only says
+//! which key to try. What is hashed for one can never be what is hashed for another version: there a byte 0xFF stands where here
+//! the kind does. All else holds for them as for any other; one over MD5 or SHA-1, as most are, is refused as such.
+//!
 //! What comes from a mirror is bounded before it gets to rPGP, and a panic in there would be a malformed signature here and
 //! nothing worse.
 
@@ -162,7 +167,8 @@ fn judge(
     let (SignatureVersion::V3 | SignatureVersion::V4 | SignatureVersion::V6, Some(config)) =
         (version, signature.config())
     else {
-        return Err(unsupported("it is of a version that is not known"));
+        let version = u8::from(version);
+        return Err(unsupported(&format!("it is of version {version}, and 3, 4 and 6 are taken")));
     };
     if config.typ != SignatureType::Binary {
         return Err(unsupported("it is not one over binary content"));

@@ -84,7 +84,6 @@ impl Walk<'_> {
                 Err(why) => return finds.trouble(folder, why).await,
             },
         };
-        parts.reader.counts().upstream_requests.inc();
         let mut answer = match parts.fills.upstream().list(self.remote, path.as_ref()).await {
             Ok(answer) => answer,
             Err(error) => return finds.trouble(folder, Reason::from(&error)).await,

@@ -14,7 +14,7 @@ mod crawl;
 mod links;
 mod listing;
 mod literal;
-mod origin;
+pub(in crate::engine) mod origin;
 mod packages;
 mod report;
 mod request;

@@ -10,7 +10,7 @@ use crate::store::key::Target;
 ///
 /// A URL outside of them is refused and never fetched: whoever may send a request here could otherwise make this server
 /// ask any address it can reach, and keep the answer where no pattern guards it.
-pub(super) fn target_of(url: &str, repository: &Repository, remote: &Remote) -> Result<Target, String> {
+pub(in crate::engine) fn target_of(url: &str, repository: &Repository, remote: &Remote) -> Result<Target, String> {
     let url = Url::parse(url).map_err(|why| format!("is not an absolute URL: {why}"))?;
     let Some(raw) = remote.named().find_map(|base| below(base, &url)) else {
         let bases: Vec<&str> = remote.named().map(Url::as_str).collect();

@@ -98,8 +98,8 @@ pub enum Reason {
     /// A part of this server is away.
     #[error("it cannot be looked up or kept now; GET /ready says what is away")]
     Away,
-    /// The server is stopping.
-    #[error("the server is stopping")]
+    /// Its transfer ended without an outcome.
+    #[error("the server is stopping, or its log says what broke")]
     Stopping,
 }
 

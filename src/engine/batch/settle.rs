@@ -14,9 +14,6 @@ use crate::engine::held::Held;
 use crate::engine::read::{Reader, Reading, Source, Wish};
 use crate::store::key::Target;
 
-/// How often a read is repeated because its fill was over between two looks.
-const LOOKS: usize = 3;
-
 /// What came of a read.
 #[derive(Debug)]
 pub(super) struct Settled {
@@ -54,40 +51,24 @@ pub(super) async fn settle(
         client: None,
         range: None,
     };
-    let mut waited = false;
-    for _ in 0..LOOKS {
-        let reading = Box::pin(reader.read(&wish)).await.map_err(|error| Reason::from(&error))?;
-        match reading {
-            Reading::Held { held, source: Source::Stale, .. } => {
-                // A client is not made to wait for a slow refresh. We are no client.
-                return match fills.running(target) {
-                    Some(mut fill) => {
-                        Ok(outcome(fill.settled().await).unwrap_or(Settled { held, came: Came::Already }))
-                    }
-                    None => Ok(Settled { held, came: Came::Already }),
-                };
-            }
-            Reading::Held { held, source, .. } => {
-                let came = match source {
-                    Source::Fetched => Came::Fetched,
-                    Source::Hit if waited => Came::Fetched,
-                    Source::Unkept => Came::Unkept,
-                    Source::Hit | Source::Confirmed | Source::Stale => Came::Already,
-                };
-                return Ok(Settled { held, came });
-            }
-            Reading::Growing { mut body, .. } => match fills.running(target) {
-                Some(mut fill) => return outcome(fill.settled().await),
-                // The fill was over before we looked for it. If it failed, the next read says so.
-                None => {
-                    waited = true;
-                    let _ = body.finished().await;
-                }
-            },
-            Reading::Through { .. } | Reading::Head(_) => return Err(Reason::NotKept),
+    let reading = Box::pin(reader.read(&wish)).await.map_err(|error| Reason::from(&error))?;
+    match reading {
+        // A client is not made to wait for a slow refresh. We are no client.
+        Reading::Held { held, source: Source::Stale, .. } => match fills.running(target) {
+            Some(mut fill) => Ok(outcome(fill.settled().await).unwrap_or(Settled { held, came: Came::Already })),
+            None => Ok(Settled { held, came: Came::Already }),
+        },
+        Reading::Held { held, source, .. } => {
+            let came = match source {
+                Source::Fetched => Came::Fetched,
+                Source::Unkept => Came::Unkept,
+                Source::Hit | Source::Confirmed | Source::Stale => Came::Already,
+            };
+            Ok(Settled { held, came })
         }
+        Reading::Growing { mut fill, .. } => outcome(fill.settled().await),
+        Reading::Through { .. } | Reading::Head(_) => Err(Reason::NotKept),
     }
-    Err(Reason::NotKept)
 }
 
 fn outcome(outcome: Outcome) -> Result<Settled, Reason> {

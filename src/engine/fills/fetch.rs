@@ -16,14 +16,19 @@ use super::super::keep::Kept;
 use super::super::shelf::{Found, MEMORY_BODY, whole};
 use super::super::transfer::Transfer;
 use super::appearance::{Appearance, appearance};
-use super::generation::{Content, Entry, MID_UPDATE, NotBuilt, entry_of};
+use super::generation::{Content, Entry, MID_UPDATE, entry_of};
 use super::listed::is_in_a_list;
+use super::miss::{Miss, Misses, unfit};
 use super::opinion::checkers;
 use super::{Fills, ROOMLESS_FOR};
 use crate::config::Remote;
 use crate::spool::{SpoolError, Spooled};
 use crate::store::catalog::{Artifact, Revision, Validators};
 use crate::upstream::{Answer, Ask, How, Sources, UpstreamError, UpstreamErrorKind};
+
+/// How many of the pauses of [`MID_UPDATE`] a root has that nothing is held of, when its signature is wrong. Its client waits with
+/// nothing in its hands, and an index and its signature are replaced within a moment of each other.
+const SIGNATURE_BEHIND: usize = 1;
 
 /// A whole body, checked and in its spool, and the record it will have.
 pub(super) struct Arrived {
@@ -41,7 +46,9 @@ pub(super) struct Arrived {
 enum Got {
     /// A body.
     Arrived(Box<Arrived>),
-    /// Nothing to receive, or no room for it.
+    /// Nothing to receive: what is held is what this source has.
+    Confirmed { outcome: Outcome, host: String, source: usize },
+    /// No room for it.
     Settled(Outcome),
 }
 
@@ -56,13 +63,21 @@ impl Fills {
         sender: &FillSender,
     ) -> Outcome {
         let (began, mut list_is_new) = (Instant::now(), false);
-        let mut pauses = MID_UPDATE.iter();
+        let mut pauses = if held.is_none() && must_be_signed(order, &remote) {
+            &MID_UPDATE[..SIGNATURE_BEHIND]
+        } else {
+            &MID_UPDATE[..]
+        }
+        .iter();
         let mut pause = pauses.next();
         loop {
             let misses = match self.ask_in_turn(order, &remote, held.as_ref(), sender, pause.is_none()).await {
                 Ok(outcome) => return outcome,
                 Err(misses) => misses,
             };
+            if let Some((source, why)) = &misses.untrusted {
+                self.distrust.refused(&order.target, source, why, now());
+            }
             if misses.any_unlisted && !list_is_new {
                 list_is_new = true;
                 remote = match self.sources_since(&order.repository, began).await {
@@ -71,8 +86,10 @@ impl Fills {
                 };
                 continue;
             }
-            match (misses.told, pause) {
-                (Miss::Contradiction(_, error), Some(pause_for)) if entry_of(order).is_some() => {
+            let may_pass = misses.told.may_pass() && entry_of(order).is_some();
+            match (misses.told, pause.filter(|_| may_pass)) {
+                (trouble, Some(pause_for)) => {
+                    let error = trouble.error();
                     tracing::info!(
                         target: "artifactapi::snapshot",
                         root = %order.target, %error, wait_seconds = pause_for.as_secs(), "upstream is in the middle of an update"
@@ -80,7 +97,7 @@ impl Fills {
                     tokio::time::sleep(*pause_for).await;
                     pause = pauses.next();
                 }
-                (trouble, _) => return trouble.outcome(),
+                (trouble, None) => return trouble.outcome(),
             }
         }
     }
@@ -95,19 +112,27 @@ impl Fills {
     ) -> Result<Outcome, Misses> {
         let sources = remote.urls().len();
         let mut source = self.suspects.get(&order.target).and_then(|url| remote.number_of(&url));
-        let (mut told, mut any_unlisted): (Option<Miss>, bool) = (None, false);
+        let (mut told, mut any_unlisted, mut untrusted): (Option<Miss>, bool, _) = (None, false, None);
         for _ in 0..sources {
             match self.fetch_from(order, remote, held, sender, source, is_last).await {
                 Ok(outcome) => {
                     self.suspects.remove(&order.target);
                     return Ok(outcome);
                 }
-                Err(miss @ Miss::Everywhere(_)) => return Err(Misses { told: told.unwrap_or(miss), any_unlisted }),
+                Err(miss @ Miss::Everywhere(_)) => {
+                    return Err(Misses { told: told.unwrap_or(miss), any_unlisted, untrusted });
+                }
                 Err(
-                    miss @ (Miss::Source(culprit, _) | Miss::Contradiction(culprit, _) | Miss::Unlisted(culprit, _)),
+                    miss @ (Miss::Source(culprit, _)
+                    | Miss::Contradiction(culprit, _)
+                    | Miss::Untrusted(culprit, ..)
+                    | Miss::Unlisted(culprit, _)),
                 ) => {
                     self.counts.unfit.inc();
-                    if !matches!(miss, Miss::Contradiction(..)) {
+                    if let Miss::Untrusted(_, error, why) = &miss {
+                        untrusted.get_or_insert_with(|| (error.host.clone(), why.clone()));
+                    }
+                    if !miss.may_pass() {
                         self.upstream.blame(remote, culprit);
                     }
                     let next = (culprit + 1) % sources;
@@ -118,7 +143,8 @@ impl Fills {
                     any_unlisted |= matches!(miss, Miss::Unlisted(..));
                     // Of one that lags behind nothing is to be expected; of one that is being updated something is.
                     match (&told, &miss) {
-                        (None, _) | (Some(Miss::Unlisted(..)), Miss::Contradiction(..)) => told = Some(miss),
+                        (None, _) => told = Some(miss),
+                        (Some(Miss::Unlisted(..)), miss_now) if miss_now.may_pass() => told = Some(miss),
                         _ => {}
                     }
                     // Once readers have bytes of one source, no other can continue them.
@@ -128,7 +154,7 @@ impl Fills {
                 }
             }
         }
-        Err(Misses { told: told.unwrap_or(Miss::Everywhere(FillError::GivenUp)), any_unlisted })
+        Err(Misses { told: told.unwrap_or(Miss::Everywhere(FillError::GivenUp)), any_unlisted, untrusted })
     }
 
     /// Asks, beginning with `source`, and makes what comes current.
@@ -143,7 +169,18 @@ impl Fills {
     ) -> Result<Outcome, Miss> {
         let arrived = match self.get_from(order, remote, held, Some(sender), source).await? {
             Got::Arrived(arrived) => *arrived,
+            // Passing it through would show what nobody has looked at.
+            Got::Settled(Outcome::NoRoom(_)) if must_be_looked_at(order, remote) => {
+                return Err(Miss::Everywhere(SpoolError::Full.into()));
+            }
             Got::Settled(outcome) => return Ok(outcome),
+            Got::Confirmed { outcome, host, source } => {
+                // Its first snapshot could not be recorded when it came: a member was not there yet, or the server stopped.
+                if entry_of(order).is_some() && self.lacks_a_snapshot(order).await {
+                    self.complete_later(order, remote, host, source, self.completing.begin(&order.target));
+                }
+                return Ok(outcome);
+            }
         };
         if order.role == Role::IndexCompanion && self.is_about_another(order, &arrived).await {
             let kind = UpstreamErrorKind::Unfit("a signature of another index than the one that is held".to_owned());
@@ -160,21 +197,38 @@ impl Fills {
             return Err(Miss::Unlisted(arrived.source, UpstreamError { host: arrived.host, kind }.into()));
         }
         let begins_a_generation = entry_of(order).is_some() && arrived.worth_keeping;
+        let mut signatures = Vec::new();
+        if must_be_signed(order, remote) && !arrived.worth_keeping {
+            let kind =
+                UpstreamErrorKind::Unfit("what looks like a page in place of an index that must be signed".to_owned());
+            return Err(Miss::Source(arrived.source, UpstreamError { host: arrived.host, kind }.into()));
+        }
         if begins_a_generation && (held.is_some() || must_be_signed(order, remote)) {
-            let Arrived { draft, spooled, host, source, .. } = arrived;
-            let content = Content::File(Arc::clone(spooled.file()));
-            let artifact = Artifact { size: spooled.size, sha256: spooled.sha256, ..draft };
-            let entry = Entry { artifact, content, spooled: Some(spooled), host, source, may_have_gaps: is_last };
-            return self.next_generation(order, remote, &entry).await.map_err(|error| match error {
-                NotBuilt::Contradiction(_) => Miss::Contradiction(source, error.into()),
-                NotBuilt::Ours(_) | NotBuilt::Lost => Miss::Everywhere(error.into()),
-            });
+            let (entry, source) = (arrived.entry(is_last), arrived.source);
+            let is_first = held.is_none() && !self.was_published(order).await;
+            let done = match is_first {
+                true => self.signed_at_first(order, remote, &entry).await.map(|found| signatures = found),
+                false => match self.next_generation(order, remote, &entry).await {
+                    Ok(outcome) => return Ok(outcome),
+                    Err(error) => Err(error),
+                },
+            };
+            done.map_err(|error| Miss::of(source, error))?;
+        }
+        // From before the entry can be seen. What is on the shelf is looked at again, so that it waits, too.
+        let completion = begins_a_generation.then(|| self.completing.begin(&order.target));
+        if begins_a_generation && must_be_signed(order, remote) {
+            self.shelf.doubt(&order.target.repository);
         }
         let replaces = held.map(|held| held.artifact.revision);
         let (host, source) = (arrived.host.clone(), arrived.source);
         let outcome = self.store(order, arrived, replaces).await;
-        if begins_a_generation && matches!(outcome, Outcome::Held(_, Via::Fetched)) {
-            self.complete_later(order, remote, host, source);
+        if let (Some(completion), Outcome::Held(_, Via::Fetched)) = (completion, &outcome) {
+            for (ask, signature) in signatures {
+                // Whoever asks for it next need not fetch it, and no harm is done if he must.
+                let _ = self.store(&ask, signature, None).await;
+            }
+            self.complete_later(order, remote, host, source, completion);
         }
         Ok(outcome)
     }
@@ -192,20 +246,9 @@ impl Fills {
                 let kind = UpstreamErrorKind::Unfit("what looks like a page in place of the file".to_owned());
                 Err(UpstreamError { host: arrived.host, kind }.into())
             }
-            Ok(Got::Settled(_)) => Err(SpoolError::Full.into()),
+            Ok(Got::Settled(_) | Got::Confirmed { .. }) => Err(SpoolError::Full.into()),
             Err(miss) => Err(miss.error()),
         }
-    }
-
-    /// The whole content, for one reader, without making it current: a package as an earlier snapshot names it.
-    ///
-    /// # Errors
-    /// [`FillError`] when no source has just that.
-    pub async fn fetch_beside(&self, order: &Order) -> Result<Arc<Held>, FillError> {
-        let sources = self.sources(&order.repository, order.role).await?;
-        let Arrived { draft, spooled, .. } = self.arrive(order, &sources, None).await?;
-        let artifact = Artifact { size: spooled.size, sha256: spooled.sha256, ..draft };
-        Ok(self.held(order, artifact, &spooled).await)
     }
 
     /// Asks, beginning with `source`, and receives what comes.
@@ -232,11 +275,14 @@ impl Fills {
         };
         let is_conditional = matches!(how, How::GetIfChanged { .. });
         let ask = Ask { remote, path: &order.target.path, query: &order.target.query, how };
-        self.counts.upstream_requests.inc();
         let answer = self.upstream.ask(&ask, source).await.map_err(|error| Miss::Everywhere(error.into()))?;
         if answer.status == StatusCode::NOT_MODIFIED {
             return match held.filter(|_| is_conditional) {
-                Some(held) => Ok(Got::Settled(self.confirm(order, held, answer.etag, answer.last_modified).await)),
+                Some(held) => {
+                    let (host, source) = (answer.body.host().to_owned(), answer.source);
+                    let outcome = self.confirm(order, held, answer.etag, answer.last_modified).await;
+                    Ok(Got::Confirmed { outcome, host, source })
+                }
                 None => Err(unfit(&answer, "304 to an unconditional request")),
             };
         }
@@ -257,8 +303,7 @@ impl Fills {
         // So is a signature, once it is known what it signs: it is small, and no digest tells one from another.
         let is_shown_at_the_end = (held.is_some() && order.role.is_metadata())
             || order.role == Role::IndexCompanion
-            || must_be_signed(order, remote)
-            || is_in_a_list(order, remote);
+            || must_be_looked_at(order, remote);
         let readers = sender.filter(|_| !is_shown_at_the_end);
         self.receive(order, remote, readers, answer, worth_keeping).await
     }
@@ -355,7 +400,7 @@ impl Fills {
     }
 
     /// The spooled bytes as something to serve; the spool's file is the body.
-    async fn held(&self, order: &Order, artifact: Artifact, spooled: &Spooled) -> Arc<Held> {
+    pub(super) async fn held(&self, order: &Order, artifact: Artifact, spooled: &Spooled) -> Arc<Held> {
         let body = if spooled.size <= MEMORY_BODY { whole(spooled.file(), spooled.size).await } else { None };
         let body = body.map_or_else(|| HeldBody::File(Arc::clone(spooled.file())), HeldBody::Memory);
         Arc::new(Held::new(artifact, order.role, order.mutability.clone(), body))
@@ -385,40 +430,17 @@ impl Fills {
     }
 }
 
-/// Why one round of asking gave nothing.
-struct Misses {
-    /// The one that is told of, and that decides what is done.
-    told: Miss,
-    /// Whether a newer list may help.
-    any_unlisted: bool,
-}
-
-/// Why asking one source gave nothing.
-enum Miss {
-    /// This source sent something unfit or broke off; another may do better.
-    Source(usize, FillError),
-    /// What this source has does not belong together (yet).
-    Contradiction(usize, FillError),
-    /// What this source has is nothing that the list of mirrors knows; another, or a newer list, may help.
-    Unlisted(usize, FillError),
-    /// No source can help, or the trouble is ours.
-    Everywhere(FillError),
-}
-
-impl Miss {
-    fn error(self) -> FillError {
-        match self {
-            Self::Source(_, error)
-            | Self::Contradiction(_, error)
-            | Self::Unlisted(_, error)
-            | Self::Everywhere(error) => error,
-        }
-    }
-
-    fn outcome(self) -> Outcome {
-        match self.error() {
-            FillError::Upstream(error) if matches!(error.kind, UpstreamErrorKind::Absent(_)) => Outcome::Absent(error),
-            error => Outcome::Failed(error),
+impl Arrived {
+    /// As the entry that a generation is built around.
+    fn entry(&self, may_have_gaps: bool) -> Entry {
+        let Self { draft, spooled, host, source, .. } = self;
+        Entry {
+            artifact: Artifact { size: spooled.size, sha256: spooled.sha256, ..draft.clone() },
+            content: Content::File(Arc::clone(spooled.file())),
+            spooled: Some(spooled.clone()),
+            host: host.clone(),
+            source: *source,
+            may_have_gaps,
         }
     }
 }
@@ -428,8 +450,9 @@ fn must_be_signed(order: &Order, remote: &Remote) -> bool {
     !remote.trusted_keys.is_empty() && entry_of(order).is_some()
 }
 
-fn unfit(answer: &Answer, why: impl Into<String>) -> Miss {
-    Miss::Source(answer.source, answer.body.error(UpstreamErrorKind::Unfit(why.into())).into())
+/// Whether nothing of this index may be shown before it was looked at as a whole.
+fn must_be_looked_at(order: &Order, remote: &Sources) -> bool {
+    must_be_signed(order, remote) || is_in_a_list(order, remote)
 }
 
 fn draft(order: &Order, answer: &Answer, head: &Head) -> Artifact {

@@ -6,12 +6,16 @@
 //! that sent something unfit is not the first to be asked then.
 
 mod appearance;
+mod beside;
+mod completing;
 mod fetch;
 mod generation;
 mod listed;
+mod miss;
 mod opinion;
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -21,8 +25,13 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, broadcast};
 use url::Url;
 
+use self::beside::Beside;
+use self::completing::Completing;
+use self::generation::entry_of;
 use super::counts::Counts;
+use super::distrust::Distrust;
 use super::fill::{Fill, FillSender, Order, Outcome, Via};
+use super::freshness::is_ahead;
 use super::held::{Held, now};
 use super::keep::Keeper;
 use super::prefetch::Prefetcher;
@@ -43,6 +52,9 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The most fills that move bytes at once; more wait their turn.
 pub const MAX_FILLS: usize = 256;
+
+/// The most of one repository that does not say how many (`max_parallel`): a slow upstream must not take the turns of all.
+const MAX_FILLS_OF_ONE: usize = MAX_FILLS / 4;
 
 /// How many targets are remembered whose first source sent something unfit, with the one to ask first.
 const SUSPECTS: usize = 1_024;
@@ -68,6 +80,7 @@ pub struct Publication {
 /// Everything a fill works with.
 pub struct Fills {
     running: Mutex<HashMap<Target, Running>>,
+    beside: Beside,
     started: AtomicU64,
     suspects: quick_cache::sync::Cache<Target, Url>,
     roomless: quick_cache::sync::Cache<Target, Instant>,
@@ -84,6 +97,8 @@ pub struct Fills {
     coordinator: Arc<dyn Coordinator>,
     switches: Arc<Switches>,
     counts: Arc<Counts>,
+    distrust: Arc<Distrust>,
+    completing: Arc<Completing>,
     prefetcher: Prefetcher,
     publications: broadcast::Sender<Publication>,
 }
@@ -102,6 +117,7 @@ pub struct FillParts {
     pub coordinator: Arc<dyn Coordinator>,
     pub switches: Arc<Switches>,
     pub counts: Arc<Counts>,
+    pub distrust: Arc<Distrust>,
 }
 
 impl Fills {
@@ -112,9 +128,11 @@ impl Fills {
         let prefetcher =
             Prefetcher::new(Arc::clone(catalog), Arc::clone(snapshots), Arc::clone(shelf), Arc::clone(counts));
         Self {
+            completing: Arc::default(),
             prefetcher,
             publications: broadcast::Sender::new(PUBLICATIONS_KEPT),
             running: Mutex::default(),
+            beside: Beside::default(),
             suspects: quick_cache::sync::Cache::new(SUSPECTS),
             roomless: quick_cache::sync::Cache::new(ROOMLESS),
             room: Semaphore::new(MAX_FILLS),
@@ -131,6 +149,7 @@ impl Fills {
             switches: parts.switches,
             started: AtomicU64::new(0),
             counts: parts.counts,
+            distrust: parts.distrust,
         }
     }
 
@@ -150,6 +169,11 @@ impl Fills {
     #[must_use]
     pub fn publications(&self) -> broadcast::Receiver<Publication> {
         self.publications.subscribe()
+    }
+
+    /// Waits until it is known what an index says of this package that is just being written down, for as long as clients bear it.
+    pub async fn await_index_of(&self, repository: &Repository, package: &Target) {
+        self.completing.wait(repository, &package.path).await;
     }
 
     /// How many fills of packages and files of a repository run now.
@@ -191,6 +215,12 @@ impl Fills {
             let outcome = Box::pin(fills.run(&order, held.clone(), &sender)).await;
             if let (Outcome::Failed(_) | Outcome::Absent(_), Some(held)) = (&outcome, &held) {
                 held.revalidation_failed(now());
+            }
+            // Whatever is held of an index in the end may be shown: it was verified, or upstream says that it is still the one.
+            if let Outcome::Held(..) = &outcome
+                && entry_of(&order).is_some()
+            {
+                fills.distrust.trusted(&order.target);
             }
             if let Outcome::Failed(error) = &outcome {
                 tracing::warn!(target: "artifactapi::fill", path = %order.target, role = %order.role, error = %error, "fill failed");
@@ -237,10 +267,8 @@ impl Fills {
 
     /// Waits until a body may be received; the turn ends when this is dropped. Never held while waiting for another fill.
     async fn turn(&self, order: &Order, remote: &Remote) -> Option<Turn<'_>> {
-        let lane = match remote.max_parallel {
-            Some(most) => Some(self.lane(&order.target.repository, most.get()).acquire_owned().await.ok()?),
-            None => None,
-        };
+        let most = remote.max_parallel.map_or(MAX_FILLS_OF_ONE, NonZeroUsize::get);
+        let lane = self.lane(&order.target.repository, most).acquire_owned().await.ok()?;
         Some(Turn { _lane: lane, _room: self.room.acquire().await.ok()? })
     }
 
@@ -259,7 +287,7 @@ impl Fills {
         wanted_after: SystemTime,
     ) -> Option<Outcome> {
         let current = self.catalog.lookup(&order.target).await.ok()?.filter(|current| is_wanted(order, current))?;
-        let is_wanted = current.checked_at > wanted_after;
+        let is_wanted = current.checked_at > wanted_after && !is_ahead(current.checked_at, now());
         match held {
             Some(held) if current.revision == held.artifact.revision => {
                 if !is_wanted || current.checked_at <= held.confirmed_at() {
@@ -281,7 +309,7 @@ impl Fills {
 
 /// The right to receive one body.
 struct Turn<'a> {
-    _lane: Option<OwnedSemaphorePermit>,
+    _lane: OwnedSemaphorePermit,
     _room: SemaphorePermit<'a>,
 }
 

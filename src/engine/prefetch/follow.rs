@@ -3,6 +3,7 @@
 //! A publication happens on one replica, so its run does too. Mirrors are looked through on every replica when it starts,
 //! and a lease lets one of them do it. Runs of one root and kind take turns; the later one finds what the earlier one left.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,8 +22,11 @@ use crate::store::key::Target;
 /// How long a run waits, each time, for the one before it.
 const TURN: Duration = Duration::from_secs(600);
 
-/// The most runs that go on or wait for their turn. A publication beyond that brings none; the next one of its root does.
-const RUNS: usize = 256;
+/// The most runs that go on at once, or wait for one of the same root elsewhere.
+const RUNS: usize = 64;
+
+/// The most runs that have not begun. One beyond that is left to the next publication of its root.
+const WAITING: usize = 65_536;
 
 /// What runs are made with.
 #[derive(Clone)]
@@ -37,7 +41,7 @@ pub struct Follower {
 pub async fn follow(follower: Follower) {
     let mut publications = follower.fills.publications();
     let mut configurations = follower.repositories.generations();
-    let mut runs = JoinSet::new();
+    let mut runs = Runs::default();
     follower.mirrors(&mut runs).await;
     loop {
         tokio::select! {
@@ -51,7 +55,40 @@ pub async fn follow(follower: Follower) {
                 Ok(()) => follower.mirrors(&mut runs).await,
                 Err(_) => return,
             },
-            Some(_) = runs.join_next(), if !runs.is_empty() => {}
+            Some(_) = runs.going.join_next(), if !runs.going.is_empty() => {}
+        }
+        runs.begin(&follower);
+    }
+}
+
+/// Runs that go on, and those that come after them.
+#[derive(Default)]
+struct Runs {
+    going: JoinSet<()>,
+    waiting: VecDeque<Coming>,
+}
+
+/// A run that has not begun.
+struct Coming {
+    repository: Arc<Repository>,
+    root: Target,
+    through: Through,
+}
+
+impl Runs {
+    fn add(&mut self, repository: &Arc<Repository>, root: &Target, through: Through) {
+        if self.waiting.len() >= WAITING {
+            tracing::warn!(target: "artifactapi::prefetch", %root, "too many runs already; nothing is fetched ahead for this one");
+            return;
+        }
+        self.waiting.push_back(Coming { repository: Arc::clone(repository), root: root.clone(), through });
+    }
+
+    fn begin(&mut self, follower: &Follower) {
+        while self.going.len() < RUNS
+            && let Some(coming) = self.waiting.pop_front()
+        {
+            self.going.spawn(follower.clone().go_through(coming));
         }
     }
 }
@@ -66,53 +103,51 @@ enum Through {
 }
 
 impl Follower {
-    fn published(&self, publication: &Publication, runs: &mut JoinSet<()>) {
+    fn published(&self, publication: &Publication, runs: &mut Runs) {
         // The policy in force is asked, not the one under which the snapshot was begun.
         let Some(repository) = self.repositories.get(publication.root.repository.as_str()) else { return };
         let Some(policy) = policy_of(&repository) else { return };
-        let (used, mirrored) = (policy.used, policy.include.is_some());
-        if used {
-            self.begin(&repository, &publication.root, Through::Renewals(publication.snapshot), runs);
+        if policy.used {
+            runs.add(&repository, &publication.root, Through::Renewals(publication.snapshot));
         }
-        if mirrored {
-            self.begin(&repository, &publication.root, Through::Mirror, runs);
+        if policy.include.is_some() {
+            runs.add(&repository, &publication.root, Through::Mirror);
         }
     }
 
     /// Looks through every root of every mirror: what an earlier process did not come to, and what a new pattern matches.
-    async fn mirrors(&self, runs: &mut JoinSet<()>) {
+    async fn mirrors(&self, runs: &mut Runs) {
         let repositories: Vec<_> = self.repositories.current().iter().cloned().collect();
         for repository in repositories {
             if policy_of(&repository).is_none_or(|policy| policy.include.is_none()) {
                 continue;
             }
-            let roots = self.fills.prefetcher().snapshots.roots(&repository.name, None, ROWS).await;
-            match roots {
-                Ok(roots) => roots.iter().for_each(|root| self.begin(&repository, root, Through::Mirror, runs)),
-                Err(error) => {
-                    tracing::warn!(target: "artifactapi::prefetch", repository = %repository.name, %error, "mirror not looked through");
-                }
+            if let Err(error) = self.mirror(&repository, runs).await {
+                tracing::warn!(target: "artifactapi::prefetch", repository = %repository.name, %error, "mirror not looked through");
             }
+        }
+        runs.begin(self);
+    }
+
+    async fn mirror(&self, repository: &Arc<Repository>, runs: &mut Runs) -> Result<(), CatalogError> {
+        let mut after = None;
+        loop {
+            let roots = self.fills.prefetcher().snapshots.roots(&repository.name, after.as_ref(), ROWS).await?;
+            let Some(last) = roots.last() else { return Ok(()) };
+            after = Some(last.path.clone());
+            roots.iter().for_each(|root| runs.add(repository, root, Through::Mirror));
         }
     }
 
-    fn begin(&self, repository: &Arc<Repository>, root: &Target, through: Through, runs: &mut JoinSet<()>) {
-        if runs.len() >= RUNS {
-            tracing::warn!(target: "artifactapi::prefetch", %root, "too many runs already; nothing is fetched ahead for this one");
-            return;
-        }
-        let (follower, repository, root) = (self.clone(), Arc::clone(repository), root.clone());
-        runs.spawn(async move {
-            let Some(policy) = policy_of(&repository) else { return };
-            let _lease = follower.turn(&root, through).await;
-            let tally = Tally::default();
-            let run = Run { repository: &repository, policy, only: through.only(policy), moment: Moment::AfterSwitch };
-            let prefetcher = follower.fills.prefetcher();
-            let mut rows = through.rows(prefetcher, &root);
-            let ended: Result<(), CatalogError> =
-                Box::pin(prefetcher.run(&follower.fills, &run, &mut rows, &tally)).await;
-            tally.tell(&root, through.name(), true, ended.err());
-        });
+    async fn go_through(self, Coming { repository, root, through }: Coming) {
+        let Some(policy) = policy_of(&repository) else { return };
+        let _lease = self.turn(&root, through).await;
+        let tally = Tally::default();
+        let run = Run { repository: &repository, policy, only: through.only(policy), moment: Moment::AfterSwitch };
+        let prefetcher = self.fills.prefetcher();
+        let mut rows = through.rows(prefetcher, &root);
+        let ended: Result<(), CatalogError> = Box::pin(prefetcher.run(&self.fills, &run, &mut rows, &tally)).await;
+        tally.tell(&root, through.name(), true, ended.err());
     }
 
     /// Waits for the runs of this root and kind that are before us, here and elsewhere.

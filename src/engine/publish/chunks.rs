@@ -1,23 +1,28 @@
 //! The pieces that lists are joined of, ready compressed, in a folder on this machine.
 //!
-//! A chunk is some dozens of neighbouring packages: for each list their fragments as text and the same compressed. It is
-//! named by what is in it ([`ChunkKey`]), so it never changes and is never wrong, only absent; then it is made of the
-//! fragments in the catalog. The folder is a cache: it may be lost at any time.
+//! A chunk is some dozens of neighbouring packages of a root: for each list their fragments as text and the same compressed. It
+//! is named by what is in it ([`ChunkName`]), so it never changes and is never wrong, only absent or damaged ([`Lost`]); then it
+//! is made of the fragments in the catalog. The folder is a cache: it may be lost at any time, and is kept within
+//! [`FOLDER_BYTES`].
+
+mod file;
+mod folder;
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
 
 use artifactapi_formats::pieces::gzip_piece;
 use artifactapi_formats::publish::Compression;
 
+use self::file::unfinished;
+pub(super) use self::file::{Chunk, Lost};
+pub(super) use self::folder::FOLDER_BYTES;
+use self::folder::{ChunkName, Folder};
 use super::PublishError;
-use super::sheet::{ChunkKey, Listed};
+use super::sheet::{Listed, Sheet};
 use crate::engine::threads::{Pace, on_its_own};
 use crate::store::catalog::fragments::{FRAGMENTS, Fragments};
 use crate::store::catalog::snapshots::PackageMark;
@@ -26,72 +31,11 @@ use crate::store::key::Target;
 /// Chunks whose sizes are remembered.
 const REMEMBERED: usize = 16_384;
 
-/// A chunk that was made this long ago is made anew after the next start.
-const KEPT: Duration = Duration::from_secs(7 * 86_400);
-
 /// The most bytes of one package's fragments, together. A package with a million files has about 100 MiB.
 pub(super) const MAX_FRAGMENT: u64 = 256 << 20;
 
 /// gzip's own measure of how hard to compress.
 const EFFORT: u32 = 6;
-
-/// Where the parts of a chunk's file are: for each list its text, and the same compressed.
-#[derive(Debug, Clone)]
-pub(super) struct Chunk {
-    path: PathBuf,
-    sections: Vec<Section>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Section {
-    text_at: u64,
-    text: u64,
-    packed_at: u64,
-    packed: u64,
-}
-
-impl Chunk {
-    /// The length of a list's text, in bytes.
-    pub(super) fn text(&self, list: usize) -> u64 {
-        self.sections.get(list).map_or(0, |section| section.text)
-    }
-
-    fn head(lists: usize) -> u64 {
-        16 * lists as u64
-    }
-
-    /// Reads where things are. `None` if the file is not whole.
-    pub(super) fn open(path: PathBuf, lists: usize) -> Option<Self> {
-        let mut file = File::open(&path).ok()?;
-        let (mut sections, mut at) = (Vec::with_capacity(lists), Self::head(lists));
-        for _ in 0..lists {
-            let mut lengths = [0; 16];
-            file.read_exact(&mut lengths).ok()?;
-            let (text, packed) = lengths.split_at(8);
-            let (text, packed) =
-                (u64::from_be_bytes(text.try_into().ok()?), u64::from_be_bytes(packed.try_into().ok()?));
-            sections.push(Section { text_at: at, text, packed_at: at.checked_add(text)?, packed });
-            at = at.checked_add(text)?.checked_add(packed)?;
-        }
-        (file.metadata().ok()?.len() == at).then_some(Self { path, sections })
-    }
-
-    /// Reads what a list has of the chunk, compressed, and its text if that is asked for. Buffers are used again.
-    pub(super) fn read(&self, list: usize, packed: &mut Vec<u8>, text: Option<&mut Vec<u8>>) -> io::Result<()> {
-        let Some(section) = self.sections.get(list) else {
-            return Err(io::Error::other("a chunk has no such list"));
-        };
-        let file = File::open(&self.path)?;
-        let part = |at, length, bytes: &mut Vec<u8>| {
-            bytes.resize(usize::try_from(length).map_err(io::Error::other)?, 0);
-            file.read_exact_at(bytes, at)
-        };
-        if let Some(text) = text {
-            part(section.text_at, section.text, text)?;
-        }
-        part(section.packed_at, section.packed, packed)
-    }
-}
 
 /// What a chunk is made for.
 #[derive(Debug, Clone, Copy)]
@@ -102,65 +46,113 @@ pub(super) struct Shape {
     pub(super) compression: Compression,
 }
 
+/// How far a chunk is trusted that lies there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// It is what it was; should it not be, whoever reads it will see.
+    Usual,
+    /// One has just been found to be [`Lost`]: all of them are read once, and what is not whole is made again.
+    Shaken,
+}
+
 /// Makes chunks, and knows them.
 pub(super) struct Chunks {
-    folder: PathBuf,
-    known: quick_cache::sync::Cache<ChunkKey, Arc<Chunk>>,
+    folder: Arc<Folder>,
+    known: Arc<quick_cache::sync::Cache<ChunkName, Arc<Chunk>>>,
     fragments: Arc<dyn Fragments>,
 }
 
 impl Chunks {
-    /// In this folder, which is made, and cleaned of what is old.
-    pub(super) fn open(folder: &Path, fragments: Arc<dyn Fragments>) -> io::Result<Self> {
-        std::fs::create_dir_all(folder)?;
-        for entry in std::fs::read_dir(folder)? {
-            let entry = entry?;
-            let made = entry.metadata()?.modified()?;
-            let is_old = SystemTime::now().duration_since(made).unwrap_or_default() > KEPT;
-            if is_old || entry.path().extension().is_some_and(|extension| extension == "new") {
-                std::fs::remove_file(entry.path())?;
-            }
-        }
-        Ok(Self { folder: folder.into(), known: quick_cache::sync::Cache::new(REMEMBERED), fragments })
+    /// In this folder, which is made, and where they may take so many bytes.
+    pub(super) fn open(folder: &Path, bound: u64, fragments: Arc<dyn Fragments>) -> io::Result<Self> {
+        let folder = Arc::new(Folder::open(folder, bound)?);
+        Ok(Self { folder, known: Arc::new(quick_cache::sync::Cache::new(REMEMBERED)), fragments })
     }
 
     /// A file without a name, for what must be laid aside for a while.
-    pub(super) fn aside(&self) -> io::Result<File> {
-        let path = self.folder.join(format!("aside.{}.new", UNFINISHED.fetch_add(1, Ordering::Relaxed)));
-        let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-        std::fs::remove_file(path)?;
-        Ok(file)
+    pub(super) async fn aside(&self) -> io::Result<File> {
+        let path = unfinished(&self.folder.path().join("aside"));
+        let opening = tokio::task::spawn_blocking(move || {
+            let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+            std::fs::remove_file(path)?;
+            Ok(file)
+        });
+        opening.await.map_err(io::Error::other)?
     }
 
-    /// The chunk of these packages, made if need be.
-    pub(super) async fn of(
+    /// The chunks of a root's sheet in their order, made if need be.
+    pub(super) async fn all(
         &self,
         root: &Target,
-        key: ChunkKey,
-        packages: &[Listed],
+        sheet: &Sheet,
         shape: Shape,
-    ) -> Result<Arc<Chunk>, PublishError> {
-        if let Some(chunk) = self.known.get(&key) {
-            return Ok(chunk);
-        }
-        let name: String = key.0.iter().map(|byte| format!("{byte:02x}")).collect();
-        let path = self.folder.join(format!("{name}-{}", shape.compression.suffix()));
-        let chunk = match Chunk::open(path.clone(), shape.lists) {
-            Some(chunk) => chunk,
-            None => self.make(root, path, packages, shape).await?,
+        trust: Trust,
+    ) -> Result<Vec<Arc<Chunk>>, PublishError> {
+        let wanted: Vec<(ChunkName, &[Listed])> =
+            sheet.chunks().map(|(key, packages)| (ChunkName::of(root, key, shape), packages)).collect();
+        self.folder.uses(root, wanted.iter().map(|(name, _)| *name).collect());
+        let mut there: HashMap<ChunkName, Arc<Chunk>> = match trust {
+            Trust::Usual => wanted.iter().filter_map(|(name, _)| Some((*name, self.known.get(name)?))).collect(),
+            Trust::Shaken => HashMap::new(),
         };
+        let unknown: Vec<ChunkName> =
+            wanted.iter().map(|(name, _)| *name).filter(|name| !there.contains_key(name)).collect();
+        if !unknown.is_empty() {
+            there.extend(self.find(unknown, shape, trust).await?);
+        }
+        let (mut chunks, mut has_made) = (Vec::with_capacity(wanted.len()), false);
+        for (name, packages) in wanted {
+            chunks.push(match there.get(&name) {
+                Some(chunk) => Arc::clone(chunk),
+                None => {
+                    has_made = true;
+                    let chunk = self.make(root, name, packages, shape).await?;
+                    self.remember(name, chunk)
+                }
+            });
+        }
+        if has_made && self.folder.is_over_bound() {
+            let (folder, known) = (Arc::clone(&self.folder), Arc::clone(&self.known));
+            // Nobody waits for it.
+            tokio::task::spawn_blocking(move || folder.sweep(|name| drop(known.remove(&name))));
+        }
+        Ok(chunks)
+    }
+
+    /// Those that lie in the folder. All are looked for in one go: after a start these are thousands.
+    async fn find(
+        &self,
+        names: Vec<ChunkName>,
+        shape: Shape,
+        trust: Trust,
+    ) -> io::Result<HashMap<ChunkName, Arc<Chunk>>> {
+        let folder = Arc::clone(&self.folder);
+        let looking = tokio::task::spawn_blocking(move || {
+            let open = |name| {
+                let chunk = Chunk::open(folder.path_of(name), shape.lists)?;
+                (trust == Trust::Usual || chunk.is_whole()).then_some((name, chunk))
+            };
+            names.into_iter().filter_map(open).collect::<Vec<_>>()
+        });
+        let found = looking.await.map_err(io::Error::other)?;
+        Ok(found.into_iter().map(|(name, chunk)| (name, self.remember(name, chunk))).collect())
+    }
+
+    fn remember(&self, name: ChunkName, chunk: Chunk) -> Arc<Chunk> {
+        self.folder.has(name, chunk.bytes());
         let chunk = Arc::new(chunk);
-        self.known.insert(key, Arc::clone(&chunk));
-        Ok(chunk)
+        self.known.insert(name, Arc::clone(&chunk));
+        chunk
     }
 
     async fn make(
         &self,
         root: &Target,
-        path: PathBuf,
+        name: ChunkName,
         packages: &[Listed],
         shape: Shape,
     ) -> Result<Chunk, PublishError> {
+        let path = self.folder.path_of(name);
         let marks: Vec<PackageMark> = packages.iter().map(|listed| listed.mark).collect();
         let mut bodies = HashMap::with_capacity(marks.len());
         for marks in marks.chunks(FRAGMENTS) {
@@ -196,23 +188,9 @@ pub(super) fn pack(text: &[u8], compression: Compression) -> io::Result<Vec<u8>>
     }
 }
 
-/// Tells apart two that make the same chunk at once.
-static UNFINISHED: AtomicU64 = AtomicU64::new(0);
-
 pub(super) fn write(path: &Path, texts: &[Vec<u8>], compression: Compression) -> io::Result<()> {
-    let packed: Vec<Vec<u8>> = texts.iter().map(|text| pack(text, compression)).collect::<Result<_, _>>()?;
-    let unfinished = path.with_extension(format!("{}.new", UNFINISHED.fetch_add(1, Ordering::Relaxed)));
-    let mut file = io::BufWriter::new(File::create_new(&unfinished)?);
-    for (text, packed) in texts.iter().zip(&packed) {
-        file.write_all(&(text.len() as u64).to_be_bytes())?;
-        file.write_all(&(packed.len() as u64).to_be_bytes())?;
-    }
-    for (text, packed) in texts.iter().zip(&packed) {
-        file.write_all(text)?;
-        file.write_all(packed)?;
-    }
-    file.flush()?;
-    std::fs::rename(&unfinished, path)
+    let packed = texts.iter().map(|text| Ok((text, pack(text, compression)?)));
+    file::write(path, &packed.collect::<io::Result<Vec<_>>>()?)
 }
 
 /// A package's fragments as they are kept: compressed, each with its length before it.

@@ -17,10 +17,11 @@ use sha1::Digest as _;
 use super::PublishError;
 use super::chunks::{Chunk, pack};
 use super::spooling::spooled;
+use crate::engine::threads::{Pace, on_its_own};
 use crate::spool::{SpoolFolder, Spooled};
 
 /// The longest text that a digest is made of, in bytes: some thousand packages of a distribution.
-const OPEN_DIGEST_BYTES: u64 = 8 << 20;
+pub(super) const OPEN_DIGEST_BYTES: u64 = 8 << 20;
 
 /// A list, as what it is joined of.
 #[derive(Debug, Clone)]
@@ -39,8 +40,8 @@ impl Joined {
     /// What the list is, without writing it.
     pub(super) async fn sum(&self) -> Result<WrittenList, PublishError> {
         let list = self.clone();
-        let summing = tokio::task::spawn_blocking(move || list.join(&mut |_| Ok(())));
-        Ok(summing.await.map_err(io::Error::other)??)
+        let summing = on_its_own(Pace::Usual, move || list.join(&mut |_| Ok(())));
+        Ok(summing.await.ok_or_else(|| io::Error::other("the thread that summed up a list died"))??)
     }
 
     /// Writes the list.

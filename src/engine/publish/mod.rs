@@ -6,33 +6,39 @@
 //! and their root's index is written anew of ready pieces ([`chunks`]).
 //!
 //! Uploads that arrive while an index is being written wait for the next one and are published together (group commit): one
-//! task for each root, or for roots that share a folder, takes all that wait ([`desk`]). Replicas do not divide roots among themselves; a lease keeps them from working
-//! against each other, and the catalog decides when it does not.
+//! task for each root, or for roots that share a folder, takes all that wait ([`desk`]). Replicas do not divide roots among
+//! themselves; a lease keeps them from working against each other, and the catalog decides when it does not.
 //!
 //! Nothing is visible before it is published, and nothing of a failed upload is left but staged blobs, which are garbage.
 
+mod carried;
 mod choice;
 mod chunks;
 mod cuttings;
+mod describe;
 mod desk;
 mod joined;
+mod plan;
 mod promised;
+mod restore;
 mod sheet;
 mod spooling;
 mod write;
 
 use std::collections::HashMap;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use artifactapi_formats::publish::{Described, HEAD, PublishFormat, Upload};
-use artifactapi_formats::{Invalid, Limits, RepoPath, Role};
+use artifactapi_formats::publish::{Described, PublishFormat};
+use artifactapi_formats::{Invalid, Limits, RepoPath, Role, Sha256};
 use parking_lot::Mutex;
 
-use self::chunks::Chunks;
+use self::chunks::{Chunks, FOLDER_BYTES, Lost};
+use self::describe::{Read, Unread};
 use self::desk::Job;
+pub use self::restore::{Restorable, Restoring};
 use self::sheet::Sheet;
 use self::write::merge::Merging;
 pub use self::write::merge::Standing;
@@ -40,8 +46,7 @@ use super::held::now;
 use super::keep::{KeepError, Keeper};
 use super::shelf::Shelf;
 use super::switches::Switches;
-use super::threads::{Pace, on_its_own};
-use crate::config::{Kind, Local, Repository};
+use crate::config::{Kind, LiveRepositories, Local, Repository};
 use crate::spool::{SpoolError, SpoolFolder, Spooled};
 use crate::store::blobs::BlobStore;
 use crate::store::catalog::fragments::Fragments;
@@ -115,12 +120,18 @@ pub enum PublishError {
     /// Others kept publishing first.
     #[error("other uploads kept being published first; try again")]
     Contended,
+    /// The task that was to publish it came to grief, before or after it did.
+    #[error("the task that writes the index ended without an answer")]
+    Unanswered,
     /// There is no room on the disk.
     #[error("there is no room on the disk")]
     Full,
     /// A store is away.
     #[error("{0}")]
     Away(Arc<str>),
+    /// A ready piece of the index went while it was read, twice in a row.
+    #[error("{Lost}")]
+    PieceLost,
     /// Something that was kept cannot be read.
     #[error("{0}")]
     Unreadable(String),
@@ -155,6 +166,7 @@ impl From<SpoolError> for PublishError {
 impl From<io::Error> for PublishError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
+            _ if error.get_ref().is_some_and(|inner| inner.is::<Lost>()) => Self::PieceLost,
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
             _ => Self::Unreadable(error.to_string()),
         }
@@ -189,6 +201,7 @@ pub struct Publisher {
     /// Virtual roots that are being merged.
     merging: Mutex<HashMap<Target, Merging>>,
     sheets: quick_cache::sync::Cache<Target, (SnapshotId, Arc<Sheet>)>,
+    opened: quick_cache::sync::Cache<Sha256, carried::Open>,
     reading: tokio::sync::Semaphore,
     writing_lists: tokio::sync::Semaphore,
     limits: Limits,
@@ -201,6 +214,7 @@ pub struct Publisher {
     fragments: Arc<dyn Fragments>,
     coordinator: Arc<dyn Coordinator>,
     switches: Arc<Switches>,
+    repositories: Arc<LiveRepositories>,
 }
 
 /// What [`Publisher::open`] is handed.
@@ -216,6 +230,7 @@ pub struct PublisherParts {
     pub fragments: Arc<dyn Fragments>,
     pub coordinator: Arc<dyn Coordinator>,
     pub switches: Arc<Switches>,
+    pub repositories: Arc<LiveRepositories>,
 }
 
 impl Publisher {
@@ -225,10 +240,11 @@ impl Publisher {
     /// When the folder cannot be made or read.
     pub fn open(folder: &Path, parts: PublisherParts) -> io::Result<Self> {
         Ok(Self {
-            chunks: Chunks::open(folder, Arc::clone(&parts.fragments))?,
+            chunks: Chunks::open(folder, FOLDER_BYTES, Arc::clone(&parts.fragments))?,
             waiting: Mutex::default(),
             merging: Mutex::default(),
             sheets: quick_cache::sync::Cache::new(SHEETS),
+            opened: quick_cache::sync::Cache::new(carried::OPENED),
             reading: tokio::sync::Semaphore::new(READING),
             writing_lists: tokio::sync::Semaphore::new(1),
             limits: parts.limits,
@@ -241,6 +257,7 @@ impl Publisher {
             fragments: parts.fragments,
             coordinator: parts.coordinator,
             switches: parts.switches,
+            repositories: parts.repositories,
         })
     }
 
@@ -281,43 +298,19 @@ impl Publisher {
         target: &Target,
         spooled: &Spooled,
     ) -> Result<Done, PublishError> {
-        let invalid = |why: Invalid| PublishError::Invalid(Arc::new(why));
-        let usual = format.root_for(&target.path, local.root_depth).map_err(invalid)?;
-        let desk = Target::new(repository.name.clone(), usual.entry.clone());
-        let head = Self::head_of(spooled).await?;
-        let root = format.root_by_content(usual, &head);
-        let (described, fragments) = {
+        let Read { desk, root, described, fragments } = {
             let _turn = self.reading.acquire().await.map_err(|_| PublishError::Contended)?;
-            let (mut reader, path, index_root, limits) =
-                (spooled.reader(), target.path.clone(), root.clone(), self.limits.clone());
-            let (size, sha256) = (spooled.size, spooled.sha256);
-            let uploaded_at = now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-            let reading = on_its_own(Pace::Usual, move || {
-                let upload = Upload { root: &index_root, path: &path, size, sha256, uploaded_at };
-                let described = format.describe(&upload, &mut reader, &limits)?;
-                let fragments = chunks::packed(&described.fragments).map_err(Invalid::Read)?;
-                Ok((described, fragments))
-            });
-            let read = reading.await;
-            read.ok_or_else(|| PublishError::Unreadable("the thread that read it died".to_owned()))?.map_err(invalid)?
+            let (path, sha256) = (target.path.clone(), spooled.sha256);
+            let unread = Unread { path, size: spooled.size, sha256, uploaded_at: now() };
+            self.describe(format, local.root_depth, unread, spooled.reader()).await?
         };
-        let root = Target::new(repository.name.clone(), root.entry);
+        let [desk, root] = [desk, root].map(|root| Target::new(repository.name.clone(), root.entry));
         let mut draft = self.draft(repository, target.clone(), Role::Package, spooled);
         draft.identity = Some(described.entry.identity.clone());
         let record = self.put_aside(draft, spooled).await?;
         let fragment = (PackageMark::of(&described.entry), fragments);
         self.fragments.put_fragments(&root, &[fragment], now()).await?;
         self.submit(repository, desk, Some(root), Change::Put { record, described }).await
-    }
-
-    /// As much of a package's beginning as tells of which kind it is.
-    async fn head_of(spooled: &Spooled) -> Result<Vec<u8>, PublishError> {
-        let mut reader = spooled.reader();
-        let reading = tokio::task::spawn_blocking(move || {
-            let mut head = Vec::with_capacity(HEAD);
-            reader.by_ref().take(HEAD as u64).read_to_end(&mut head).map(|_| head)
-        });
-        Ok(reading.await.map_err(io::Error::other)??)
     }
 
     /// A file that no index names.
@@ -398,3 +391,6 @@ fn local_of(repository: &Repository) -> Result<&Local, PublishError> {
         Kind::Remote(_) | Kind::Virtual(_) => Err(PublishError::NotLocal),
     }
 }
+
+#[cfg(test)]
+mod tests;

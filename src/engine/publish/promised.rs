@@ -8,6 +8,7 @@
 use artifactapi_formats::publish::{Compression, WrittenList};
 use artifactapi_formats::{Mutability, RepoPath, Role};
 
+use super::chunks::Trust;
 use super::sheet::{Listed, Sheet};
 use super::{PublishError, Publisher};
 use crate::config::Repository;
@@ -88,8 +89,14 @@ impl Publisher {
         let sheet = earlier.as_ref().unwrap_or(&base.sheet);
         let made_at = snapshot.made_at.and_then(|at| at.duration_since(std::time::SystemTime::UNIX_EPOCH).ok());
         let written_at = made_at.unwrap_or_default().as_secs();
-        let made = self.lists(format, &root, sheet, compression, written_at).await?;
-        let spooled = made.get(number).ok_or(PublishError::OwnIndex)?.write(&self.spool).await?;
+        let write = async |trust| {
+            let made = self.lists(format, &root, sheet, compression, written_at, trust).await?;
+            made.get(number).ok_or(PublishError::OwnIndex)?.write(&self.spool).await
+        };
+        let spooled = match write(Trust::Usual).await {
+            Err(PublishError::PieceLost) => write(Trust::Shaken).await?,
+            written => written?,
+        };
         if spooled.sha256 == file.sha256 {
             return Ok(spooled);
         }

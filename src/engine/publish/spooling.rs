@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 
 use super::PublishError;
+use crate::engine::threads::{Pace, on_its_own};
 use crate::spool::{SpoolFolder, Spooled};
 
 /// Bytes of a frame, about.
@@ -26,15 +27,20 @@ where
 {
     let (mut writer, _reader) = spool.create(None, None).await?;
     let (sender, mut frames) = mpsc::channel(FRAMES_BETWEEN);
-    let writing = tokio::task::spawn_blocking(move || {
+    let writing = on_its_own(Pace::Usual, move || {
         let mut framed = Frames { gathered: BytesMut::new(), sender };
         write(&mut framed).map_err(Into::into)?;
         framed.flush().map_err(PublishError::from)
     });
-    while let Some(frame) = frames.recv().await {
-        writer.append(frame).await?;
-    }
-    writing.await.map_err(io::Error::other)??;
+    let spooling = async move {
+        while let Some(frame) = frames.recv().await {
+            writer.append(frame).await?;
+        }
+        Ok::<_, PublishError>(writer)
+    };
+    let (written, spooled) = tokio::join!(writing, spooling);
+    let writer = spooled?;
+    written.ok_or_else(|| io::Error::other("the thread that wrote a list died"))??;
     Ok(writer.complete().await?)
 }
 

@@ -7,27 +7,30 @@
 
 pub(super) mod merge;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use artifactapi_formats::publish::{
     Carried, Compression, Finished, FinishedContent, Index, PublishFormat, Totals, WrittenList,
 };
-use artifactapi_formats::{IndexRoot, Invalid, Mutability, PackageEntry, RepoPath, Role};
+use artifactapi_formats::{IndexRoot, Invalid, Mutability, RepoPath, Role};
 use bytes::Bytes;
 use futures_util::future::{join_all, try_join_all};
 
-use super::chunks::{Chunk, Shape};
+use super::chunks::{Chunk, Shape, Trust};
 use super::joined::Joined;
+use super::plan::{Before, Plan, plan};
 use super::sheet::{Listed, Sheet};
 use super::spooling::spooled;
-use super::{Change, Done, LEASE_PATIENCE, Outcome, PublishError, Publisher};
+use super::{Change, Done, LEASE_PATIENCE, PublishError, Publisher};
 use crate::config::{Local, Repository};
 use crate::engine::freshness::last_modified;
 use crate::engine::held::now;
+use crate::engine::threads::{Pace, on_its_own};
 use crate::spool::Spooled;
 use crate::store::catalog::snapshots::{
-    Generation, PackageQuery, PackageRowId, ROWS, Snapshot, SnapshotId, SnapshotPublished,
+    Draft, Generation, PackageQuery, ROWS, Snapshot, SnapshotId, SnapshotPublished,
 };
 use crate::store::catalog::{Artifact, Revision, Validators};
 use crate::store::coordinator::Event;
@@ -42,23 +45,14 @@ pub(super) struct Base {
     pub(super) sheet: Arc<Sheet>,
 }
 
-/// What the changes come to, on top of a base.
-#[derive(Default)]
-struct Plan {
-    outcomes: Vec<Outcome>,
-    put: Vec<PackageEntry>,
-    records: Vec<Artifact>,
-    carried: Vec<Artifact>,
-    removed: Vec<RepoPath>,
-    dropped: Vec<PackageRowId>,
-    replaced: Vec<Target>,
-    /// What the next snapshot is made of, if not of uploads.
-    source: String,
-}
+impl Base {
+    /// Whether the index lists or carries something under a path.
+    pub(super) fn has(&self, path: &RepoPath) -> bool {
+        self.before(&HashMap::new()).has(path)
+    }
 
-impl Plan {
-    fn changes_nothing(&self) -> bool {
-        self.records.is_empty() && self.put.is_empty() && self.removed.is_empty() && self.carried.is_empty()
+    fn before<'b>(&'b self, records: &'b HashMap<RepoPath, Artifact>) -> Before<'b> {
+        Before { sheet: &self.sheet, snapshot: self.snapshot.as_deref(), records }
     }
 }
 
@@ -145,105 +139,28 @@ impl Publisher {
         Ok(Sheet::of(packages))
     }
 
-    /// What each change comes to. Changes to one path are taken in their order.
+    /// What the changes come to, with what the catalog knows of their paths.
     async fn plan(&self, local: &Local, root: &Target, base: &Base, changes: &[Change]) -> Result<Plan, PublishError> {
-        let mut plan = Plan::default();
+        let mut records = HashMap::new();
         for change in changes {
-            let outcome = match change {
-                Change::Put { record, described } => {
-                    self.plan_package(local, root, base, record, &described.entry, &mut plan).await?
-                }
-                Change::Carry { record } => {
-                    let before = base.snapshot.as_ref().and_then(|snapshot| snapshot.file(&record.target.path));
-                    match before {
-                        Some(before) if before.sha256 == record.sha256 => Outcome::Unchanged,
-                        Some(_) if !local.overwrite => Outcome::Conflict,
-                        before => {
-                            plan.carried.retain(|carried| carried.target != record.target);
-                            plan.carried.push(record.clone());
-                            if before.is_some() { Outcome::Replaced } else { Outcome::Created }
-                        }
-                    }
-                }
-                Change::Remove { path } => self.plan_removal(root, base, path, &mut plan).await?,
+            let path = match change {
+                Change::Put { record, .. } => &record.target.path,
+                Change::Remove { path } => path,
+                Change::Carry { .. } => continue,
             };
-            plan.outcomes.push(outcome);
+            if base.has(path) && !records.contains_key(path) {
+                let found = self.catalog.lookup(&Target::new(root.repository.clone(), path.clone())).await?;
+                records.extend(found.map(|record| (path.clone(), record)));
+            }
+        }
+        let mut plan = plan(base.before(&records), local.overwrite, changes);
+        for path in plan.replaced.iter().map(|target| &target.path).chain(&plan.removed) {
+            if base.sheet.mark_of(path).is_some() {
+                let named = self.snapshots.named(&root.repository, path, Generation::Current).await?;
+                plan.dropped.extend(named.iter().filter(|named| named.root == *root).map(|named| named.row));
+            }
         }
         Ok(plan)
-    }
-
-    async fn plan_package(
-        &self,
-        local: &Local,
-        root: &Target,
-        base: &Base,
-        record: &Artifact,
-        entry: &PackageEntry,
-        plan: &mut Plan,
-    ) -> Result<Outcome, PublishError> {
-        let path = &record.target.path;
-        let in_this_batch = plan.records.iter().find(|planned| planned.target == record.target);
-        if let Some(planned) = in_this_batch {
-            match planned.sha256 == record.sha256 {
-                true => return Ok(Outcome::Unchanged),
-                false if !local.overwrite => return Ok(Outcome::Conflict),
-                false => {
-                    plan.records.retain(|planned| planned.target != record.target);
-                    plan.put.retain(|planned| planned.path != *path);
-                }
-            }
-        }
-        let is_removed = plan.removed.contains(path);
-        let listed = base.sheet.mark_of(path).filter(|_| !is_removed);
-        let outcome = match listed {
-            None => Outcome::Created,
-            Some(_) => {
-                let current = self.catalog.lookup(&record.target).await?;
-                match current {
-                    Some(current) if current.sha256 == record.sha256 => return Ok(Outcome::Unchanged),
-                    // Its record was lost; the same package again is as good as it.
-                    None if listed == Some(Listed::of(entry).mark) => {}
-                    _ if !local.overwrite => return Ok(Outcome::Conflict),
-                    _ => {}
-                }
-                self.drop_row(root, path, plan).await?;
-                plan.replaced.push(record.target.clone());
-                Outcome::Replaced
-            }
-        };
-        plan.put.push(entry.clone());
-        plan.records.push(record.clone());
-        Ok(outcome)
-    }
-
-    async fn plan_removal(
-        &self,
-        root: &Target,
-        base: &Base,
-        path: &RepoPath,
-        plan: &mut Plan,
-    ) -> Result<Outcome, PublishError> {
-        let is_carried = base.snapshot.as_ref().is_some_and(|snapshot| snapshot.file(path).is_some());
-        let was_put = plan.put.iter().any(|entry| entry.path == *path);
-        plan.put.retain(|entry| entry.path != *path);
-        plan.records.retain(|record| record.target.path != *path);
-        if base.sheet.mark_of(path).is_some() {
-            if !plan.removed.contains(path) {
-                self.drop_row(root, path, plan).await?;
-                plan.removed.push(path.clone());
-            }
-        } else if is_carried {
-            plan.removed.push(path.clone());
-        } else if !was_put {
-            return Ok(Outcome::Absent);
-        }
-        Ok(Outcome::Removed)
-    }
-
-    async fn drop_row(&self, root: &Target, path: &RepoPath, plan: &mut Plan) -> Result<(), PublishError> {
-        let named = self.snapshots.named(&root.repository, path, Generation::Current).await?;
-        plan.dropped.extend(named.iter().filter(|named| named.root == *root).map(|named| named.row));
-        Ok(())
     }
 
     /// Writes the index that a plan makes, and publishes it. `None` if another was published first.
@@ -256,56 +173,59 @@ impl Publisher {
         base: &Base,
         plan: &Plan,
     ) -> Result<Option<Snapshot>, PublishError> {
-        let began = now();
-        let draft = self.snapshots.begin(root, began).await?;
-        if draft.follows != base.snapshot.as_ref().map(|snapshot| snapshot.id) {
-            let _ = self.snapshots.abandon(draft.id).await;
-            return Ok(None);
-        }
-        let written = self.write(repository, local, format, root, base, plan).await;
-        let published = match written {
-            Ok((files, made_at, packages)) => {
-                for target in &plan.replaced {
-                    self.fragments.keep_past(target, now()).await?;
-                }
-                for packages in plan.put.chunks(ROWS as usize) {
-                    self.snapshots.add_packages(draft.id, packages).await?;
-                }
-                for rows in plan.dropped.chunks(ROWS as usize) {
-                    self.snapshots.drop_packages(draft.id, rows).await?;
-                }
-                let published_at = now();
-                let snapshot = Snapshot {
-                    id: draft.id,
-                    root: root.clone(),
-                    published_at,
-                    made_at: Some(made_at),
-                    source: plan.source.clone(),
-                    packages,
-                    tags: Vec::new(),
-                    files,
-                };
-                self.snapshots.publish_snapshot(&snapshot, draft.follows).await.map_err(PublishError::from)
+        let draft = self.snapshots.begin(root, now()).await?;
+        let publishing = async {
+            if draft.follows != base.snapshot.as_ref().map(|snapshot| snapshot.id) {
+                return Ok(SnapshotPublished::Lost(draft.follows));
             }
-            Err(error) => Err(error),
+            let written = self.write(repository, local, format, root, base, plan).await?;
+            self.publish_draft(root, draft, plan, written).await
         };
-        match published {
-            Ok(SnapshotPublished::Won { snapshot, replaced }) => {
+        let published = publishing.await;
+        if !matches!(published, Ok(SnapshotPublished::Won { .. })) {
+            // Should the catalog be away, the next publication of the root takes its rows along.
+            let _ = self.snapshots.abandon(draft.id).await;
+        }
+        match published? {
+            SnapshotPublished::Won { snapshot, replaced } => {
                 for target in replaced {
                     self.shelf.forget(&target);
                     self.coordinator.announce(Event::Removed(target)).await;
                 }
                 Ok(Some(*snapshot))
             }
-            Ok(SnapshotPublished::Lost(_) | SnapshotPublished::BlobLeaving(_)) => {
-                let _ = self.snapshots.abandon(draft.id).await;
-                Ok(None)
-            }
-            Err(error) => {
-                let _ = self.snapshots.abandon(draft.id).await;
-                Err(error)
-            }
+            SnapshotPublished::Lost(_) | SnapshotPublished::BlobLeaving(_) => Ok(None),
         }
+    }
+
+    /// Publishes a draft. Whoever calls gives it up if that does not succeed.
+    async fn publish_draft(
+        &self,
+        root: &Target,
+        draft: Draft,
+        plan: &Plan,
+        (files, made_at, packages): (Vec<Artifact>, SystemTime, u64),
+    ) -> Result<SnapshotPublished, PublishError> {
+        for target in &plan.replaced {
+            self.fragments.keep_past(target, now()).await?;
+        }
+        for packages in plan.put.chunks(ROWS as usize) {
+            self.snapshots.add_packages(draft.id, packages).await?;
+        }
+        for rows in plan.dropped.chunks(ROWS as usize) {
+            self.snapshots.drop_packages(draft.id, rows).await?;
+        }
+        let snapshot = Snapshot {
+            id: draft.id,
+            root: root.clone(),
+            published_at: now(),
+            made_at: Some(made_at),
+            source: plan.source.clone(),
+            packages,
+            tags: Vec::new(),
+            files,
+        };
+        Ok(self.snapshots.publish_snapshot(&snapshot, draft.follows).await?)
     }
 
     /// The files of the next snapshot, durable, the entry first; when it says it was made; how many packages it lists.
@@ -324,8 +244,7 @@ impl Publisher {
         let before = base.snapshot.as_ref().and_then(|snapshot| snapshot.made_at).map_or(0, seconds);
         let written_at = seconds(now()).max(before + 1);
         let packages = sheet.len() as u64;
-        let made = self.lists(format, root, &sheet, compression, written_at).await?;
-        let lists: Vec<WrittenList> = try_join_all(made.iter().map(Joined::sum)).await?;
+        let (made, lists) = self.summed(format, root, &sheet, compression, written_at).await?;
 
         let mut carried: Vec<Artifact> = plan.carried.clone();
         for file in base.snapshot.iter().flat_map(|snapshot| &snapshot.files) {
@@ -338,35 +257,63 @@ impl Publisher {
             }
         }
         carried.sort_by(|a, b| a.target.path.as_str().cmp(b.target.path.as_str()));
-        let named: Vec<Carried> = carried
-            .iter()
-            .filter_map(|file| {
-                Some(Carried {
-                    kind: format.carried_kind(&file.target.path)?,
-                    path: file.target.path.clone(),
-                    size: file.size,
-                    sha256: file.sha256,
-                    open: None,
-                    uploaded_at: seconds(file.stored_at),
-                })
+        let mut named: Vec<Carried> = Vec::with_capacity(carried.len());
+        for file in &carried {
+            named.extend(self.told_of(format, file).await);
+        }
+        // Signing takes a processor for milliseconds, once for each key.
+        let (index_root, keys) = (IndexRoot { entry: root.path.clone() }, local.signing_keys.clone());
+        let written = lists.clone();
+        let signing = on_its_own(Pace::Usual, move || {
+            format.finish(&Index {
+                root: &index_root,
+                lists: &written,
+                carried: &named,
+                keys: &keys,
+                written_at,
+                revision: written_at,
             })
-            .collect();
-        let index = Index {
-            root: &IndexRoot { entry: root.path.clone() },
-            lists: &lists,
-            carried: &named,
-            keys: &local.signing_keys,
-            written_at,
-            revision: written_at,
-        };
-        let finished = format.finish(&index).map_err(|why| PublishError::Unreadable(why.to_string()))?;
-        let finishing = finished.into_iter().map(|Finished { path, content }| {
-            self.file(repository, local, Target::new(root.repository.clone(), path), content, &made, &lists)
         });
-        let mut files = try_join_all(finishing).await?;
+        let died = || PublishError::Unreadable("the thread that signed the index died".to_owned());
+        let finished = signing.await.ok_or_else(died)?.map_err(|why| PublishError::Unreadable(why.to_string()))?;
+        let finish = |made: Vec<Joined>| {
+            let (finished, lists) = (finished.clone(), &lists);
+            let file = async move |made: &[Joined], Finished { path, content }| {
+                let target = Target::new(root.repository.clone(), path);
+                self.file(repository, local, target, content, made, lists).await
+            };
+            async move { try_join_all(finished.into_iter().map(|one| file(&made, one))).await }
+        };
+        let mut files = match finish(made).await {
+            // Summing up long lists reads no text; what is composed is made of it.
+            Err(PublishError::PieceLost) => {
+                finish(self.lists(format, root, &sheet, compression, written_at, Trust::Shaken).await?).await?
+            }
+            files => files?,
+        };
         files.extend(carried);
         files.extend(plan.records.iter().cloned());
         Ok((files, SystemTime::UNIX_EPOCH + Duration::from_secs(written_at), packages))
+    }
+
+    /// The lists of an index, and what each of them is.
+    async fn summed(
+        &self,
+        format: &'static dyn PublishFormat,
+        root: &Target,
+        sheet: &Sheet,
+        compression: Compression,
+        written_at: u64,
+    ) -> Result<(Vec<Joined>, Vec<WrittenList>), PublishError> {
+        let made = self.lists(format, root, sheet, compression, written_at, Trust::Usual).await?;
+        match try_join_all(made.iter().map(Joined::sum)).await {
+            Ok(lists) => return Ok((made, lists)),
+            Err(PublishError::PieceLost) => {}
+            Err(error) => return Err(error),
+        }
+        let made = self.lists(format, root, sheet, compression, written_at, Trust::Shaken).await?;
+        let lists = try_join_all(made.iter().map(Joined::sum)).await?;
+        Ok((made, lists))
     }
 
     /// What the lists of an index are made of.
@@ -377,14 +324,11 @@ impl Publisher {
         sheet: &Sheet,
         compression: Compression,
         written_at: u64,
+        trust: Trust,
     ) -> Result<Vec<Joined>, PublishError> {
         let shape = Shape { lists: format.lists().len(), compression };
         let index_root = IndexRoot { entry: root.path.clone() };
-        let mut chunks: Vec<Arc<Chunk>> = Vec::new();
-        for (key, packages) in sheet.chunks() {
-            chunks.push(self.chunks.of(root, key, packages, shape).await?);
-        }
-        let chunks: Arc<[Arc<Chunk>]> = chunks.into();
+        let chunks: Arc<[Arc<Chunk>]> = self.chunks.all(root, sheet, shape, trust).await?.into();
         let joined = (0..shape.lists).map(|number| {
             let bytes = chunks.iter().map(|chunk| chunk.text(number)).sum();
             let totals = Totals { packages: sheet.len() as u64, bytes, written_at };
@@ -517,16 +461,13 @@ impl Publisher {
             self.shelf.forget(&file.target);
         });
         join_all(forgetting).await;
-        // A merged index has no packages of its own.
-        let goes = if plan.source.is_empty() { &plan.removed[..] } else { &[] };
-        for path in goes {
-            let target = Target::new(root.repository.clone(), path.clone());
+        for record in &plan.retired {
             // The index does not name it any more; a record that is left over is in nobody's way.
-            if let Err(error) = self.retire(&target).await {
-                tracing::warn!(target: "artifactapi::publish", path = %target, %error, "removed, but its record is still there");
+            if let Err(error) = self.retire(record).await {
+                tracing::warn!(target: "artifactapi::publish", path = %record.target, %error, "removed, but its record is still there");
             }
-            self.shelf.forget(&target);
-            self.coordinator.announce(Event::Removed(target)).await;
+            self.shelf.forget(&record.target);
+            self.coordinator.announce(Event::Removed(record.target.clone())).await;
         }
         for file in &snapshot.files {
             self.shelf.forget(&file.target);
@@ -539,11 +480,13 @@ impl Publisher {
         );
     }
 
-    /// Removes a package's record, so that earlier snapshots still find its content.
-    async fn retire(&self, target: &Target) -> Result<(), PublishError> {
-        if let Some(record) = self.catalog.lookup(target).await? {
-            self.fragments.keep_past(target, now()).await?;
-            self.catalog.remove(target, record.revision, now()).await?;
+    /// Removes a package's record, so that earlier snapshots still find its content. One that came since, by whoever was next to
+    /// publish, stays.
+    pub(super) async fn retire(&self, record: &Artifact) -> Result<(), PublishError> {
+        let current = self.catalog.lookup(&record.target).await?;
+        if current.is_some_and(|current| current.revision == record.revision) {
+            self.fragments.keep_past(&record.target, now()).await?;
+            self.catalog.remove(&record.target, record.revision, now()).await?;
         }
         Ok(())
     }

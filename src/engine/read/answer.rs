@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use artifactapi_formats::Role;
 
-use super::super::fill::{FillError, Head, Via};
+use super::super::fill::{Fill, FillError, Head, Outcome, Via};
 use super::super::generations::When;
 use super::super::held::Held;
 use super::super::pins::ClientId;
 use super::super::shelf::ShelfError;
 use crate::config::Repository;
-use crate::spool::SpoolReader;
+use crate::spool::{SpoolError, SpoolReader};
 use crate::store::key::Target;
 use crate::upstream::Answer;
 
@@ -54,6 +54,8 @@ pub enum Reading {
         head: Arc<Head>,
         /// The body.
         body: SpoolReader,
+        /// The fill that brings it, which tells how it ended.
+        fill: Fill,
         /// Whether it replaces something that was stale.
         was_stale: bool,
     },
@@ -66,6 +68,26 @@ pub enum Reading {
     },
     /// Only a head, from upstream.
     Head(Head),
+}
+
+impl Reading {
+    /// The same for a client that cannot be told that a body of unknown length broke off: what is on its way is waited for.
+    ///
+    /// # Errors
+    /// [`ReadError`] when it does not come whole.
+    pub async fn of_known_length(self) -> Result<Self, ReadError> {
+        match self {
+            Self::Growing { head, mut fill, .. } if head.size.is_none() => match fill.settled().await {
+                Outcome::Held(held, via) => {
+                    Ok(Self::Held { held, source: Source::from(via), fresh_for: Some(Duration::ZERO) })
+                }
+                Outcome::Absent(error) => Err(ReadError::Absent(error.to_string())),
+                Outcome::Failed(error) => Err(error.into()),
+                Outcome::NoRoom(_) => Err(FillError::Spool(SpoolError::Full).into()),
+            },
+            other => Ok(other),
+        }
+    }
 }
 
 /// Where the content of a [`Reading::Held`] came from for this request.

@@ -2,7 +2,7 @@
 //! because a switch came between two requests of a client.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use artifactapi_formats::{Mutability, Role, Sha256};
 
@@ -10,15 +10,13 @@ use super::super::fill::Outcome;
 use super::super::generations::When;
 use super::super::held::now;
 use super::super::past::{self, Then};
-use super::super::pins::{ClientId, is_pinned};
+use super::super::pins::{ClientId, Pins, is_pinned};
 use super::super::shelf::{Found, ShelfError};
 use super::{Order, ReadError, Reader, Reading, Source, Wish};
 use crate::config::Remote;
-use crate::store::catalog::snapshots::{NamedPackage, SnapshotId};
+use crate::store::catalog::snapshots::{Generation, NamedPackage, SnapshotId};
+use crate::store::coordinator::{Coordinator, Event, Handout};
 use crate::store::key::Target;
-
-/// Snapshots that are looked through for the one whose entry a client was given.
-const LOOKED_THROUGH: u32 = 8;
 
 impl Reader {
     /// Reads the generation that the wish or the repository names. `None` when that is the current one, or the path has no
@@ -70,7 +68,11 @@ impl Reader {
             if current.artifact.sha256 == given || !lasts {
                 continue;
             }
-            return match self.generations.with_entry(&root, &given, LOOKED_THROUGH).await.map_err(ShelfError::from)? {
+            let given = self.generations.with_entry(&root, &given).await.map_err(ShelfError::from)?;
+            if wish.role == Role::Package && !self.is_named(wish, &root, given).await? {
+                continue;
+            }
+            return match given {
                 Some(id) => Ok(Some(id)),
                 None => Err(ReadError::Absent(format!(
                     "the index {} was replaced, and what the one you were given names is not kept; ask for the index again",
@@ -81,6 +83,15 @@ impl Reader {
         Ok(None)
     }
 
+    /// Whether an index names a package: in this generation of it, or in any if that is not known. A client may have been given
+    /// several indexes, and not every one of them is about what it asks for.
+    async fn is_named(&self, wish: &Wish, root: &Target, id: Option<SnapshotId>) -> Result<bool, ReadError> {
+        let (repository, path) = (&wish.target.repository, &wish.target.path);
+        let rows = self.generations.snapshots().named(repository, path, Generation::Any).await;
+        let rows = rows.map_err(ShelfError::from)?;
+        Ok(rows.iter().any(|row| row.root == *root && id.is_none_or(|id| row.is_named_by(id))))
+    }
+
     /// The snapshot whose entry a metalink of ours promised the client, if another is current by now.
     async fn promised(&self, wish: &Wish, client: ClientId) -> Result<Option<SnapshotId>, ReadError> {
         let Some(promised) = self.pins.promised_to(client, &wish.target) else {
@@ -89,11 +100,9 @@ impl Reader {
         let mutability = wish.repository.format.mutability(&wish.target.path);
         match self.shelf.find(&wish.target, Role::Index, &mutability).await {
             // One that is not kept any more is no reason to refuse the current one: the client compares.
-            Ok(Found::Held(current)) if current.artifact.sha256 != promised => Ok(self
-                .generations
-                .with_entry(&wish.target, &promised, LOOKED_THROUGH)
-                .await
-                .map_err(ShelfError::from)?),
+            Ok(Found::Held(current)) if current.artifact.sha256 != promised => {
+                Ok(self.generations.with_entry(&wish.target, &promised).await.map_err(ShelfError::from)?)
+            }
             _ => Ok(None),
         }
     }
@@ -116,9 +125,7 @@ impl Reader {
             if is_current || !is_pinned(current.published_at, wish.repository.cache.pin, now()) {
                 continue;
             }
-            let Some(id) =
-                self.generations.with_entry(&root, &given, LOOKED_THROUGH).await.map_err(ShelfError::from)?
-            else {
+            let Some(id) = self.generations.with_entry(&root, &given).await.map_err(ShelfError::from)? else {
                 continue;
             };
             return match self.past.then(wish, &When::Number(id)).await {
@@ -158,7 +165,7 @@ impl Reader {
             confirmed_after: SystemTime::UNIX_EPOCH,
         };
         match self.fills.fetch_beside(&order).await {
-            Ok(held) => Ok(Reading::Held { held, source: Source::Unkept, fresh_for: Some(std::time::Duration::ZERO) }),
+            Ok(held) => Ok(Reading::Held { held, source: Source::Unkept, fresh_for: Some(Duration::ZERO) }),
             Err(error) => {
                 tracing::debug!(path = %wish.target, %error, "a package of an earlier snapshot cannot be had any more");
                 Err(ReadError::Absent(format!(
@@ -177,12 +184,12 @@ impl Reader {
         wish.repository.format.index()?;
         match reading {
             Reading::Held { held, .. } => Some(held.artifact.sha256),
-            Reading::Growing { .. } => {
-                let (pins, target) = (Arc::clone(&self.pins), wish.target.clone());
-                let mut fill = self.fills.running(&target)?;
+            Reading::Growing { fill, .. } => {
+                let (pins, coordinator) = (Arc::clone(&self.pins), Arc::clone(&self.coordinator));
+                let (mut fill, target) = (fill.clone(), wish.target.clone());
                 tokio::spawn(async move {
                     if let Outcome::Held(held, _) = fill.settled().await {
-                        pins.hand_out(client, &target, held.artifact.sha256);
+                        note(&pins, &*coordinator, client, &target, held.artifact.sha256, None).await;
                     }
                 });
                 None
@@ -195,7 +202,44 @@ impl Reader {
     pub(super) async fn hand_out(&self, wish: &Wish, entry: Option<Sha256>) {
         if let (Some(entry), Some(client)) = (entry, wish.client) {
             self.switches.notice_entry(&wish.repository, &wish.target, &entry).await;
-            self.pins.hand_out(client, &wish.target, entry);
+            self.note_handout(client, &wish.target, entry, None).await;
         }
+    }
+
+    /// Notes that a client is given an entry that need not be in force.
+    pub(super) async fn hand_out_earlier(&self, wish: &Wish, entry: Option<Sha256>) {
+        if let (Some(entry), Some(client)) = (entry, wish.client) {
+            self.note_handout(client, &wish.target, entry, None).await;
+        }
+    }
+
+    /// Notes, here and on every replica, that a client is given an entry, or told of it for some time.
+    pub(super) async fn note_handout(
+        &self,
+        client: ClientId,
+        root: &Target,
+        entry: Sha256,
+        promised_for: Option<Duration>,
+    ) {
+        note(&self.pins, &*self.coordinator, client, root, entry, promised_for).await;
+    }
+}
+
+async fn note(
+    pins: &Pins,
+    coordinator: &dyn Coordinator,
+    client: ClientId,
+    root: &Target,
+    entry: Sha256,
+    promised_for: Option<Duration>,
+) {
+    let at = SystemTime::now();
+    let is_news = pins.hand_out(client, root, entry, at);
+    if let Some(lasts) = promised_for {
+        pins.promise(client, root, entry, at, lasts);
+    }
+    if is_news || promised_for.is_some() {
+        let handout = Handout { agent: client.agent, root: root.clone(), entry, at, promised_for };
+        coordinator.announce(Event::HandedOut(handout)).await;
     }
 }

@@ -30,12 +30,11 @@ impl Reader {
             if let Some(when) = when
                 && let Some(earlier) = self.read_local_past(wish, &when).await?
             {
-                if let (Some(entry), Some(client)) = (self.given(wish, &earlier), wish.client) {
-                    self.pins.hand_out(client, &wish.target, entry);
-                }
-                return Ok(earlier);
+                let given = self.given(wish, &earlier);
+                self.hand_out_earlier(wish, given).await;
+                return Ok(noted(wish, earlier));
             }
-            let reading = self.read_local_current(wish).await?;
+            let reading = noted(wish, self.read_local_current(wish).await?);
             if wish.when.is_some() || is_list(wish) || self.pinned(wish).await?.is_none() {
                 let given = self.given(wish, &reading);
                 self.hand_out(wish, given).await;
@@ -101,6 +100,14 @@ impl Reader {
         record.content_type = "text/plain; charset=utf-8".to_owned();
         Ok(Some(made(wish, record, line)))
     }
+}
+
+/// With what the repository says of overwriting: whoever keeps copies in front of us goes by it.
+fn noted(wish: &Wish, reading: Reading) -> Reading {
+    if let (Reading::Held { held, .. }, Kind::Local(local)) = (&reading, &wish.repository.kind) {
+        held.let_be_overwritten(local.overwrite);
+    }
+    reading
 }
 
 /// Whether it is a list of an index, named by its digest.

@@ -17,6 +17,7 @@ use super::super::held::RETRY_AFTER;
 use super::super::publish::Standing;
 use super::super::shelf::ShelfError;
 use super::members::of_member;
+use super::remembered::Asked;
 use super::{ReadError, Reader, Reading, Source, Wish};
 use crate::config::{Kind, Virtual};
 use crate::store::key::Target;
@@ -49,17 +50,16 @@ impl Reader {
 
     /// Has the merged index be what the members' indexes say. Answers whether it is older than it should be, or may be.
     async fn bring_up_to_date(&self, wish: &Wish, all: &Virtual, root: &Target) -> Result<bool, ReadError> {
-        let (mut is_away, trouble) =
-            match self.asked.get(root).filter(|(at, was_away)| !is_due(wish, at.elapsed(), *was_away)) {
-                Some((_, was_away)) => (was_away, None),
-                None => {
-                    let (is_away, trouble) = self.ask_members(wish, all).await;
-                    if trouble.is_none() {
-                        self.asked.insert(root.clone(), (Instant::now(), is_away));
-                    }
-                    (is_away, trouble)
+        let (mut is_away, trouble) = match self.asked.get(root).filter(|asked| !is_due(wish, asked)) {
+            Some(asked) => (asked.was_away, None),
+            None => {
+                let (is_away, trouble) = self.ask_members(wish, all).await;
+                if trouble.is_none() {
+                    self.asked.insert(root.clone(), Asked::now(&wish.repository, is_away));
                 }
-            };
+                (is_away, trouble)
+            }
+        };
         for _ in 0..MERGES {
             let standing = match self.publisher.standing(&wish.repository, all, root).await {
                 Ok(standing) => standing,
@@ -70,7 +70,7 @@ impl Reader {
             };
             // Whoever finds no index at all asks again, for the member may be back; everybody else is served what there is for a while.
             if matches!((standing, &trouble), (Standing::Current | Standing::Behind { .. }, Some(_))) {
-                self.asked.insert(root.clone(), (Instant::now(), true));
+                self.asked.insert(root.clone(), Asked::now(&wish.repository, true));
             }
             let has_one = match standing {
                 Standing::Current => return Ok(is_away),
@@ -142,9 +142,12 @@ impl Reader {
     }
 }
 
-/// Whether members are to be asked, so long after they were.
-fn is_due(wish: &Wish, since: Duration, was_away: bool) -> bool {
-    since >= wish.repository.cache.index_ttl
-        || wish.no_cache && since >= NO_CACHE_AGE
-        || was_away && since >= RETRY_AFTER
+/// Whether members are to be asked again.
+fn is_due(wish: &Wish, asked: &Asked) -> bool {
+    // Under another configuration there may be others.
+    asked.since(&wish.repository).is_none_or(|since| {
+        since >= wish.repository.cache.index_ttl
+            || wish.no_cache && since >= NO_CACHE_AGE
+            || asked.was_away && since >= RETRY_AFTER
+    })
 }

@@ -77,8 +77,7 @@ impl Reader {
                 Ok((entry, source)) => {
                     if let (Some(client), true) = (wish.client, kind != ListKind::Plain) {
                         let (target, sha256) = (&entry.artifact.target, entry.artifact.sha256);
-                        self.pins.hand_out(client, target, sha256);
-                        self.pins.promise(client, target, sha256, wish.repository.cache.pin);
+                        self.note_handout(client, target, sha256, Some(wish.repository.cache.pin)).await;
                     }
                     return Ok(Listing::Ours(Offer { folder: index.layout(&root).folder, entry, source }));
                 }
@@ -138,13 +137,8 @@ impl Reader {
         for _ in 0..ARRIVALS {
             match self.read(wish).await? {
                 Reading::Held { held, source, .. } => return Ok((held, source)),
-                Reading::Growing { mut body, .. } => {
-                    // How it ended is what the next look finds.
-                    let _ = body.finished().await;
-                    if let Some(mut fill) = self.fills.running(&wish.target) {
-                        let _ = fill.settled().await;
-                    }
-                }
+                // How it ended is what the next look finds.
+                Reading::Growing { mut fill, .. } => drop(fill.settled().await),
                 Reading::Through { .. } | Reading::Head(_) => break,
             }
         }

@@ -11,14 +11,16 @@ mod local;
 mod members;
 mod merged;
 mod mirrors;
+mod remembered;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use artifactapi_formats::{Mutability, Role, Sha256};
 
 pub use self::answer::{ReadError, Reading, Source, Wish};
 pub use self::mirrors::{Listing, Offer};
+use self::remembered::{Asked, Negative};
 use super::counts::Counts;
 use super::fill::{Fill, FillError, Head, Order, Outcome, State};
 use super::fills::Fills;
@@ -35,6 +37,7 @@ use crate::config::{FileTtl, Kind, Remote, Verify};
 use crate::spool::SpoolReader;
 use crate::store::blobs::BlobStore;
 use crate::store::catalog::{Artifact, Revision, Validators};
+use crate::store::coordinator::Coordinator;
 use crate::store::key::Target;
 use crate::upstream::{Answer, Ask, How, UpstreamError, UpstreamErrorKind};
 
@@ -61,11 +64,12 @@ pub struct Reader {
     switches: Arc<Switches>,
     publisher: Arc<Publisher>,
     blobs: Arc<dyn BlobStore>,
-    negatives: quick_cache::sync::Cache<Target, (Instant, String)>,
+    coordinator: Arc<dyn Coordinator>,
+    negatives: quick_cache::sync::Cache<Target, Negative>,
     /// Entries and younger files of which the catalog said that they are current together.
     contemporaries: quick_cache::sync::Cache<(Revision, Revision), ()>,
-    /// When the members of a virtual root were asked last, and whether one of them was away.
-    asked: quick_cache::sync::Cache<Target, (Instant, bool)>,
+    /// When the members of a virtual root were asked last.
+    asked: quick_cache::sync::Cache<Target, Asked>,
     counts: Arc<Counts>,
 }
 
@@ -80,6 +84,7 @@ pub struct ReaderParts {
     pub switches: Arc<Switches>,
     pub publisher: Arc<Publisher>,
     pub blobs: Arc<dyn BlobStore>,
+    pub coordinator: Arc<dyn Coordinator>,
     pub counts: Arc<Counts>,
 }
 
@@ -87,7 +92,7 @@ impl Reader {
     /// Over the parts it uses.
     #[must_use]
     pub fn new(parts: ReaderParts) -> Self {
-        let ReaderParts { shelf, fills, roots, generations, pins, switches, publisher, blobs, counts } = parts;
+        let ReaderParts { shelf, fills, roots, generations, pins, switches, publisher, .. } = parts;
         let past = Past::new(generations.clone(), Arc::clone(&shelf));
         Self {
             shelf,
@@ -98,11 +103,12 @@ impl Reader {
             pins,
             switches,
             publisher,
-            blobs,
+            blobs: parts.blobs,
+            coordinator: parts.coordinator,
             negatives: quick_cache::sync::Cache::new(NEGATIVES),
             contemporaries: quick_cache::sync::Cache::new(CONTEMPORARIES),
             asked: quick_cache::sync::Cache::new(CONTEMPORARIES),
-            counts,
+            counts: parts.counts,
         }
     }
 
@@ -124,9 +130,8 @@ impl Reader {
         };
         for _ in 0..SWITCHES_MEANWHILE {
             if let Some(earlier) = self.read_generation(wish, remote).await? {
-                if let (Some(entry), Some(client)) = (self.given(wish, &earlier), wish.client) {
-                    self.pins.hand_out(client, &wish.target, entry);
-                }
+                let given = self.given(wish, &earlier);
+                self.hand_out_earlier(wish, given).await;
                 return Ok(earlier);
             }
             let reading = self.read_current(wish, remote).await?;
@@ -142,6 +147,9 @@ impl Reader {
 
     async fn read_current(&self, wish: &Wish, remote: &Remote) -> Result<Reading, ReadError> {
         let mutability = wish.repository.format.mutability(&wish.target.path);
+        if wish.role == Role::Package && !remote.trusted_keys.is_empty() {
+            self.fills.await_index_of(&wish.repository, &wish.target).await;
+        }
         match self.switches.find(&wish.repository, &wish.target, wish.role, &mutability).await {
             Ok(Found::Held(held)) => self.read_held(wish, remote, held).await,
             Ok(Found::Bodiless(artifact)) => {
@@ -208,7 +216,7 @@ impl Reader {
         let patience = wish.repository.cache.refresh_wait;
         let state = match tokio::time::timeout(patience, fill.ready()).await {
             Ok(State::Streaming(head, body)) => {
-                return Ok(Reading::Growing { head, body, was_stale: true });
+                return Ok(Reading::Growing { head, body, fill, was_stale: true });
             }
             Ok(state) => state,
             Err(_) if is_right_stale(bond.as_ref(), &held) => return Ok(stale(held)),
@@ -247,9 +255,7 @@ impl Reader {
         mutability: Mutability,
         husk: Option<Arc<Held>>,
     ) -> Result<Reading, ReadError> {
-        if let Some((until, why)) = self.negatives.get(&wish.target)
-            && Instant::now() < until
-        {
+        if let Some(why) = self.known_absent(wish).await {
             return Err(ReadError::Absent(why));
         }
         let running = self.fills.running(&wish.target);
@@ -288,10 +294,10 @@ impl Reader {
             State::Streaming(head, body) if is_far_ahead(wish, &head, &body) => {
                 match self.pass_range_through(wish, mutability).await {
                     Some(through) => Ok(through),
-                    None => Ok(Reading::Growing { head, body, was_stale: false }),
+                    None => Ok(Reading::Growing { head, body, fill, was_stale: false }),
                 }
             }
-            State::Streaming(head, body) => Ok(Reading::Growing { head, body, was_stale: false }),
+            State::Streaming(head, body) => Ok(Reading::Growing { head, body, fill, was_stale: false }),
             State::Settled(Outcome::Held(held, via)) => {
                 Ok(Reading::Held { fresh_for: self.fresh_for(wish, &held), held, source: Source::from(via) })
             }
@@ -342,10 +348,7 @@ impl Reader {
 
     fn absent(&self, wish: &Wish, error: &UpstreamError) -> ReadError {
         let why = error.to_string();
-        let ttl = wish.repository.cache.negative_ttl;
-        if !ttl.is_zero() {
-            self.negatives.insert(wish.target.clone(), (Instant::now() + ttl, why.clone()));
-        }
+        self.remember_absent(wish, &why);
         ReadError::Absent(why)
     }
 
@@ -369,7 +372,6 @@ impl Reader {
     async fn ask(&self, wish: &Wish, how: How<'_>) -> Result<Answer, ReadError> {
         let sources = self.fills.sources(&wish.repository, wish.role).await?;
         let ask = Ask { remote: &sources, path: &wish.target.path, query: &wish.target.query, how };
-        self.counts.upstream_requests.inc();
         match self.fills.upstream().ask(&ask, None).await {
             Ok(answer) => Ok(answer),
             Err(error) if matches!(error.kind, UpstreamErrorKind::Absent(_)) => Err(self.absent(wish, &error)),
@@ -448,7 +450,7 @@ pub fn promised_sha256(mutability: &Mutability) -> Option<Sha256> {
     }
 }
 
-/// When something confirmed at `confirmed` stops being served without asking, on this server's clock.
+/// How long ago something was confirmed, on this server's clock; zero if a clock ahead of it says when.
 #[must_use]
 pub fn age(confirmed: SystemTime) -> Duration {
     SystemTime::now().duration_since(confirmed).unwrap_or_default()

@@ -2,12 +2,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use artifactapi_formats::Sha256;
+use artifactapi_formats::{Limits, Sha256};
 use bytes::Bytes;
 
 use super::*;
-use crate::config::Source;
+use crate::config::{LiveRepositories, Source};
+use crate::engine::identities::Identities;
 use crate::engine::keep::{Keeper, Kept};
+use crate::engine::publish::PublisherParts;
+use crate::engine::shelf::{Shelf, ShelfBudget};
+use crate::engine::switches::Switches;
 use crate::spool::{SpoolFolder, Spooled};
 use crate::store::blobs::files::FileBlobs;
 use crate::store::catalog::ListQuery;
@@ -17,7 +21,8 @@ use crate::store::key::RepositoryName;
 
 const REPOSITORIES: &str = r#"
 remotes:
-  files: { base_url: "https://example.com", type: remote, package: generic }
+  files: { base_url: "https://example.com", type: remote, package: generic, exclude_patterns: ["secret/"] }
+  twin: { base_url: "https://example.com/twice/", type: remote, package: generic }
 "#;
 
 struct Stores {
@@ -37,7 +42,7 @@ impl Stores {
         Self {
             spool: SpoolFolder::open(&folder.path().join("spool")).expect("a spool"),
             blobs: Arc::new(FileBlobs::open(folder.path()).expect("blobs")),
-            catalog: Arc::new(catalog(folder.path(), "first").await),
+            catalog: catalog(folder.path(), "first").await,
             repositories: source.and_then(|source| source.load()).expect("repositories"),
             folder,
         }
@@ -67,15 +72,52 @@ impl Stores {
         };
         let replaces = self.catalog.lookup(target).await.expect("looked up").map(|current| current.revision);
         let blobs: Arc<dyn BlobStore> = Arc::clone(&self.blobs) as Arc<dyn BlobStore>;
-        let keeper = Keeper::new(blobs, Arc::clone(&self.catalog) as Arc<dyn Catalog>, coordinator());
+        let keeper = Keeper::new(
+            blobs,
+            Arc::clone(&self.catalog) as Arc<dyn Catalog>,
+            Arc::clone(&self.catalog) as _,
+            coordinator(),
+        );
         match keeper.keep(&self.spooled(content).await, draft, replaces).await.expect("kept") {
             Kept::Current(artifact) => artifact,
             Kept::Beaten(_) => panic!("beaten"),
         }
     }
 
-    async fn rebuild(&self, catalog: &SqliteCatalog) -> Rebuilt {
-        let rebuild = Rebuild { blobs: &*self.blobs, catalog, repositories: &self.repositories };
+    fn publisher(&self, catalog: &Arc<SqliteCatalog>) -> Publisher {
+        let (blobs, records) = (Arc::clone(&self.blobs) as Arc<dyn BlobStore>, Arc::clone(catalog) as Arc<dyn Catalog>);
+        let shelf = Arc::new(Shelf::new(ShelfBudget(1 << 20), Arc::clone(&records), Arc::clone(&blobs)));
+        let parts = PublisherParts {
+            limits: Limits::default(),
+            spool: self.spool.clone(),
+            keeper: Arc::new(Keeper::new(
+                Arc::clone(&blobs),
+                Arc::clone(&records),
+                Arc::clone(catalog) as _,
+                coordinator(),
+            )),
+            switches: Arc::new(Switches::new(
+                Arc::clone(&shelf),
+                Arc::clone(catalog) as _,
+                Arc::default(),
+                Identities::new(Arc::clone(&blobs), Arc::clone(&records), coordinator(), self.spool.clone()),
+            )),
+            repositories: Arc::new(LiveRepositories::new(self.repositories.clone())),
+            fragments: Arc::clone(catalog) as _,
+            snapshots: Arc::clone(catalog) as _,
+            coordinator: coordinator(),
+            catalog: records,
+            shelf,
+            blobs,
+        };
+        Publisher::open(&self.folder.path().join("publish"), parts).expect("a publisher")
+    }
+
+    async fn rebuild(&self, catalog: &Arc<SqliteCatalog>) -> Rebuilt {
+        let publisher = self.publisher(catalog);
+        let (publisher, repositories) = (&publisher, &self.repositories);
+        let rebuild =
+            Rebuild { blobs: &*self.blobs, catalog: &**catalog, snapshots: &**catalog, publisher, repositories };
         let mut told = 0;
         let rebuilt = rebuild.run(&mut |so_far| told = so_far.blobs).await.expect("rebuilt");
         assert_eq!(told, rebuilt.blobs);
@@ -89,8 +131,8 @@ fn coordinator() -> Arc<InProcessCoordinator> {
     Arc::new(InProcessCoordinator::new())
 }
 
-async fn catalog(folder: &Path, name: &str) -> SqliteCatalog {
-    SqliteCatalog::open(&folder.join(format!("{name}.sqlite"))).await.expect("a catalog")
+async fn catalog(folder: &Path, name: &str) -> Arc<SqliteCatalog> {
+    Arc::new(SqliteCatalog::open(&folder.join(format!("{name}.sqlite"))).await.expect("a catalog"))
 }
 
 fn time(second: u64) -> SystemTime {
@@ -141,7 +183,10 @@ async fn running_it_again_or_beside_a_live_server_changes_nothing() {
     stores.keep(&second, "only", 10).await;
     let before = held(&stores.catalog).await;
     let rebuilt = stores.rebuild(&stores.catalog).await;
-    assert_eq!(rebuilt, Rebuilt { blobs: 3, published: 0, current: 2, older: 1, foreign: 0, damaged: 0 });
+    assert_eq!(
+        rebuilt,
+        Rebuilt { blobs: 3, published: 0, current: 2, older: 1, foreign: 0, damaged: 0, ..Rebuilt::default() }
+    );
     assert_eq!(held(&stores.catalog).await, before);
 }
 
@@ -152,11 +197,11 @@ async fn what_is_not_ours_is_left_alone() {
     let spooled = stores.spooled("stranger").await;
     let about = stores.blobs.about(&kept.blob).await.expect("read").expect("about");
     let about = BlobAbout { size: spooled.size, sha256: spooled.sha256, ..about };
-    // One that lies where its own description does not put it, and one cached by URL.
+    // One that lies where its own description does not put it, and one cached by a URL that nothing is fetched from.
     let elsewhere: BlobKey = "files/0123456789abcdef/mine.txt".parse().expect("a key");
     stores.blobs.write(&elsewhere, &spooled, &about).await.expect("written");
-    let by_url = BlobKey::for_url("example.com", "https://example.com/x.zip", "x.zip");
-    let of_nobody = BlobAbout { repository: None, path: "https://example.com/x.zip".to_owned(), ..about };
+    let by_url = BlobKey::for_url("elsewhere.org", "https://elsewhere.org/x.zip", "x.zip");
+    let of_nobody = BlobAbout { repository: None, path: "https://elsewhere.org/x.zip".to_owned(), ..about };
     stores.blobs.write(&by_url, &spooled, &of_nobody).await.expect("written");
     let fresh = catalog(stores.folder.path(), "second").await;
     assert_eq!(stores.rebuild(&fresh).await, Rebuilt { blobs: 3, published: 1, foreign: 2, ..Rebuilt::default() });
@@ -165,4 +210,29 @@ async fn what_is_not_ours_is_left_alone() {
     let file = stores.folder.path().join("blobs").join(kept.blob.as_str());
     std::fs::write(file, "min").expect("written");
     assert_eq!(stores.rebuild(&fresh).await, Rebuilt { blobs: 3, foreign: 2, damaged: 1, ..Rebuilt::default() });
+}
+
+#[tokio::test]
+async fn what_was_cached_by_its_url_becomes_the_remotes() {
+    let stores = Stores::new().await;
+    let kept = stores.keep(&target("a", ""), "a", 10).await;
+    let spooled = stores.spooled("by url").await;
+    let about = stores.blobs.about(&kept.blob).await.expect("read").expect("about");
+    let urls = [
+        ("https://example.com/v1/x%2B1.zip?y=1", "x+1.zip"),
+        ("https://example.com/secret/x.zip", "x.zip"),
+        ("https://example.com/twice/x.zip", "x.zip"),
+        ("not a URL", "x.zip"),
+    ];
+    for (url, name) in urls {
+        let key = BlobKey::for_url("example.com", url, name);
+        let (path, size, sha256) = (url.to_owned(), spooled.size, spooled.sha256);
+        let by_url = BlobAbout { repository: None, path, size, sha256, ..about.clone() };
+        stores.blobs.write(&key, &spooled, &by_url).await.expect("written");
+    }
+    let fresh = catalog(stores.folder.path(), "second").await;
+    // The others are not admitted, could be either of two remotes', or are no URL.
+    assert_eq!(stores.rebuild(&fresh).await, Rebuilt { blobs: 5, published: 2, foreign: 3, ..Rebuilt::default() });
+    let adopted = fresh.lookup(&target("v1/x+1.zip", "y=1")).await.expect("looked up").expect("a record");
+    assert_eq!((adopted.sha256, adopted.blob), (spooled.sha256, BlobKey::for_url("example.com", urls[0].0, urls[0].1)));
 }

@@ -1,13 +1,15 @@
 //! What is kept, and for how long: superseded snapshots for `snapshot_keep`, everything else within budgets.
 //!
 //! A [`Retention`] removes records, never bytes. A blob that loses its last name becomes garbage of the catalog and is deleted
-//! by [`tend::sweep`](super::tend::sweep) after [`GARBAGE_GRACE`](super::tend::GARBAGE_GRACE), so a reader that has begun
-//! never loses its file, and one that asks again has it fetched again.
+//! by [`tend::sweep`](super::tend::sweep) after the store's [`grace`](crate::store::blobs::BlobStore::grace), so a reader that
+//! has begun never loses its file, and one that asks again has it fetched again.
 //!
 //! - **Time before space.** Snapshots expire first; budgets then see what is left.
 //! - **Least recently used first** ([`rule`]), a batch at a time, with what is held read again in between.
 //! - **What a current or tagged snapshot needs never goes**, and neither does anything that was uploaded: if budgets are
 //!   exceeded by these alone, that is said and lived with.
+//! - **What nobody configures any more** ([`left_behind`]) still counts, its earlier snapshots still expire, and no file of it goes
+//!   by itself: nobody can say any more whether it can be had again.
 //! - **By compare-and-set.** A record that became another meanwhile stays, so two who evict at once do each other no harm;
 //!   they would only evict a batch more than they must.
 //!
@@ -16,6 +18,7 @@
 
 mod cold;
 mod expiry;
+mod left_behind;
 pub mod rule;
 pub mod task;
 #[cfg(test)]
@@ -28,9 +31,9 @@ use std::time::SystemTime;
 use futures_util::future::try_join_all;
 
 use self::cold::Cold;
-use self::rule::{Holding, Ledger};
+use self::rule::{Holding, Ledger, SLACK};
 use super::counts::Counts;
-use crate::config::{Kind, Repositories, Repository};
+use crate::config::{CachePolicy, Kind, Repositories, Repository};
 use crate::store::catalog::snapshots::{Coldest, Expired, Snapshots};
 use crate::store::catalog::{Catalog, CatalogError};
 use crate::store::coordinator::{Coordinator, Event};
@@ -151,6 +154,16 @@ impl Retention {
                 self.counts.snapshots_expired.inc_by(expired.snapshots);
             }
         }
+        let before = now.checked_sub(CachePolicy::default().snapshot_keep).unwrap_or(SystemTime::UNIX_EPOCH);
+        for repository in self.left_behind(repositories).await?.into_keys() {
+            let expired = expiry::expire(&*self.snapshots, &repository, before, now, mode).await?;
+            if expired != Expired::default() {
+                report.of(&repository).expired = expired;
+            }
+            if mode == Mode::Remove {
+                self.counts.snapshots_expired.inc_by(expired.snapshots);
+            }
+        }
         Ok(())
     }
 
@@ -208,6 +221,13 @@ impl Retention {
         Ok(has_budget && self.ledger(repositories).await?.is_owed())
     }
 
+    /// The slack of the smallest budget, in bytes: keeping so much more is worth a look. `None` without any budget.
+    #[must_use]
+    pub fn smallest_slack(&self, repositories: &Repositories) -> Option<u64> {
+        let own = stored(repositories).filter_map(|repository| repository.cache.max_bytes);
+        own.chain(self.overall).min().map(|smallest| (smallest / SLACK).max(1))
+    }
+
     async fn ledger(&self, repositories: &Repositories) -> Result<Ledger, CatalogError> {
         let held = self.held(repositories).await?;
         let holding = |repository: &Repository| Holding {
@@ -216,13 +236,25 @@ impl Retention {
             budget: repository.cache.max_bytes,
             is_evictable: is_evictable(repository),
         };
-        Ok(Ledger::new(stored(repositories).map(holding).collect(), self.overall))
+        let mut holdings: Vec<Holding> = stored(repositories).map(holding).collect();
+        let is_known = |name: &RepositoryName| holdings.iter().any(|holding| holding.repository == *name);
+        let left_behind: Vec<Holding> = held
+            .iter()
+            .filter(|(name, _)| !is_known(name))
+            .map(|(name, bytes)| Holding { repository: name.clone(), bytes: *bytes, budget: None, is_evictable: false })
+            .collect();
+        holdings.extend(left_behind);
+        Ok(Ledger::new(holdings, self.overall))
     }
 
     async fn held(&self, repositories: &Repositories) -> Result<BTreeMap<RepositoryName, u64>, CatalogError> {
         let mut held = BTreeMap::new();
         for repository in stored(repositories) {
             held.insert(repository.name.clone(), self.catalog.totals(&repository.name).await?.bytes);
+        }
+        if self.overall.is_some() {
+            let left_behind = self.left_behind(repositories).await?;
+            held.extend(left_behind.into_iter().map(|(name, totals)| (name, totals.bytes)));
         }
         Ok(held)
     }

@@ -70,7 +70,12 @@ impl House {
         let spooled = writer.complete().await.expect("complete");
         let blobs = Arc::clone(&self.blobs) as Arc<dyn BlobStore>;
         let coordinator = Arc::clone(&self.coordinator) as Arc<dyn Coordinator>;
-        let keeper = Keeper::new(blobs, Arc::clone(&self.catalog) as Arc<dyn Catalog>, coordinator);
+        let keeper = Keeper::new(
+            blobs,
+            Arc::clone(&self.catalog) as Arc<dyn Catalog>,
+            Arc::clone(&self.catalog) as Arc<dyn Snapshots>,
+            coordinator,
+        );
         match keeper.keep(&spooled, draft(target, second), None).await.expect("kept") {
             Kept::Current(artifact) => artifact,
             Kept::Beaten(_) => panic!("beaten"),
@@ -262,4 +267,31 @@ async fn snapshots_stay_for_their_time_and_while_they_are_tagged() {
     assert!(house.catalog.untag(&root(), &tag).await.expect("an answer"));
     let done = retention.run(&house.repositories, at(300), Mode::Remove).await.expect("a report");
     assert_eq!(done.sum().expired.snapshots, 1);
+}
+
+/// `other` is taken out of the file: what it holds counts, and goes when somebody says so.
+#[tokio::test]
+async fn what_is_left_behind_counts_and_goes_by_name() {
+    let house = House::new().await;
+    let (files, other) = (house.fill("files", 4).await, house.fill("gone", 4).await);
+    let name = other[0].target.repository.clone();
+    let retention = house.retention(Some(6_000));
+    let left = retention.left_behind(&house.repositories).await.expect("an answer");
+    assert_eq!(left.iter().map(|(name, totals)| (name.as_str(), totals.bytes)).collect::<Vec<_>>(), [("gone", 4_000)]);
+    assert!(retention.is_over(&house.repositories).await.expect("an answer"));
+
+    // By itself, only what can be had again goes.
+    let done = retention.run(&house.repositories, now(), Mode::Remove).await.expect("a report");
+    assert_eq!((gone(&done, "files"), gone(&done, "gone"), done.over), ((3, 3_000), (0, 0), 0));
+    assert!(house.holds(&files[3]).await && house.holds(&other[0]).await);
+
+    let shown = retention.purge(&name, now(), Mode::Show).await.expect("a report");
+    assert!(house.holds(&other[0]).await, "it was only said");
+    let purged = retention.purge(&name, now(), Mode::Remove).await.expect("a report");
+    assert_eq!((purged, shown.files, shown.bytes), (shown, 4, 4_000));
+    assert!(retention.left_behind(&house.repositories).await.expect("an answer").is_empty());
+    for record in &other {
+        assert!(!house.holds(record).await);
+    }
+    assert!(house.holds(&files[3]).await);
 }

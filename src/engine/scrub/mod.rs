@@ -12,6 +12,7 @@
 //!
 //! It looks at current records. Bytes that only earlier snapshots name are not read.
 
+mod aside;
 pub mod examine;
 mod finding;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use artifactapi_formats::{Expected, Limits, Role};
 use futures_util::StreamExt as _;
 
+use self::aside::Aside;
 use self::examine::{Examined, examine};
 pub use self::finding::{Fault, Finding, ScrubError, Scrubbed};
 use super::held::now;
@@ -48,7 +50,7 @@ pub struct Scrub<'a> {
     pub snapshots: &'a dyn Snapshots,
     /// What is gone through.
     pub repositories: &'a [Arc<Repository>],
-    /// A folder of its own for blobs that are not files here; removed afterwards.
+    /// Below which it makes a folder of its own for blobs that are not files here; removed afterwards.
     pub aside: &'a Path,
     /// Whether what is bad is removed.
     pub repair: bool,
@@ -72,13 +74,9 @@ impl Scrub<'_> {
         found: &mut (dyn FnMut(&Finding) + Send),
         progress: &mut (dyn FnMut(&Scrubbed) + Send),
     ) -> Result<Scrubbed, ScrubError> {
-        // Two that run at once must not empty each other's folder.
-        let folder = self.aside.join(std::process::id().to_string());
-        let aside = SpoolFolder::open(&folder).map_err(ScrubError::Aside)?;
-        let scrubbed = self.all(&aside, found, progress).await;
+        let aside = Aside::open(self.aside).map_err(ScrubError::Aside)?;
+        let scrubbed = self.all(aside.spool(), found, progress).await;
         drop(aside);
-        // Spool files are gone by now; a folder that stays is emptied by whoever opens it next.
-        let _ = std::fs::remove_dir(&folder).and_then(|()| std::fs::remove_dir(self.aside));
         scrubbed
     }
 

@@ -52,7 +52,12 @@ impl Stores {
         writer.append(Bytes::copy_from_slice(content)).await.expect("appended");
         let spooled = writer.complete().await.expect("complete");
         let catalog: Arc<dyn Catalog> = Arc::clone(&self.catalog) as _;
-        let keeper = Keeper::new(Arc::clone(&self.blobs), catalog, Arc::new(InProcessCoordinator::new()));
+        let keeper = Keeper::new(
+            Arc::clone(&self.blobs),
+            catalog,
+            Arc::clone(&self.catalog) as _,
+            Arc::new(InProcessCoordinator::new()),
+        );
         match keeper.keep(&spooled, draft(target), None).await.expect("kept") {
             Kept::Current(artifact) => artifact,
             Kept::Beaten(_) => panic!("beaten"),

@@ -15,7 +15,8 @@
 //!   What the short ways (`fast`, `direct`) remember is of such repositories only, and they pass on whatever carries
 //!   `Authorization`.
 //! - **Wrong is told at once.** A wrong token is 401 wherever tokens are looked at, also where none would be needed: who
-//!   presents one means it, and would otherwise learn it on the day when it is needed.
+//!   presents one means it, and would otherwise learn it on the day when it is needed. `/ready` alone takes it for none: a probe
+//!   must not fail for it.
 //!
 //! It never decides anything itself: [`decide`] does.
 

@@ -5,6 +5,7 @@
 //! full or not, and its `next` link goes on from there; a page may be empty and still have a next one.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use artifactapi_formats::RepoPath;
 use axum::extract::{Path, RawQuery, State};
@@ -14,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use super::cursor;
 use crate::access::Grant;
@@ -33,6 +35,12 @@ pub const DEFAULT_LIMIT: u32 = 100;
 
 /// The most records that one request looks at.
 pub const SCAN: usize = 10_000;
+
+/// How long records of one batch are matched with a pattern; the page ends where that was over.
+const MATCHING_TIME: Duration = Duration::from_millis(250);
+
+/// How many requests match at once; the others wait their turn.
+const MATCHING_AT_ONCE: usize = 2;
 
 /// What lists are made from.
 #[derive(Clone)]
@@ -158,24 +166,56 @@ impl Page {
                 Problem::unavailable(format!("What repository {repository:?} holds cannot be listed now."), &error)
             })?;
             let is_last = records.len() < batch as usize;
-            for record in records {
+            let batch = match pattern {
+                Some(pattern) => judged(records, pattern.clone()).await?,
+                None => Batch { records: records.into_iter().map(|record| (record, true)).collect(), is_whole: true },
+            };
+            for (record, matches) in batch.records {
                 if page.rows.len() == wanted {
                     return Ok(page);
                 }
                 page.ended_at = Some((record.target.path.to_string(), record.target.query.to_string()));
                 looked_at += 1;
-                if pattern.is_none_or(|pattern| pattern.matches(record.target.path.as_str())) {
+                if matches {
                     page.rows.push(record);
                 }
             }
+            let is_last = is_last && batch.is_whole;
             if is_last {
                 page.ended_at = None;
             }
-            if is_last || looked_at >= SCAN {
+            if is_last || !batch.is_whole || looked_at >= SCAN {
                 return Ok(page);
             }
         }
     }
+}
+
+/// Records and whether they match.
+struct Batch {
+    records: Vec<(Artifact, bool)>,
+    /// Whether all that were asked about are here; else the pattern took too long for the rest.
+    is_whole: bool,
+}
+
+/// Matches where that stalls nobody, a few at a time, and not for longer than a stranger's pattern may take.
+async fn judged(records: Vec<Artifact>, pattern: RequestPattern) -> Result<Batch, Problem> {
+    static MATCHING: Semaphore = Semaphore::const_new(MATCHING_AT_ONCE);
+    let failed = |error: &dyn std::error::Error| Problem::unavailable("The pattern could not be matched.", error);
+    let _turn = MATCHING.acquire().await.map_err(|error| failed(&error))?;
+    let matching = tokio::task::spawn_blocking(move || {
+        let (began, count) = (Instant::now(), records.len());
+        let mut judged = Vec::with_capacity(count);
+        for record in records {
+            let matches = pattern.matches(record.target.path.as_str());
+            judged.push((record, matches));
+            if began.elapsed() > MATCHING_TIME {
+                break;
+            }
+        }
+        Batch { is_whole: judged.len() == count, records: judged }
+    });
+    matching.await.map_err(|error| failed(&error))
 }
 
 #[derive(Debug, Serialize)]

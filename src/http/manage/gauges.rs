@@ -9,6 +9,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::totals::Holdings;
+use crate::config::LiveRepositories;
+use crate::engine::distrust::{Distrust, asks_who_signed};
 use crate::engine::fills::Fills;
 use crate::engine::shelf::Shelf;
 use crate::frames;
@@ -20,12 +22,30 @@ pub struct Gauges {
     pub fills: Arc<Fills>,
     pub shelf: Arc<Shelf>,
     pub holdings: Arc<Holdings>,
+    pub distrust: Arc<Distrust>,
+    pub repositories: Arc<LiveRepositories>,
 }
 
 impl Gauges {
     /// Where totals are remembered.
     pub(super) fn holdings(&self) -> Arc<Holdings> {
         Arc::clone(&self.holdings)
+    }
+}
+
+impl Gauges {
+    /// Of every repository that asks who signed, so that what watches it sees the zero, too.
+    fn untrusted_roots(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let repositories = self.repositories.current();
+        let roots = self.distrust.roots(&repositories);
+        let help = "Index roots whose latest index no trusted key signed, by repository";
+        let mut family = encoder.encode_descriptor("untrusted_roots", help, None, MetricType::Gauge)?;
+        for repository in repositories.iter().filter(|repository| asks_who_signed(repository)) {
+            let count = roots.iter().filter(|one| one.repository.name == repository.name).count() as u64;
+            let labels = [("repository", repository.name.as_str())];
+            ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 }
 
@@ -48,6 +68,7 @@ impl Collector for Gauges {
         for (name, help, value) in gauges {
             gauge(&mut encoder, name, help, value)?;
         }
+        self.untrusted_roots(&mut encoder)?;
         let totals = self.holdings.known();
         let held =
             |encoder: &mut DescriptorEncoder<'_>, name, help, value: fn(&crate::store::catalog::Totals) -> u64| {

@@ -7,6 +7,10 @@
 //! rotation would turn a slow day into an outage (DESIGN 7). Only a server that has not started yet, or is about to stop,
 //! answers 503.
 //!
+//! An index that nobody trusted has signed makes the server degraded, too: something is wrong upstream or with our keys, and
+//! only a person can say which. The roots are named to those who may read their repositories, and counted for the others
+//! ([`trust`](super::trust)). A wrong token is no token here: a probe must not fail for one.
+//!
 //! The checks run at the same time, each for at most [`CHECK_LIMIT`], and whoever asks within [`REMEMBERED`] is given the
 //! last answer, so the endpoint cannot be used to lean on the database.
 
@@ -16,6 +20,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::extract::{RawQuery, State};
+use axum::http::request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -23,8 +28,12 @@ use axum::{Json, Router};
 use serde::Serialize;
 use tokio::sync::Mutex;
 
+use super::trust::Trust;
+use crate::access::Caller;
 use crate::calendar::rfc3339;
 use crate::config::LiveRepositories;
+use crate::engine::distrust::Distrust;
+use crate::http::access::Gate;
 use crate::store::blobs::BlobStore;
 use crate::store::catalog::Catalog;
 use crate::store::coordinator::Coordinator;
@@ -73,6 +82,8 @@ pub struct Parts {
     pub blobs: Arc<dyn BlobStore>,
     pub coordinator: Arc<dyn Coordinator>,
     pub repositories: Arc<LiveRepositories>,
+    pub distrust: Arc<Distrust>,
+    pub gate: Arc<Gate>,
     /// The folder that the spool is in.
     pub data_dir: PathBuf,
 }
@@ -109,20 +120,23 @@ pub fn routes(health: Health) -> Router {
     Router::new().route("/health", get(alive_or_ready)).route("/ready", get(ready)).with_state(health)
 }
 
-async fn alive_or_ready(State(health): State<Health>, RawQuery(query): RawQuery) -> Response {
+async fn alive_or_ready(State(health): State<Health>, RawQuery(query): RawQuery, request: request::Parts) -> Response {
     let asked = query.unwrap_or_default();
     if url::form_urlencoded::parse(asked.as_bytes()).any(|(name, _)| name == "ready") {
-        return ready(State(health)).await;
+        return ready(State(health), request).await;
     }
     let alive = serde_json::json!({ "status": "alive", "version": env!("CARGO_PKG_VERSION") });
     no_store((StatusCode::OK, Json(alive)).into_response())
 }
 
-async fn ready(State(health): State<Health>) -> Response {
-    let parts = health.checked().await;
+async fn ready(State(health): State<Health>, request: request::Parts) -> Response {
+    let checked = health.checked().await;
+    let caller = health.parts.gate.caller(&request).await.unwrap_or(Caller::Anonymous);
+    let trust = Trust::of(&health.parts.distrust, &health.parts.repositories.current(), &caller);
+    let parts = Told { checked, trust };
     let (code, status) = match health.stage.unready() {
         Some(status) => (StatusCode::SERVICE_UNAVAILABLE, status),
-        None if parts.all_well() => (StatusCode::OK, "ready"),
+        None if parts.checked.all_well() && parts.trust.is_well() => (StatusCode::OK, "ready"),
         None => (StatusCode::OK, "degraded"),
     };
     no_store((code, Json(Readiness { status, parts })).into_response())
@@ -136,7 +150,14 @@ fn no_store(mut response: Response) -> Response {
 #[derive(Debug, Serialize)]
 struct Readiness {
     status: &'static str,
-    parts: Checked,
+    parts: Told,
+}
+
+#[derive(Debug, Serialize)]
+struct Told {
+    #[serde(flatten)]
+    checked: Checked,
+    trust: Trust,
 }
 
 #[derive(Debug, Clone, Serialize)]

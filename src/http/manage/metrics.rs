@@ -21,7 +21,6 @@ use prometheus_client::registry::Registry;
 
 use super::gauges::{Gauges, Process};
 use super::totals::Holdings;
-use crate::config::LiveRepositories;
 use crate::http::error::Problem;
 
 /// Upper bounds of the buckets of request times, in seconds.
@@ -34,19 +33,18 @@ const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 pub struct Metrics {
     /// Ours, and the process's under the names that every exporter has for one.
     registries: Arc<[Registry; 2]>,
-    repositories: Arc<LiveRepositories>,
     holdings: Arc<Holdings>,
 }
 
 impl Metrics {
     /// Everything registered so far, which says what the names begin with, and the gauges.
     #[must_use]
-    pub fn new(mut registry: Registry, gauges: Gauges, repositories: Arc<LiveRepositories>) -> Self {
+    pub fn new(mut registry: Registry, gauges: Gauges) -> Self {
         let holdings = gauges.holdings();
         registry.register_collector(Box::new(gauges));
         let mut process = Registry::default();
         process.register_collector(Box::new(Process::starting_now()));
-        Self { registries: Arc::new([registry, process]), repositories, holdings }
+        Self { registries: Arc::new([registry, process]), holdings }
     }
 }
 
@@ -56,8 +54,7 @@ pub fn routes(metrics: Metrics) -> Router {
 }
 
 async fn show(State(metrics): State<Metrics>) -> Result<Response, Problem> {
-    let names = metrics.repositories.current().iter().map(|repository| repository.name.clone()).collect();
-    metrics.holdings.of(names).await;
+    metrics.holdings.look().await;
     let registries = Arc::clone(&metrics.registries);
     // Looking at /proc and writing it all down takes a moment with thousands of descriptors.
     let writing = tokio::task::spawn_blocking(move || {

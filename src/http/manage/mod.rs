@@ -25,6 +25,7 @@ pub mod snapshots;
 #[cfg(test)]
 mod tests;
 pub mod totals;
+mod trust;
 
 use axum::Router;
 

@@ -50,8 +50,8 @@ async fn show(State(root): State<Root>, parts: Parts) -> Result<Response, Proble
     // What somebody may not read is not there for him.
     let repositories: Vec<Arc<Repository>> =
         root.repositories.current().iter().filter(|repository| may_see(&caller, repository)).cloned().collect();
-    let names = repositories.iter().map(|repository| repository.name.clone()).collect();
-    let totals = root.holdings.of(names).await;
+    let names: Vec<_> = repositories.iter().map(|repository| repository.name.clone()).collect();
+    let totals = root.holdings.of(&names).await;
     let headers = &parts.headers;
     let mut response = if prefers(headers, "text/html", "application/json") {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());

@@ -8,18 +8,20 @@ use std::sync::Arc;
 
 use artifactapi_formats::RepoPath;
 use axum::Json;
+use axum::extract::multipart::MultipartError;
 use axum::extract::{FromRequest as _, Multipart, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
 use serde_json::json;
 
-use super::receive::receive_stream;
+use super::receive::{receive_stream, unheard};
 use super::{Uploads, conflict, destination, from_publish, may_lie_there, takes_uploads, told};
 use crate::access::Grant;
 use crate::engine::publish::Outcome;
 use crate::http::artifact::{Named, folder_of, resolve};
 use crate::http::error::Problem;
+use crate::http::heard::too_slow;
 use crate::store::key::Target;
 
 /// The most files in one request.
@@ -47,7 +49,7 @@ pub async fn post(State(uploads): State<Uploads>, request: Request) -> Result<Re
             .await
             .map_err(|why| Problem::new(why.status(), "The body is no form", format!("{}.", why.body_text())))?;
         let mut received = Vec::new();
-        while let Some(part) = form.next_field().await.map_err(|why| unreadable(&why.body_text()))? {
+        while let Some(part) = form.next_field().await.map_err(|why| unreadable(&why))? {
             let Some(name) = part.file_name().map(str::to_owned) else { continue };
             if received.len() == MAX_FILES {
                 return Err(Problem::bad_request(format!(
@@ -63,7 +65,7 @@ pub async fn post(State(uploads): State<Uploads>, request: Request) -> Result<Re
             let target = Target::new(repository.name.clone(), path);
             may_lie_there(&named, &target)?;
             may_lie_there(&repository, &target)?;
-            let stream = part.map(|frame| frame.map_err(|why| why.body_text()));
+            let stream = part.map(|frame| frame.map_err(|why| unreadable(&why)));
             let spooled = receive_stream(&uploads.spool, stream, None, local.max_file_bytes).await?;
             received.push((target, spooled));
         }
@@ -95,6 +97,9 @@ pub async fn post(State(uploads): State<Uploads>, request: Request) -> Result<Re
     entry.audited("upload", &what, work).await
 }
 
-fn unreadable(why: &str) -> Problem {
-    Problem::bad_request(format!("The form breaks off or cannot be read: {why}."))
+fn unreadable(why: &MultipartError) -> Problem {
+    match too_slow(why) {
+        Some(_) => unheard(why),
+        None => Problem::bad_request(format!("The form breaks off or cannot be read: {}.", why.body_text())),
+    }
 }

@@ -9,7 +9,7 @@
 //! A virtual repository with `deploy_to` is another way into that local repository and nothing else: its files change, so the
 //! token needs its grants there, and the answer and the audit name it. The patterns of both must admit the path.
 //!
-//! It never keeps a part of a body, and never waits for one for ever: [`mod@receive`] knows how slow is too slow.
+//! It never keeps a part of a body, and never waits for one for ever ([`super::patience`]).
 
 mod digest;
 mod form;
@@ -254,7 +254,11 @@ fn from_publish(error: &PublishError, repository: &Repository, target: &Target) 
             "The disk is full",
             format!("{named} was not taken: {error}."),
         ),
-        PublishError::Contended | PublishError::Away(_) | PublishError::Unreadable(_) => {
+        PublishError::Unanswered => Problem::unavailable(
+            format!("Nobody can say whether {named} was changed. Try again: nothing is done twice."),
+            error,
+        ),
+        PublishError::Contended | PublishError::Away(_) | PublishError::PieceLost | PublishError::Unreadable(_) => {
             Problem::unavailable(format!("{named} could not be changed; nothing was kept. Try again."), error)
         }
     }

@@ -1,9 +1,10 @@
 //! Receiving a body into the spool.
 //!
-//! An honest client is never cut off for being slow, and nobody holds a spool for ever: there is a bound for silence, and
-//! after a while one for the average rate.
+//! How slow a client may be is the body's own affair ([`super::super::patience`]). What it holds meanwhile is little: what came is
+//! written down when nothing follows, and room on the disk is taken as bytes come, whatever was declared. So thousands that
+//! declare much and send little keep nobody else from uploading.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::StatusCode;
@@ -11,17 +12,12 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 
 use super::super::error::Problem;
+use super::super::heard;
 use super::too_large;
 use crate::spool::{SpoolError, SpoolFolder, Spooled};
 
-/// How long a client may send nothing.
-const SILENCE: Duration = Duration::from_secs(30);
-
-/// How long a client may be slower than [`SLOWEST`].
-const SLOW_START: Duration = Duration::from_secs(60);
-
-/// The slowest average rate after that, in bytes a second.
-const SLOWEST: u64 = 1 << 10;
+/// What came is kept in memory for so long at most, waiting for more to be written with it.
+const HELD: Duration = Duration::from_secs(1);
 
 /// Spools a whole body of up to `limit` bytes.
 ///
@@ -33,34 +29,36 @@ pub(super) async fn receive(
     declared: Option<u64>,
     limit: u64,
 ) -> Result<Spooled, Problem> {
-    let stream = body.into_data_stream().map(|frame| frame.map_err(|error| error.to_string()));
+    let stream = body.into_data_stream().map(|frame| frame.map_err(|error| unheard(&error)));
     receive_stream(spool, stream, declared, limit).await
 }
 
 /// The same of any stream of frames.
 pub(super) async fn receive_stream(
     spool: &SpoolFolder,
-    stream: impl Stream<Item = Result<Bytes, String>>,
+    stream: impl Stream<Item = Result<Bytes, Problem>>,
     declared: Option<u64>,
     limit: u64,
 ) -> Result<Spooled, Problem> {
-    let (mut writer, _reader) = spool.create(declared, None).await.map_err(|error| no_room(&error))?;
-    let (began, mut received) = (Instant::now(), 0_u64);
+    let mut writer = spool.create_declared(declared).await.map_err(|error| no_room(&error))?;
+    let mut received = 0_u64;
     let mut stream = std::pin::pin!(stream);
     let trouble = loop {
-        let frame = match tokio::time::timeout(SILENCE, stream.next()).await {
-            Err(_) => break too_slow(&format!("Nothing came for {} seconds", SILENCE.as_secs())),
-            Ok(None) => return writer.complete().await.map_err(|error| no_room(&error)),
-            Ok(Some(Err(why))) => break broke_off(&why),
-            Ok(Some(Ok(frame))) => frame,
+        let next = match tokio::time::timeout(HELD, stream.next()).await {
+            Ok(next) => next,
+            Err(_) => match writer.flush().await {
+                Ok(()) => stream.next().await,
+                Err(error) => break no_room(&error),
+            },
+        };
+        let frame = match next {
+            None => return writer.complete().await.map_err(|error| no_room(&error)),
+            Some(Err(trouble)) => break trouble,
+            Some(Ok(frame)) => frame,
         };
         received += frame.len() as u64;
         if received > limit {
             break too_large(received, limit);
-        }
-        let elapsed = began.elapsed();
-        if elapsed > SLOW_START && received / elapsed.as_secs().max(1) < SLOWEST {
-            break too_slow(&format!("{received} bytes came in {} seconds", elapsed.as_secs()));
         }
         if let Err(error) = writer.append(frame).await {
             break no_room(&error);
@@ -68,6 +66,21 @@ pub(super) async fn receive_stream(
     };
     writer.abandon("the upload was not completed");
     Err(trouble)
+}
+
+/// Why a body has no further frame.
+pub(super) fn unheard(error: &(dyn std::error::Error + 'static)) -> Problem {
+    match heard::too_slow(error) {
+        Some(why) => Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "The upload is too slow",
+            format!("Of the body, {why}. Nothing was kept; send it again."),
+        ),
+        None => {
+            tracing::debug!(why = %error, "an upload broke off");
+            Problem::bad_request("The body broke off before its end; nothing was kept. Send it again.")
+        }
+    }
 }
 
 fn no_room(error: &SpoolError) -> Problem {
@@ -79,17 +92,4 @@ fn no_room(error: &SpoolError) -> Problem {
         ),
         error => Problem::unavailable("The file could not be written; nothing was kept.", error),
     }
-}
-
-fn too_slow(what: &str) -> Problem {
-    Problem::new(
-        StatusCode::REQUEST_TIMEOUT,
-        "The upload is too slow",
-        format!("{what}; nothing was kept. Send it again."),
-    )
-}
-
-fn broke_off(why: &str) -> Problem {
-    tracing::debug!(why, "an upload broke off");
-    Problem::bad_request("The body broke off before its end; nothing was kept. Send it again.")
 }

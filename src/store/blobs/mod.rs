@@ -24,7 +24,7 @@ pub mod s3;
 use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use artifactapi_formats::Sha256;
 use async_trait::async_trait;
@@ -65,6 +65,10 @@ pub trait BlobStore: Send + Sync {
 
     /// Every blob whose key starts with `prefix`, in any order.
     fn list<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<BlobListing, BlobError>>;
+
+    /// For how long a blob must stay after nothing names it any more: for those who learned its key before and have not
+    /// opened it yet, and for those whom an open blob of this store does not protect.
+    fn grace(&self) -> Duration;
 
     /// Whether the store answers now: one cheap round trip.
     ///

@@ -37,6 +37,10 @@ use super::key::{BlobKey, RepositoryName, Target};
 /// publishing it. Otherwise a blob could be written, deleted by a taker who took it before, and then be named.
 pub const KEY_REST: Duration = Duration::from_secs(600);
 
+/// How far the clocks of replicas may be apart. A confirmation from further ahead is not believed: some clock was wrong when it was
+/// noted, and until then nothing newer would ever be.
+pub const CLOCKS_APART: Duration = Duration::from_secs(300);
+
 /// The catalog's record of one path. Times have whole milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {
@@ -142,7 +146,7 @@ pub trait Catalog: Send + Sync {
     async fn publish(&self, artifact: &Artifact, replaces: Option<Revision>) -> Result<Published, CatalogError>;
 
     /// Notes that upstream confirmed the record of `revision` at `checked_at`. `false` if it is no longer current.
-    /// Never moves `checked_at` backwards.
+    /// Never moves `checked_at` backwards, unless what is noted lies more than [`CLOCKS_APART`] ahead of this confirmation.
     ///
     /// # Errors
     /// [`CatalogError`] when the catalog cannot answer.
@@ -171,6 +175,12 @@ pub trait Catalog: Send + Sync {
     /// # Errors
     /// [`CatalogError`] when the catalog cannot answer.
     async fn totals(&self, repository: &RepositoryName) -> Result<Totals, CatalogError>;
+
+    /// The repositories that hold anything, whoever configured them, in the byte order of their names.
+    ///
+    /// # Errors
+    /// [`CatalogError`] when the catalog cannot answer.
+    async fn repositories(&self) -> Result<Vec<RepositoryName>, CatalogError>;
 
     /// Adds up uses. Targets without a record are passed over.
     ///

@@ -25,8 +25,10 @@ use sqlx::{ConnectOptions as _, Connection as _, query, query_as, query_scalar};
 pub use self::database::CALL_TIMEOUT;
 use self::database::Database;
 use self::statements::{GARBAGE_DELETED, PUBLISH, RECORD_USES, REMOVE, TAKE_GARBAGE};
-use super::row::{ArtifactRow, PageRange, query_key, read_keys, rested_since, to_i64, to_millis};
-use super::{Artifact, Catalog, CatalogError, ListQuery, Published, Revision, Totals, Use, Validators, sql};
+use super::row::{ArtifactRow, PageRange, query_key, read_keys, rested_since, span_in_millis, to_i64, to_millis};
+use super::{
+    Artifact, CLOCKS_APART, Catalog, CatalogError, ListQuery, Published, Revision, Totals, Use, Validators, sql,
+};
 use crate::store::key::{BlobKey, RepositoryName, Target};
 
 /// When PostgreSQL itself gives a statement up. Less than [`CALL_TIMEOUT`], so that it works for nobody who has left.
@@ -161,6 +163,7 @@ impl Catalog for PostgresCatalog {
                     .bind(to_millis(checked_at))
                     .bind(&validators.etag)
                     .bind(&validators.last_modified)
+                    .bind(span_in_millis(CLOCKS_APART))
                     .execute(db)
                     .await?;
                 Ok(touched.rows_affected() > 0)
@@ -213,6 +216,12 @@ impl Catalog for PostgresCatalog {
             })
             .await?;
         Ok(Totals { artifacts: artifacts.unsigned_abs(), bytes: bytes.unsigned_abs() })
+    }
+
+    async fn repositories(&self) -> Result<Vec<RepositoryName>, CatalogError> {
+        let during = "listing repositories";
+        let names = self.database.call(during, async |db| query_scalar(sql::REPOSITORIES).fetch_all(db).await).await?;
+        read_keys(names, during)
     }
 
     async fn record_uses(&self, uses: &[Use]) -> Result<(), CatalogError> {

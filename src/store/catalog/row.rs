@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use artifactapi_formats::{Identity, RepoPath, Sha256};
 
 use super::{Artifact, CatalogError, CatalogErrorKind, KEY_REST, ListQuery, Revision, Validators};
-use crate::store::key::{BlobKey, InvalidKey, RepositoryName, Target};
+use crate::store::key::{InvalidKey, RepositoryName, Target};
 
 /// The longest query that is its own key, in bytes. With the longest repository name and path it fits into an index entry of
 /// PostgreSQL, which ends at 2,704 bytes.
@@ -61,6 +61,11 @@ impl ArtifactRow {
     }
 }
 
+/// A span of time as times are kept.
+pub(super) fn span_in_millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// Milliseconds since 1970; what lies beyond 292 million years is cut.
 pub(super) fn to_millis(time: SystemTime) -> i64 {
     match time.duration_since(SystemTime::UNIX_EPOCH) {
@@ -86,9 +91,11 @@ pub(super) fn rested_since(now: SystemTime) -> i64 {
 }
 
 /// Blob keys as they were written.
-pub(super) fn read_keys(rows: Vec<String>, during: &'static str) -> Result<Vec<BlobKey>, CatalogError> {
-    let damaged =
-        |error: InvalidKey| CatalogError { kind: CatalogErrorKind::Damaged, during, source: Some(error.into()) };
+pub(super) fn read_keys<K>(rows: Vec<String>, during: &'static str) -> Result<Vec<K>, CatalogError>
+where
+    K: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    let damaged = |error: K::Err| CatalogError { kind: CatalogErrorKind::Damaged, during, source: Some(error.into()) };
     rows.into_iter().map(|key| key.parse().map_err(damaged)).collect()
 }
 

@@ -58,6 +58,14 @@ pub(super) const TAGGED: &str = snapshot!(
         WHERE m.repository = $1 AND m.path = $2 AND t.tag = $3)"
 );
 
+/// The newest snapshot of (repository, path) whose entry has this digest.
+pub(super) const WITH_ENTRY: &str = snapshot!(
+    "s.id = (
+        SELECT max(n.id) FROM index_root m JOIN snapshot n ON n.root = m.id
+            JOIN snapshot_file e ON e.snapshot = n.id AND e.position = 0
+        WHERE m.repository = $1 AND m.path = $2 AND n.published_at IS NOT NULL AND e.sha256 = $3)"
+);
+
 /// Snapshots of (repository, path) before a number, newest first.
 pub(super) const SNAPSHOTS: &str = concat!(
     head!(),

@@ -278,6 +278,9 @@ pub trait Snapshots: Send + Sync {
     /// The newest snapshot of a root that was published at `at` or earlier.
     async fn snapshot_at(&self, root: &Target, at: SystemTime) -> Result<Option<Snapshot>, CatalogError>;
 
+    /// The newest snapshot of a root that has this entry.
+    async fn with_entry(&self, root: &Target, entry: &Sha256) -> Result<Option<Snapshot>, CatalogError>;
+
     /// The oldest snapshot of a root that is kept, without its files.
     async fn oldest(&self, root: &Target) -> Result<Option<Snapshot>, CatalogError>;
 

@@ -14,18 +14,23 @@ pub(super) const LIST: &str = "
     WHERE (repository, path, query_key) >= ($1, $2, $3) AND (repository, path) < ($4, $5)
     ORDER BY repository, path, query_key LIMIT $6";
 
-/// Notes a revalidation. An older one than what is known changes nothing, but finds its row.
+/// Notes a revalidation. An older one than what is known changes nothing, but finds its row. One that is older by more than `$8` is
+/// the newer one: what is known is from a clock that was ahead.
 pub(super) const TOUCH: &str = "
     UPDATE artifact SET
-        etag = CASE WHEN $5 >= checked_at THEN $6 ELSE etag END,
-        upstream_last_modified = CASE WHEN $5 >= checked_at THEN $7 ELSE upstream_last_modified END,
-        checked_at = CASE WHEN $5 >= checked_at THEN $5 ELSE checked_at END
+        etag = CASE WHEN $5 >= checked_at OR checked_at > $5 + $8 THEN $6 ELSE etag END,
+        upstream_last_modified = CASE WHEN $5 >= checked_at OR checked_at > $5 + $8 THEN $7 ELSE upstream_last_modified END,
+        checked_at = CASE WHEN $5 >= checked_at OR checked_at > $5 + $8 THEN $5 ELSE checked_at END
     WHERE repository = $1 AND path = $2 AND query_key = $3 AND revision = $4";
 
 /// Artifacts and bytes of a repository.
 pub(super) const TOTALS: &str = "
     SELECT CAST(COALESCE(SUM(artifacts), 0) AS BIGINT), CAST(COALESCE(SUM(bytes), 0) AS BIGINT)
     FROM repository_total WHERE repository = $1";
+
+/// The repositories that hold anything.
+pub(super) const REPOSITORIES: &str = "
+    SELECT repository FROM repository_total GROUP BY repository HAVING SUM(artifacts) > 0 ORDER BY repository";
 
 /// Lets keys go that have rested long enough.
 pub(super) const FORGET_RESTED: &str = "DELETE FROM garbage WHERE deleted_at <= $1";

@@ -25,13 +25,13 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, query_as};
+use sqlx::{ConnectOptions as _, Connection as _, query_as, query_scalar};
 
 use self::changes::{GarbageDeleted, Publish, RecordUses, Remove, TakeGarbage, Touch};
 use self::writer::Writer;
 use super::error::kind_of_migration;
 use super::pool::Pool;
-use super::row::{ArtifactRow, PageRange};
+use super::row::{ArtifactRow, PageRange, read_keys};
 use super::{Artifact, Catalog, CatalogError, ListQuery, Published, Revision, Totals, Use, Validators, sql};
 use crate::store::key::{BlobKey, RepositoryName, Target};
 
@@ -166,6 +166,12 @@ impl Catalog for SqliteCatalog {
             })
             .await?;
         Ok(Totals { artifacts: artifacts.unsigned_abs(), bytes: bytes.unsigned_abs() })
+    }
+
+    async fn repositories(&self) -> Result<Vec<RepositoryName>, CatalogError> {
+        let during = "listing repositories";
+        let names = self.read(during, async |db| query_scalar(sql::REPOSITORIES).fetch_all(db).await).await?;
+        read_keys(names, during)
     }
 
     async fn record_uses(&self, uses: &[Use]) -> Result<(), CatalogError> {

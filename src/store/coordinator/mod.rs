@@ -18,8 +18,9 @@ mod table;
 #[cfg(test)]
 mod conformance;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use artifactapi_formats::Sha256;
 use async_trait::async_trait;
 use tokio::sync::{broadcast, oneshot};
 
@@ -100,10 +101,27 @@ pub enum Event {
     Evicted(Target, Revision),
     /// Everything of a repository changed.
     Purged(RepositoryName),
+    /// A client was given, or told of, an entry of an index: whichever replica it asks next, it goes on with that generation.
+    HandedOut(Handout),
     /// Tokens were made or revoked: what is remembered of any may be out of date.
     TokensChanged,
     /// Events were lost: whatever is remembered may be out of date.
     Missed,
+}
+
+/// Which entry of an index a client knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handout {
+    /// The client by its address and user agent: a digest that is the same on every replica.
+    pub agent: u64,
+    /// The root.
+    pub root: Target,
+    /// Its entry.
+    pub entry: Sha256,
+    /// When that was, in whole microseconds: word of it may come after word of a later one.
+    pub at: SystemTime,
+    /// For how long it is to be given this entry again, if it was only told of it.
+    pub promised_for: Option<Duration>,
 }
 
 /// Why the coordinator does not answer.

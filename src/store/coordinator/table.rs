@@ -142,21 +142,32 @@ mod tests {
                 let table = Arc::clone(&table);
                 tokio::spawn(async move {
                     match table.enter(&target(), deadline(MAX_PATIENCE)).await {
-                        Place::Lead(seat) => seat.settle(),
-                        Place::Settled => return 0,
+                        Place::Lead(seat) => {
+                            followed_by(&seat, 9).await;
+                            seat.settle();
+                            1
+                        }
+                        Place::Settled => 0,
                         Place::OutOfPatience => panic!("there was patience"),
                     }
-                    1
                 })
             })
             .collect();
-        tokio::task::yield_now().await;
+        followed_by(&seat, 10).await;
         drop(seat);
+        // One of them leads; all others follow that one, and look again when it is done.
         let mut leads = 0;
         for follower in followers {
             leads += follower.await.expect("no panic");
         }
-        assert!(leads >= 1);
+        assert_eq!(leads, 1);
         assert_eq!(table.led.lock().len(), 0);
+    }
+
+    /// Waits until so many wait for a leader; the table itself listens, too.
+    async fn followed_by(seat: &Seat, count: usize) {
+        while seat.progress.receiver_count() != count + 1 {
+            tokio::task::yield_now().await;
+        }
     }
 }

@@ -84,8 +84,9 @@ impl Case {
         format!("{}/{}", self.root, if self.root == RPM { ENTRY } else { APK_ENTRY })
     }
 
-    fn is_package(&self) -> bool {
-        self.file.ends_with(".rpm") || self.file.ends_with(".apk")
+    /// Whether it is a package or a member: of those the index says what they are.
+    fn is_named(&self) -> bool {
+        ![ENTRY, SIGNATURE, APK_ENTRY].contains(&self.file)
     }
 
     /// What the upstream sends in place of the second generation's file.
@@ -205,11 +206,11 @@ impl Scene {
 
     async fn is_as_it_must_be(&self) {
         let (path, entry, before) = (self.case.path(), self.case.entry(), self.refusals().await);
-        // Whoever asks for a package has been given the index.
-        if self.case.is_package() {
+        // Whoever asks for what an index names has been given the index.
+        if self.case.is_named() {
             assert_eq!(self.shown(&entry).await, Some(2), "{}", self.what());
         }
-        let asked = if self.case.is_package() { &path } else { &entry };
+        let asked = if self.case.is_named() { &path } else { &entry };
         if let Some(mirror) = &self.mirror {
             until(format!("the right one: {}", self.what()), || async {
                 let shown = self.shown(asked).await;

@@ -36,6 +36,11 @@ async fn a_list_is_asked_for_once_and_one_mirror_gives_a_generation() {
     snapshots(&site.server, &format!("listed/{ENTRY}"), 1).await;
     site.server.get(&format!("listed/{HELLO}")).await.is(&content(1, HELLO));
     let asked = site.upstream.log().all();
+    assert_eq!(
+        counted(&site.server, "upstream_requests").await,
+        asked.len().to_string(),
+        "the list among them: {asked:#?}"
+    );
     assert_eq!(asked[0].target, "/list?repo=some&arch=x86_64");
     let elsewhere: Vec<_> = asked[1..].iter().filter(|seen| !seen.path.starts_with("/@a/rpm/plain-names/")).collect();
     assert!(asked.len() > 5 && elsewhere.is_empty(), "{elsewhere:#?}");

@@ -1,12 +1,9 @@
-//! A budget under load: eight times as many bytes are asked for as may be held, by a law under which some files are asked for far
-//! more often than others, while clients read slowly what is long gone.
+//! A budget under load: ten times as many bytes are asked for as may be held, by a law under which some files are asked for far
+//! more often than others, while clients read slowly what is long gone. What is shown:
 //!
-//! The budget is 64 MiB and 512 MiB are asked for; 100 MB and 1 GB would say the same and take twice as long. What is shown:
-//!
-//! - **The budget holds.** It is looked at every fifteen seconds, so between two looks there may be more by what was fetched
-//!   meanwhile, and by nothing else; after each look there is not.
-//! - **The disk holds what is accounted for**: what is held, and for an hour what was evicted (`docs/operations.md`); what was
-//!   evicted and fetched again lies there once.
+//! - **The budget holds.** Between two looks at it there may be more by what was fetched meanwhile; after each look there is not.
+//! - **The disk holds what is accounted for**: what is held, and for the grace of readers what was evicted
+//!   (`docs/operations.md`); what was evicted and fetched again lies there once.
 //! - **Nothing that is being read disappears**: the slow ones get every byte.
 //! - **What is used stays**: hits are as many as those of an exact cache of that size that drops the least recently used, or more.
 //!   One in twenty may be missing, for a look makes a twentieth of the budget free beyond what must be.
@@ -21,21 +18,20 @@ use futures_util::future::join_all;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::{MIB, held};
+use super::{MIB, held, held_bytes};
 use crate::support::bodies::{assert_same, noise};
 use crate::support::http::{Connection, End, Request};
-use crate::support::metrics::{metric, of};
-use crate::support::server::Server;
+use crate::support::metrics::metric;
 use crate::support::services::Backend::Laptop;
 use crate::support::site::Setup;
 use crate::support::until;
 
-const BUDGET: usize = 64 * MIB;
+const BUDGET: usize = 100 * MIB;
 
 /// Files of a MiB, and how many are asked for, in so many waves.
-const FILES: usize = 256;
-const REQUESTS: usize = 512;
-const WAVES: usize = 3;
+const FILES: usize = 400;
+const REQUESTS: usize = 1_000;
+const WAVES: usize = 4;
 
 /// Clients that ask at once.
 const CLIENTS: usize = 4;
@@ -89,16 +85,11 @@ fn on_disk(folder: &Path) -> u64 {
     entries.map(size).sum()
 }
 
-/// What the repository holds, by the server's own account.
-async fn held_bytes(server: &Server) -> u64 {
-    of(server, "held_bytes", "repository=\"files\"").await
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_budget_holds_under_load_and_what_is_used_stays() {
-    let site = Setup::new(Laptop).await.set("cache.max_bytes", "64MiB").start().await;
+    let site = Setup::new(Laptop).await.set("cache.max_bytes", "100MiB").start().await;
     // Each file is a part of the same bytes that begins elsewhere, so that no two are alike and memory holds them once.
-    let all = noise(1, 2 * MIB);
+    let all = noise(1, MIB + FILES * 4_096);
     let body = |file: usize| all.slice(file * 4_096..file * 4_096 + MIB);
     for file in 0..FILES {
         site.upstream.put(&format!("/generic/{file}"), body(file));
@@ -120,8 +111,6 @@ async fn a_budget_holds_under_load_and_what_is_used_stays() {
     let sequence = sequence();
     let (mut most, mut asked) = (0, 0);
     for wave in sequence.chunks(REQUESTS.div_ceil(WAVES)) {
-        let before = held_bytes(&site.server).await;
-        let fetched = metric(&site.server, "upstream_bytes_total").await;
         let next = AtomicUsize::new(0);
         join_all((0..CLIENTS).map(|_| async {
             while let Some(file) = wave.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -130,10 +119,7 @@ async fn a_budget_holds_under_load_and_what_is_used_stays() {
         }))
         .await;
         asked += wave.len();
-        let now = held_bytes(&site.server).await;
-        let fetched = metric(&site.server, "upstream_bytes_total").await - fetched;
-        assert!(now <= before + fetched, "{now} bytes are held: {before} before, and {fetched} fetched");
-        most = most.max(now);
+        most = most.max(held_bytes(&site.server).await);
         for (connection, got, _) in &mut readers {
             got.extend(connection.bytes(50_000).await);
         }
@@ -154,9 +140,12 @@ async fn a_budget_holds_under_load_and_what_is_used_stays() {
     let disk = on_disk(&site.server.plan.data().join("blobs"));
     let fetched: Vec<_> = (0..FILES).map(|file| site.upstream.log().of(&format!("/generic/{file}")).len()).collect();
     let distinct = fetched.iter().filter(|times| **times > 0).count();
-    assert_eq!(disk, (distinct * MIB + SLOW * SLOW_SIZE) as u64, "everything that was fetched lies on the disk, once");
-    assert!(disk <= held + evicted, "{disk} bytes on the disk: {held} held, {evicted} evicted");
-    assert!(most > BUDGET as u64 && evicted > 2 * BUDGET as u64, "{most} at most, {evicted} evicted: that was no load");
+    let once = (distinct * MIB + SLOW * SLOW_SIZE) as u64;
+    assert!(
+        (held..=once).contains(&disk),
+        "{disk} bytes on the disk: {held} are held, {once} were fetched at least once"
+    );
+    assert!(evicted > 2 * BUDGET as u64, "{evicted} evicted: that was no load");
 
     let misses: usize = fetched.iter().sum();
     let (hits, exact) = (asked - misses, hits_of_an_exact_cache(&sequence, BUDGET / MIB));

@@ -23,6 +23,7 @@ pub(crate) struct Request {
     version: &'static str,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
+    is_hostless: bool,
 }
 
 impl Request {
@@ -33,6 +34,7 @@ impl Request {
             version: "HTTP/1.1",
             headers: Vec::new(),
             body: Vec::new(),
+            is_hostless: false,
         }
     }
 
@@ -72,8 +74,15 @@ impl Request {
         self
     }
 
+    /// The same request without the Host header that each has otherwise.
+    pub(crate) fn hostless(mut self) -> Self {
+        self.is_hostless = true;
+        self
+    }
+
     fn text(&self) -> String {
-        let mut text = format!("{} {} {}\r\nHost: test.invalid\r\n", self.method, self.target, self.version);
+        let host = if self.is_hostless { "" } else { "Host: test.invalid\r\n" };
+        let mut text = format!("{} {} {}\r\n{host}", self.method, self.target, self.version);
         for (name, value) in &self.headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }

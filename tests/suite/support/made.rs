@@ -14,7 +14,7 @@ pub(crate) fn apk(name: &str, version: &str, seed: u32) -> Vec<u8> {
     members(name, version, seed).concat()
 }
 
-/// The same, signed.
+/// [`apk`], signed.
 pub(crate) async fn signed_apk(name: &str, version: &str, seed: u32, key: &ApkKey) -> Vec<u8> {
     let [control, data] = members(name, version, seed);
     sign(key, &[&control[..], &data].concat(), Some(&control)).await
@@ -31,6 +31,12 @@ pub(crate) async fn apk_v3(of: &Run, info: &[&str]) -> Vec<u8> {
     command.args(info.iter().flat_map(|word| ["--info", word]));
     run(command).await.succeeded();
     std::fs::read(out).expect("a package")
+}
+
+/// A small package whose control member unfolds to 100 MiB.
+pub(crate) fn apk_bomb(name: &str, version: &str) -> Vec<u8> {
+    let [_, data] = members(name, version, 1);
+    [gzip(&entry(".PKGINFO", &vec![b'#'; 100 << 20])), data].concat()
 }
 
 /// What `apk index` writes about packages, made at a time and not signed.

@@ -40,6 +40,10 @@ impl Remote {
         Self::local(name, package).set("type", "virtual").set("members", members)
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Sets a key, or one below: `cache.index_ttl`.
     pub(crate) fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
         let (outer, inner) = key.split_once('.').map_or((key, None), |(outer, inner)| (outer, Some(inner)));

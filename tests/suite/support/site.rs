@@ -88,6 +88,12 @@ impl Setup {
         self
     }
 
+    /// Keeps only the remote of this name.
+    pub(crate) fn only(mut self, name: &str) -> Self {
+        self.remotes.retain(|remote| remote.name() == name);
+        self
+    }
+
     /// Adds a remote.
     pub(crate) fn remote(mut self, remote: Remote) -> Self {
         self.remotes.push(remote);

@@ -5,6 +5,8 @@ mod apk_v3;
 mod away;
 mod commands;
 mod files;
+mod hostile;
+mod rebuilt;
 mod rpm;
 mod together;
 

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{delete, json, put};
 use crate::support::clients::{Dnf, Zypper};
 use crate::support::keys;
+use crate::support::process::{clean, run};
 use crate::support::remotes::Remote;
 use crate::support::services::Backend::{self, Laptop, Shared};
 use crate::support::site::{Setup, Site};
@@ -107,12 +108,12 @@ async fn with_a_long_list(site: &Site) -> Vec<u8> {
          %files\n{below}\n"
     );
     std::fs::write(top.join("wide.spec"), spec).expect("written");
-    let mut command = crate::support::process::clean(tool("RPMBUILD"));
+    let mut command = clean(tool("RPMBUILD"));
     command.args(["--quiet", "--nodeps", "-bb", "--define"]).arg(format!("_topdir {}", top.display()));
     command
         .args(["--define", "_build_id_links none", "--define", "__os_install_post %{nil}"])
         .arg(top.join("wide.spec"));
-    crate::support::process::run(command).await.succeeded();
+    run(command).await.succeeded();
     std::fs::read(top.join("RPMS/noarch/wide-1.0-1.noarch.rpm")).expect("a package")
 }
 
@@ -135,6 +136,51 @@ async fn long_lists_are_read_by_everybody() {
     let zypper = Zypper::trusting(&site.run, "zypper", &url, &public);
     zypper.run(&["install", "hello"]).await.succeeded();
     assert_eq!(zypper.installed("hello").await, "hello-1.0-1.el9.x86_64");
+}
+
+/// What repomd.xml says of one kind of file: its digest, its length, and both of what is compressed in it.
+fn said_of(repomd: &[u8], kind: &str) -> [String; 4] {
+    let text = String::from_utf8_lossy(repomd).into_owned();
+    let (_, rest) = text.split_once(&format!("<data type=\"{kind}\"")).unwrap_or_else(|| panic!("no {kind}: {text}"));
+    let (data, _) = rest.split_once("</data>").expect("an end");
+    ["checksum", "size", "open-checksum", "open-size"].map(|name| {
+        let (_, rest) = data.split_once(&format!("<{name}")).unwrap_or_else(|| panic!("no {name}: {data}"));
+        let (value, _) = rest.split_once('<').expect("an end");
+        value.split_once('>').expect("a value").1.trim().to_owned()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_compressed_in_carried_files_is_said_as_modifyrepo_c_says_it() {
+    let (site, _) = site(Laptop).await;
+    let tree = site.run.folder("tree");
+    let mut command = clean(tool("CREATEREPO_C"));
+    command.arg("--quiet").arg(&tree);
+    run(command).await.succeeded();
+    let files = [
+        ("modules", "modules.yaml", "---\ndocument: modulemd-defaults\nversion: 1\n...\n".to_owned()),
+        (
+            "updateinfo",
+            "updateinfo.xml",
+            format!("<?xml version=\"1.0\"?>\n<updates>{}</updates>\n", " ".repeat(100_000)),
+        ),
+    ];
+    for (kind, name, text) in &files {
+        let plain = site.run.file(name, text);
+        let mut command = clean(tool("MODIFYREPO_C"));
+        command
+            .args(["--simple-md-filenames", "--mdtype", kind, "--compress-type", "gz"])
+            .arg(&plain)
+            .arg(tree.join("repodata"));
+        run(command).await.succeeded();
+        let compressed = std::fs::read(tree.join(format!("repodata/{name}.gz"))).expect("a compressed file");
+        put(&site.server, &format!("own/el9/x86_64/repodata/{name}.gz"), &compressed).await.has(201);
+    }
+    let ours = site.server.get("own/el9/x86_64/repodata/repomd.xml").await.body;
+    let theirs = std::fs::read(tree.join("repodata/repomd.xml")).expect("a repomd.xml");
+    for (kind, ..) in files {
+        assert_eq!(said_of(&ours, kind), said_of(&theirs, kind), "{kind}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -233,7 +233,7 @@ fn absent(
     }
 }
 
-fn not_built(error: FillError) -> NotBuilt {
+pub(super) fn not_built(error: FillError) -> NotBuilt {
     match error {
         FillError::Upstream(error) => NotBuilt::Contradiction(error),
         other => NotBuilt::Ours(other.to_string()),

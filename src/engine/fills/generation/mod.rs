@@ -7,28 +7,31 @@
 //!
 //! A root that was never held is different: nobody waits for the set. Its entry streams at once, members stream on request,
 //! each checked against the entry; what nobody asked for follows in the background, and then the first snapshot is
-//! recorded ([`Fills::complete_later`]).
+//! recorded ([`Fills::complete_later`]). Where keys are trusted, its signature is looked at first, and nothing else
+//! ([`signatures`]).
 //!
 //! Upstreams are caught in the middle of an update now and then: the entry is new and a member is not there yet, or is
 //! another already. That is a contradiction, not damage: the next mirror is asked, then the same ones again after a while.
 
 mod gather;
 mod packages;
+mod signatures;
 
 use std::fs::File;
 use std::io::{Cursor, Read as _};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use artifactapi_formats::{IndexFormat, IndexRoot, ReadSeek, RepoPath, Role};
+use artifactapi_formats::{IndexFormat, IndexRoot, ReadSeek, Role};
 use bytes::Bytes;
 
 use self::gather::Gathered;
+use self::signatures::refuse_old_signatures;
 use super::super::fill::{FillError, Order, Outcome, Via};
 use super::super::held::{Held, HeldBody, now};
 use super::super::keep::KeepError;
 use super::super::shelf::Found;
-use super::fetch::Arrived;
+use super::completing::Completion;
 use super::{Fills, Publication};
 use crate::config::Remote;
 use crate::spool::{FileReader, Spooled};
@@ -36,7 +39,7 @@ use crate::store::catalog::snapshots::{Draft, Snapshot, SnapshotId, SnapshotPubl
 use crate::store::catalog::{Artifact, CatalogError};
 use crate::store::coordinator::{Entered, Event};
 use crate::store::key::Target;
-use crate::upstream::{Sources, UpstreamError};
+use crate::upstream::{Sources, UpstreamError, UpstreamErrorKind};
 
 /// How long is waited, each time, for an upstream that is in the middle of an update.
 pub(super) const MID_UPDATE: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(6)];
@@ -95,6 +98,14 @@ pub(super) enum NotBuilt {
     /// Upstream's files do not belong together.
     #[error("{0}")]
     Contradiction(UpstreamError),
+    /// No trusted key signed the index.
+    #[error("{error}")]
+    Untrusted {
+        /// The whole of it.
+        error: UpstreamError,
+        /// What is wrong with the signature.
+        why: String,
+    },
     /// A part of this server is away.
     #[error("{0}")]
     Ours(String),
@@ -113,28 +124,6 @@ impl From<KeepError> for NotBuilt {
     fn from(error: KeepError) -> Self {
         Self::Ours(error.to_string())
     }
-}
-
-/// A signature that was right for another entry cannot be right for this one: upstream has replaced one and not yet the other.
-fn refuse_old_signatures(
-    index: &dyn IndexFormat,
-    entry: &Entry,
-    current: Option<&Snapshot>,
-    files: &[Artifact],
-) -> Result<(), NotBuilt> {
-    let Some(current) =
-        current.filter(|current| current.files.first().is_some_and(|before| before.sha256 != entry.artifact.sha256))
-    else {
-        return Ok(());
-    };
-    for file in files.iter().filter(|file| index.is_signature(&file.target.path)) {
-        if current.file(&file.target.path).is_some_and(|before| before.sha256 == file.sha256) {
-            return Err(
-                entry.contradicts(format!("a new index with the signature of the one before, {}", file.target.path))
-            );
-        }
-    }
-    Ok(())
 }
 
 /// A file as it becomes current: what is new has been served by nobody before (FORMATS 1.6), and everything is right as long as
@@ -157,6 +146,16 @@ pub(super) fn entry_of(order: &Order) -> Option<(&'static dyn IndexFormat, Index
 }
 
 impl Fills {
+    /// Whether it is known that no generation of this root was ever recorded.
+    pub(super) async fn lacks_a_snapshot(&self, order: &Order) -> bool {
+        matches!(self.snapshots.current(&order.target).await, Ok(None))
+    }
+
+    /// Whether a generation of this root is known although its entry is not held.
+    pub(super) async fn was_published(&self, order: &Order) -> bool {
+        matches!(self.snapshots.current(&order.target).await, Ok(Some(_)))
+    }
+
     /// Builds and publishes the generation that a new entry begins, and answers with the entry.
     pub(super) async fn next_generation(
         self: &Arc<Self>,
@@ -209,11 +208,7 @@ impl Fills {
         let gathered = self.gather(order, remote, index, &root, entry, &bytes).await?;
         refuse_old_signatures(index, entry, current.as_ref(), &gathered.files)?;
         let companions = self.bytes_of(gathered.companions.clone()).await?;
-        if let Some((path, _)) =
-            companions.iter().find(|(path, content)| index.is_about_another(path, content, &bytes, &self.limits))
-        {
-            return Err(entry.contradicts(format!("a {path} that signs something else than its index")));
-        }
+        self.refuse_signatures_of_another(index, entry, &companions, &bytes)?;
         self.verify(order, remote, index, &root, entry, companions).await?;
         let draft = self.snapshots.begin(&order.target, began).await?;
         let written = self.write_and_publish(order, remote, index, &root, entry, made_at, draft, gathered).await;
@@ -280,77 +275,6 @@ impl Fills {
         Err(NotBuilt::Lost)
     }
 
-    /// The companions' bytes. They are small: what is cut off here is no signature.
-    async fn bytes_of(&self, companions: Vec<(RepoPath, Content)>) -> Result<Vec<(RepoPath, Vec<u8>)>, NotBuilt> {
-        let limit = self.limits.entry_bytes;
-        let reading = tokio::task::spawn_blocking(move || {
-            let read = companions.into_iter().map(|(path, content)| {
-                let mut bytes = Vec::new();
-                let read = content.reader().take(limit).read_to_end(&mut bytes);
-                read.map_err(|error| NotBuilt::Ours(format!("{path} cannot be read: {error}")))?;
-                Ok((path, bytes))
-            });
-            read.collect()
-        });
-        reading.await.unwrap_or_else(|_| Err(NotBuilt::Ours("the thread that read the companions failed".to_owned())))
-    }
-
-    /// Whether a companion that just came is certainly not about the entry that is held: upstream has the next generation
-    /// already, and the entry is to be asked for again.
-    pub(super) async fn is_about_another(&self, order: &Order, arrived: &Arrived) -> bool {
-        let path = &order.target.path;
-        let Some((index, root)) = order.repository.format.index().and_then(|index| Some((index, index.root_of(path)?)))
-        else {
-            return false;
-        };
-        let held = self.shelf.peek(&Target::new(order.target.repository.clone(), root.entry.clone()));
-        let Some((held, content)) = held.and_then(|held| Content::of(&held).map(|content| (held, content))) else {
-            return false;
-        };
-        let companion = Content::File(Arc::clone(arrived.spooled.file()));
-        let Ok(read) = self.bytes_of(vec![(root.entry, content), (path.clone(), companion)]).await else {
-            return false;
-        };
-        let is_another = index.is_about_another(path, &read[1].1, &read[0].1, &self.limits);
-        if is_another {
-            held.doubt();
-        }
-        is_another
-    }
-
-    /// With keys configured, an index that none of them signed is never published.
-    async fn verify(
-        &self,
-        order: &Order,
-        remote: &Remote,
-        index: &'static dyn IndexFormat,
-        root: &IndexRoot,
-        entry: &Entry,
-        companions: Vec<(RepoPath, Vec<u8>)>,
-    ) -> Result<(), NotBuilt> {
-        if remote.trusted_keys.is_empty() {
-            return Ok(());
-        }
-        let (mut reader, root, keys, limits) =
-            (entry.content.reader(), root.clone(), remote.trusted_keys.clone(), self.limits.clone());
-        let seconds = now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        let verifying = tokio::task::spawn_blocking(move || {
-            let verdict = index.verify(&root, &mut *reader, &companions, &keys, seconds, &limits);
-            verdict.map_err(|why| why.to_string())
-        });
-        match verifying.await.unwrap_or_else(|_| Err("the thread that verified it failed".to_owned())) {
-            Ok(signed_by) => {
-                tracing::debug!(target: "artifactapi::snapshot", root = %order.target, %signed_by, "signature verified");
-                Ok(())
-            }
-            Err(why) => {
-                self.counts.untrusted.inc();
-                tracing::warn!(target: "artifactapi::snapshot", root = %order.target, source = %entry.host, %why, "index not trusted");
-                Err(entry.contradicts(format!("an index that is not trusted: {why}")))
-            }
-        }
-    }
-
     /// A rotating mirror that lags behind must not take everybody back (DESIGN 6).
     fn refuse_older(
         &self,
@@ -372,7 +296,7 @@ impl Fills {
         )))
     }
 
-    async fn entry_bytes(&self, entry: &Entry) -> Bytes {
+    pub(super) async fn entry_bytes(&self, entry: &Entry) -> Bytes {
         if let Content::Memory(bytes) = &entry.content {
             return bytes.clone();
         }
@@ -407,9 +331,17 @@ impl Fills {
 
     /// The first snapshot of a root whose entry was just fetched for the first time: everything else is fetched in the
     /// background, then it is recorded.
-    pub(super) fn complete_later(self: &Arc<Self>, order: &Order, remote: &Sources, host: String, source: usize) {
+    pub(super) fn complete_later(
+        self: &Arc<Self>,
+        order: &Order,
+        remote: &Sources,
+        host: String,
+        source: usize,
+        completion: Completion,
+    ) {
         let (fills, order, remote) = (Arc::clone(self), order.clone(), remote.clone());
         tokio::spawn(async move {
+            let _completion = completion;
             let key = Target::with_query(order.target.repository.clone(), order.target.path.clone(), "snapshot");
             let Entered::Lead(_lease) = fills.coordinator.enter(&key, COMPLETION_PATIENCE).await else {
                 return;
@@ -447,7 +379,7 @@ impl Fills {
             Ok(_) => Ok(()),
             Err(error) => {
                 // The entry and what upstream has now do not belong together: the next request asks for a newer entry.
-                if matches!(error, NotBuilt::Contradiction(_)) {
+                if matches!(error, NotBuilt::Contradiction(_) | NotBuilt::Untrusted { .. }) {
                     held.doubt();
                 }
                 Err(error)
@@ -459,15 +391,18 @@ impl Fills {
 impl Entry {
     /// What upstream has does not belong to this entry, for this reason.
     fn contradicts(&self, why: impl Into<String>) -> NotBuilt {
-        let kind = crate::upstream::UpstreamErrorKind::Unfit(why.into());
-        NotBuilt::Contradiction(UpstreamError { host: self.host.clone(), kind })
+        NotBuilt::Contradiction(self.unfit(why))
+    }
+
+    fn unfit(&self, why: impl Into<String>) -> UpstreamError {
+        UpstreamError { host: self.host.clone(), kind: UpstreamErrorKind::Unfit(why.into()) }
     }
 }
 
 impl From<NotBuilt> for FillError {
     fn from(error: NotBuilt) -> Self {
         match error {
-            NotBuilt::Contradiction(error) => Self::Upstream(error),
+            NotBuilt::Contradiction(error) | NotBuilt::Untrusted { error, .. } => Self::Upstream(error),
             NotBuilt::Ours(why) => Self::NotPublished(why.into()),
             NotBuilt::Lost => Self::NotPublished("another snapshot was published first".into()),
         }

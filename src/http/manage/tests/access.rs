@@ -19,8 +19,16 @@ enum Needs {
     Nothing,
     /// Nothing; it shows what whoever asks may see.
     WhoAsks,
+    /// The same, and a wrong token is as good as none.
+    Probes,
     /// A grant on the repository.
     Grant(Grant),
+}
+
+impl Needs {
+    fn takes_wrong_tokens(self) -> bool {
+        matches!(self, Self::Nothing | Self::Probes)
+    }
 }
 
 /// Method, path as documented, path as asked, body, and what it needs. `REPOSITORY` is put in.
@@ -45,8 +53,8 @@ const ROUTES: &[(&str, &str, &str, &str, Needs)] = &[
     ),
     ("GET", "/", "/", "", Needs::WhoAsks),
     ("GET", "/config", "/config", "", Needs::WhoAsks),
-    ("GET", "/health", "/health", "", Needs::Nothing),
-    ("GET", "/ready", "/ready", "", Needs::Nothing),
+    ("GET", "/health", "/health?ready", "", Needs::Probes),
+    ("GET", "/ready", "/ready", "", Needs::Probes),
     ("GET", "/metrics", "/metrics", "", Needs::Nothing),
     ("GET", "/openapi.json", "/openapi.json", "", Needs::Nothing),
 ];
@@ -66,7 +74,7 @@ impl Server {
         token
     }
 
-    async fn ask(&self, method: &str, path: &str, body: &str, token: Option<&str>) -> Answered {
+    pub(super) async fn ask(&self, method: &str, path: &str, body: &str, token: Option<&str>) -> Answered {
         let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
@@ -102,7 +110,7 @@ async fn every_route_every_grant_and_nobody() {
                     given.is_some_and(|(scope, grant)| fits(scope) && (grant == needed || grant == Grant::Admin))
                 };
                 let expected = match needs {
-                    Needs::Nothing | Needs::WhoAsks => None,
+                    Needs::Nothing | Needs::WhoAsks | Needs::Probes => None,
                     Needs::Grant(Grant::Read) if repository == "files" => None,
                     Needs::Grant(needed) if held(*needed) => None,
                     Needs::Grant(_) if token.is_none() => Some(401),
@@ -123,7 +131,7 @@ async fn every_route_every_grant_and_nobody() {
             let status = answer.status.as_u16();
             // In the end there were too many wrong ones.
             let refused = matches!(status, 401 | 429);
-            assert_eq!(refused, *needs != Needs::Nothing, "{method} {path}: {status}");
+            assert_eq!(refused, !needs.takes_wrong_tokens(), "{method} {path}: {status}");
         }
     }
 }
@@ -144,13 +152,13 @@ fn the_document_says_who_may() {
             let with = [json!({ "bearer": [] }), json!({ "basic": [] })].iter().all(|choice| choices.contains(choice));
             let expected = match needs {
                 Needs::Nothing => (false, false),
-                Needs::WhoAsks | Needs::Grant(Grant::Read) => (true, true),
+                Needs::WhoAsks | Needs::Probes | Needs::Grant(Grant::Read) => (true, true),
                 Needs::Grant(_) => (false, true),
             };
             assert_eq!((without, with), expected, "{method} {path}: {security}");
             let responses = operation["responses"].as_object().expect("responses");
             let says = responses.contains_key("401") || responses.contains_key("default");
-            assert_eq!(says, *needs != Needs::Nothing, "{method} {path}: 401");
+            assert_eq!(says, !needs.takes_wrong_tokens(), "{method} {path}: 401");
         }
     }
     let table: BTreeSet<_> = ROUTES.iter().map(|row| (row.0.to_owned(), row.1.to_owned())).collect();

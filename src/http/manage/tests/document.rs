@@ -110,6 +110,7 @@ fn parts<'d>(document: &'d Value, schema: &'d Value) -> Vec<&'d Value> {
 async fn answers_are_as_documented() {
     let server = Server::start().await;
     server.cached(&["a.txt", "b.txt"]).await;
+    server.refused_root("signed", "v1/x86_64/APKINDEX.tar.gz");
     let dry = json!({ "remote": "files", "path": "/", "paths": ["a.txt", "gone.txt"], "dry_run": true });
     let batch = json!({ "remote": "files", "path": "nowhere", "paths": ["a.txt", "gone.txt"] });
     let put = |method: Method| async {
@@ -123,6 +124,7 @@ async fn answers_are_as_documented() {
         ("Problem", put(Method::DELETE).await.json()),
         ("Overview", server.get("/").await.json()),
         ("Readiness", server.get("/ready").await.json()),
+        ("Readiness", server.ask("GET", "/ready", "", Some(super::ADMINISTRATOR)).await.json()),
         ("ArtifactPage", server.get("/artifacts/files?limit=1").await.json()),
         ("Problem", server.get("/artifacts/nobody").await.json()),
         ("CacheSummary", server.cache(dry).await.json()),

@@ -3,6 +3,7 @@
 mod access;
 mod artifacts;
 mod batch;
+mod clocks;
 mod document;
 mod operation;
 mod upstream;
@@ -27,8 +28,10 @@ use crate::config::{LiveRepositories, Settings, Source};
 use crate::engine::batch::{BatchParts, Batches};
 use crate::engine::callers::Callers;
 use crate::engine::counts::Counts;
+use crate::engine::distrust::Distrust;
 use crate::engine::fills::{FillParts, Fills};
 use crate::engine::generations::Generations;
+use crate::engine::identities::Identities;
 use crate::engine::keep::Keeper;
 use crate::engine::pins::Pins;
 use crate::engine::publish::{Publisher, PublisherParts};
@@ -71,6 +74,12 @@ remotes:
     exclude_patterns: [".*secret.*"]
     username: someone
     password: hunter2
+  signed:
+    base_url: "UPSTREAM/signed"
+    type: remote
+    package: alpine
+    anonymous_read: false
+    trusted_keys: ["KEYS/fixtures@example.org-67241a00.rsa.pub"]
   ours:
     type: local
     package: generic
@@ -80,6 +89,9 @@ remotes:
     package: generic
     anonymous_read: false
 "#;
+
+/// Where public keys are.
+const KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/small/alpine");
 
 /// What the administrator presents.
 const ADMINISTRATOR: &str = "hunter3";
@@ -92,7 +104,9 @@ struct Server {
     catalog: Arc<dyn Catalog>,
     tokens: Arc<dyn Tokens>,
     fast: Arc<Fast>,
+    shelf: Arc<Shelf>,
     stage: Arc<Stage>,
+    distrust: Arc<Distrust>,
     _data: tempfile::TempDir,
 }
 
@@ -136,9 +150,17 @@ impl Server {
         let counts = Arc::new(Counts::registered(&mut registry));
         let times = metrics::Times::registered(&mut registry);
         let shelf = Arc::new(Shelf::new(ShelfBudget(1 << 20), Arc::clone(&catalog), Arc::clone(&blobs)));
-        let keeper = Arc::new(Keeper::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator)));
-        let switches = Arc::new(Switches::new(Arc::clone(&shelf), Arc::clone(&snapshots), Arc::clone(&pins)));
+        let keeper = Arc::new(Keeper::new(
+            Arc::clone(&blobs),
+            Arc::clone(&catalog),
+            Arc::clone(&snapshots),
+            Arc::clone(&coordinator),
+        ));
         let spool = SpoolFolder::open(&data.path().join("spool")).expect("a spool");
+        let identities =
+            Identities::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator), spool.clone());
+        let switches =
+            Arc::new(Switches::new(Arc::clone(&shelf), Arc::clone(&snapshots), Arc::clone(&pins), identities));
         let publishing = PublisherParts {
             limits: Limits::default(),
             spool: spool.clone(),
@@ -150,10 +172,13 @@ impl Server {
             fragments,
             coordinator: Arc::clone(&coordinator),
             switches: Arc::clone(&switches),
+            repositories: Arc::clone(&repositories),
         };
         let publisher = Arc::new(Publisher::open(&data.path().join("publish"), publishing).expect("a folder"));
+        let distrust = Arc::new(Distrust::default());
         let fills = Arc::new(Fills::new(FillParts {
-            upstream: crate::upstream::Upstream::new(Duration::from_secs(1)).expect("a client"),
+            upstream: crate::upstream::Upstream::new(Duration::from_secs(1), counts.upstream_requests.clone())
+                .expect("a client"),
             spool: spool.clone(),
             limits: Limits::default(),
             shelf: Arc::clone(&shelf),
@@ -164,6 +189,7 @@ impl Server {
             coordinator: Arc::clone(&coordinator),
             switches: Arc::clone(&switches),
             counts: Arc::clone(&counts),
+            distrust: Arc::clone(&distrust),
         }));
         let generations = Generations::new(Arc::clone(&snapshots));
         let reader = Arc::new(Reader::new(ReaderParts {
@@ -175,6 +201,7 @@ impl Server {
             switches,
             publisher: Arc::clone(&publisher),
             blobs: Arc::clone(&blobs),
+            coordinator: Arc::clone(&coordinator),
             counts,
         }));
         let batches = Arc::new(Batches::new(BatchParts {
@@ -186,17 +213,25 @@ impl Server {
             limits: Limits::default(),
         }));
         let stage = Arc::new(Stage::default());
-        let holdings = Arc::new(Holdings::new(Arc::clone(&catalog)));
+        let holdings = Arc::new(Holdings::new(Arc::clone(&catalog), Arc::clone(&repositories)));
+        let callers = Callers::new(Some(ADMINISTRATOR), Arc::clone(&repositories), Arc::clone(&tokens));
+        let gate = Arc::new(Gate::new(Arc::new(callers), Arc::from([])));
         let parts = Parts {
             catalog: Arc::clone(&catalog),
             blobs: Arc::clone(&blobs),
             coordinator,
             repositories: Arc::clone(&repositories),
+            distrust: Arc::clone(&distrust),
+            gate: Arc::clone(&gate),
             data_dir: data.path().to_owned(),
         };
-        let gauges = Gauges { fills, shelf, holdings: Arc::clone(&holdings) };
-        let callers = Callers::new(Some(ADMINISTRATOR), Arc::clone(&repositories), Arc::clone(&tokens));
-        let gate = Arc::new(Gate::new(Arc::new(callers), Arc::from([])));
+        let gauges = Gauges {
+            fills,
+            shelf: Arc::clone(&shelf),
+            holdings: Arc::clone(&holdings),
+            distrust: Arc::clone(&distrust),
+            repositories: Arc::clone(&repositories),
+        };
         let management = Management {
             root: Root {
                 repositories: Arc::clone(&repositories),
@@ -218,7 +253,7 @@ impl Server {
             snapshots: SnapshotRoutes { repositories: Arc::clone(&repositories), generations, gate: Arc::clone(&gate) },
             packages: Packages { repositories: Arc::clone(&repositories), snapshots, gate: Arc::clone(&gate) },
             cache_artifact: CacheArtifact { repositories: Arc::clone(&repositories), batches, gate: Arc::clone(&gate) },
-            metrics: metrics::Metrics::new(registry, gauges, Arc::clone(&repositories)),
+            metrics: metrics::Metrics::new(registry, gauges),
         };
         let fast = Arc::new(Fast::new(Arc::clone(&repositories), pins));
         let uploads = Uploads { repositories: Arc::clone(&repositories), publisher, spool, gate: Arc::clone(&gate) };
@@ -234,7 +269,14 @@ impl Server {
         let routes =
             http::artifact_routes(artifacts).merge(http::upload_routes(uploads)).merge(super::routes(management));
         let router = http::finish(times.around(routes));
-        Self { upstream, router, repositories, catalog, tokens, fast, stage, _data: data }
+        Self { upstream, router, repositories, catalog, tokens, fast, shelf, stage, distrust, _data: data }
+    }
+
+    /// Has a root's index refused for its signature.
+    fn refused_root(&self, repository: &str, entry: &str) {
+        let path = artifactapi_formats::RepoPath::new(entry).expect("a path");
+        let root = crate::store::key::Target::new(repository.parse().expect("a name"), path);
+        self.distrust.refused(&root, "upstream.test", "nobody signed it", std::time::SystemTime::UNIX_EPOCH);
     }
 
     async fn send(&self, request: Request<Body>) -> Answered {
@@ -280,7 +322,7 @@ fn as_administrator(request: request::Builder) -> request::Builder {
 
 fn repositories(folder: &Path, upstream: &str) -> LiveRepositories {
     let file = folder.join("remotes.yaml");
-    std::fs::write(&file, REPOSITORIES.replace("UPSTREAM", upstream)).expect("written");
+    std::fs::write(&file, REPOSITORIES.replace("UPSTREAM", upstream).replace("KEYS", KEYS)).expect("written");
     let source = Source::find(Some(&file), folder, artifactapi_formats::FORMATS, Arc::new(|_: &str| None));
     LiveRepositories::new(source.and_then(|source| source.load()).expect("repositories"))
 }

@@ -66,6 +66,39 @@ async fn a_refused_configuration_is_degraded_and_says_why() {
     assert_eq!(report["parts"]["configuration"]["problems"], "line 3: no");
 }
 
+/// Where a repository's roots are is for those to know who may read it. For all others there is a count, and whoever presents a
+/// wrong token is one of them: a probe does not fail for it.
+#[tokio::test]
+async fn a_root_that_nobody_trusted_signed_is_named_to_those_who_may_read_it() {
+    let server = Server::start().await;
+    server.stage.serving();
+    let ready = |token| server.ask("GET", "/ready", "", token);
+    assert_eq!(ready(None).await.json()["parts"]["trust"], serde_json::json!({ "state": "ok", "roots": [] }));
+    server.refused_root("signed", "v1/x86_64/APKINDEX.tar.gz");
+    for token in [None, Some("wrong-token-of-nobody")] {
+        let answer = ready(token).await;
+        let report = answer.json();
+        assert_eq!((answer.status.as_u16(), &report["status"]), (200, &"degraded".into()), "{report}");
+        let expected = serde_json::json!({ "state": "untrusted", "roots": [], "hidden": 1 });
+        assert_eq!(report["parts"]["trust"], expected);
+    }
+    let told = ready(Some(super::ADMINISTRATOR)).await.json();
+    let root = serde_json::json!({
+        "repository": "signed", "root": "v1/x86_64/APKINDEX.tar.gz", "source": "upstream.test", "why": "nobody signed it",
+        "since": "1970-01-01T00:00:00.000Z",
+    });
+    assert_eq!(told["parts"]["trust"], serde_json::json!({ "state": "untrusted", "roots": [root] }));
+    let gauge = "artifactapi_untrusted_roots{repository=\"signed\"} ";
+    assert!(server.get("/metrics").await.text().contains(&format!("{gauge}1")));
+    // Whether an index must be signed at all is the configuration's to say: nothing is told of a repository that does not ask.
+    server.refused_root("rpms", "repodata/repomd.xml");
+    assert_eq!(
+        ready(Some(super::ADMINISTRATOR)).await.json()["parts"]["trust"]["roots"].as_array().map(Vec::len),
+        Some(1)
+    );
+    assert!(!server.get("/metrics").await.text().contains("untrusted_roots{repository=\"rpms\"}"));
+}
+
 #[tokio::test]
 async fn the_configuration_shows_no_secret() {
     let server = Server::start().await;
@@ -96,4 +129,15 @@ async fn metrics_are_what_was_counted() {
         assert!(text.contains(&format!("\n{line}")), "{line}\n{text}");
     }
     assert!(text.ends_with("# EOF\n"));
+}
+
+/// What one caller may not see is not gone.
+#[tokio::test]
+async fn gauges_are_of_all_repositories_whoever_asked_before() {
+    let server = Server::start().await;
+    assert!(!server.get("/").await.text().contains("closed"), "nobody may see it");
+    let text = server.get("/metrics").await.text();
+    for repository in ["files", "closed"] {
+        assert!(text.contains(&format!("\nartifactapi_held_bytes{{repository=\"{repository}\"}} 0")), "{text}");
+    }
 }

@@ -68,7 +68,11 @@ async fn answer(State(held): State<Arc<Held>>, request: Request) -> Response {
     let decoded = percent_encoding::percent_decode_str(&path).decode_utf8().expect("UTF-8").into_owned();
     let files = held.files.lock();
     if let Some(content) = files.get(&decoded) {
-        return ([(header::ETAG, format!("\"{}\"", content.len()))], content.clone()).into_response();
+        let etag = format!("\"{}\"", content.len());
+        if request.headers().get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == etag.as_bytes()) {
+            return StatusCode::NOT_MODIFIED.into_response();
+        }
+        return ([(header::ETAG, etag)], content.clone()).into_response();
     }
     if !(decoded.is_empty() || decoded.ends_with('/')) {
         return StatusCode::NOT_FOUND.into_response();

@@ -25,6 +25,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use artifactapi_formats::Sha256;
 use async_trait::async_trait;
@@ -35,6 +36,7 @@ use sha2::Digest as _;
 use super::error::blocking;
 use super::place::{Incoming, Placed, sync_folder};
 use super::{BlobAbout, BlobBody, BlobError, BlobErrorKind, BlobListing, BlobRead, BlobStore, Written, names, record};
+use crate::disk;
 use crate::spool::Spooled;
 use crate::store::key::BlobKey;
 
@@ -43,6 +45,9 @@ const TURNS: usize = 64;
 
 /// How much is read at a time to compare a file, in bytes.
 const COMPARE_BUFFER: usize = 256 << 10;
+
+/// Long enough for whoever learned of a blob to open it; once it is open, its bytes stay until it is closed.
+const GRACE: Duration = Duration::from_secs(60);
 
 /// A [`BlobStore`] in a folder.
 #[derive(Debug, Clone)]
@@ -110,8 +115,12 @@ impl BlobStore for FileBlobs {
     }
 
     async fn write(&self, key: &BlobKey, spooled: &Spooled, about: &BlobAbout) -> Result<Written, BlobError> {
-        let (key, spooled, about) = (key.clone(), spooled.clone(), about.clone());
-        self.run(format!("writing {key}"), move |tree| tree.write(&key, &spooled, &about)).await
+        let (tree, spooled, about) = (Arc::clone(&self.tree), spooled.clone(), about.clone());
+        let during = format!("writing {key}");
+        let (told, key) = (during.clone(), key.clone());
+        let write = move || tree.write(&key, &spooled, &about).map_err(|error| BlobError::io(told, error));
+        let died = || Err(BlobError { kind: BlobErrorKind::Other, during, source: None });
+        disk::in_turn(write).await.unwrap_or_else(died)
     }
 
     async fn delete(&self, keys: &[BlobKey]) -> Result<(), BlobError> {
@@ -121,6 +130,10 @@ impl BlobStore for FileBlobs {
 
     fn list<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<BlobListing, BlobError>> {
         list::list(&self.tree, prefix)
+    }
+
+    fn grace(&self) -> Duration {
+        GRACE
     }
 
     async fn ping(&self) -> Result<(), BlobError> {

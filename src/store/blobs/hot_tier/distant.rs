@@ -91,6 +91,10 @@ impl BlobStore for Arc<Distant> {
         self.files.list(prefix)
     }
 
+    fn grace(&self) -> std::time::Duration {
+        self.files.grace()
+    }
+
     async fn ping(&self) -> Result<(), BlobError> {
         self.is_there()
     }

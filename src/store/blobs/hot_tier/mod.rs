@@ -24,6 +24,7 @@ mod tests;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -196,6 +197,10 @@ impl<B: BlobStore + 'static> BlobStore for HotTier<B> {
 
     fn list<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<BlobListing, BlobError>> {
         self.store.list(prefix)
+    }
+
+    fn grace(&self) -> Duration {
+        self.store.grace()
     }
 
     async fn ping(&self) -> Result<(), BlobError> {

@@ -282,7 +282,7 @@ async fn survives_restarts_and_crashes() {
     for (age, (key, _)) in keys.iter().enumerate() {
         let read = bench.tier.read(key, None).await.expect("read").expect("present");
         let BlobBody::File(file) = read.body else { panic!("not hot") };
-        let then = std::time::SystemTime::now() - std::time::Duration::from_secs(300 + 60 * age as u64);
+        let then = std::time::SystemTime::now() - Duration::from_secs(300 + 60 * age as u64);
         file.set_times(std::fs::FileTimes::new().set_accessed(then).set_modified(then)).expect("times");
     }
     bench.reopen(512 * KIB);

@@ -45,6 +45,9 @@ use super::{BlobAbout, BlobError, BlobListing, BlobRead, BlobStore, Written, nam
 use crate::spool::Spooled;
 use crate::store::key::BlobKey;
 
+/// A download that began is the server's to finish or to cut when its object is deleted; few take as long as this.
+const GRACE: Duration = Duration::from_secs(3_600);
+
 /// A [`BlobStore`] in a bucket. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct S3Blobs {
@@ -123,6 +126,10 @@ impl BlobStore for S3Blobs {
 
     fn list<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<BlobListing, BlobError>> {
         list::list(&self.bucket, prefix)
+    }
+
+    fn grace(&self) -> Duration {
+        GRACE
     }
 
     /// Asks even when the gate is closed, and opens it if there is an answer.

@@ -290,6 +290,16 @@ pub(super) async fn snapshots_are_found_by_time_and_tag(subject: Subject) {
     assert_eq!(found(at(29)).await, Some(all[1].id));
     assert_eq!(found(at(1000)).await, Some(all[2].id));
 
+    let with_entry = async |entry: &Sha256| {
+        let found = subject.snapshots.with_entry(&root(), entry).await.expect("an answer");
+        found.map(|snapshot| (snapshot.id, snapshot.files))
+    };
+    for snapshot in &all {
+        let found = with_entry(&snapshot.files[0].sha256).await;
+        assert_eq!(found, Some((snapshot.id, snapshot.files.clone())));
+    }
+    assert_eq!(with_entry(&Sha256::of(b"another")).await, None);
+
     let list = async |before, limit| {
         let page = subject.snapshots.snapshots(&root(), before, limit).await.expect("snapshots");
         assert!(page.iter().all(|snapshot| snapshot.files.is_empty()));

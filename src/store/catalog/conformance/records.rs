@@ -5,7 +5,7 @@ use std::time::Duration;
 use artifactapi_formats::RepoPath;
 
 use super::{Subject, artifact, at, target};
-use crate::store::catalog::{Totals, Use, Validators};
+use crate::store::catalog::{CLOCKS_APART, Totals, Use, Validators};
 use crate::store::key::Target;
 
 pub(super) async fn records_come_back_as_they_were(subject: Subject) {
@@ -42,6 +42,16 @@ pub(super) async fn touch_never_moves_backwards(subject: Subject) {
         "still current"
     );
     check(at(20), "b").await;
+
+    // A clock was a month ahead, and is not any more.
+    let month = 30 * 24 * 3600;
+    assert!(catalog.touch(&first.target, revision, at(month), &validators("ahead")).await.expect("an answer"));
+    check(at(month), "ahead").await;
+    let apart = CLOCKS_APART.as_secs();
+    assert!(catalog.touch(&first.target, revision, at(month - apart), &validators("late")).await.expect("an answer"));
+    check(at(month), "ahead").await;
+    assert!(catalog.touch(&first.target, revision, at(30), &validators("d")).await.expect("an answer"));
+    check(at(30), "d").await;
 
     subject.put(&artifact("APKINDEX.tar.gz", b"2")).await;
     assert!(!catalog.touch(&first.target, revision, at(30), &validators("c")).await.expect("an answer"), "replaced");
@@ -94,9 +104,27 @@ pub(super) async fn totals_follow(subject: Subject) {
     catalog.publish(&artifact("b", b"lost"), None).await.expect("an answer");
     catalog.touch(&target("a"), first, at(5), &Validators::default()).await.expect("an answer");
     totals(2, 13).await;
+    assert_eq!(catalog.repositories().await.expect("an answer"), std::slice::from_ref(repository));
     assert!(catalog.remove(&target("a"), first, at(1)).await.expect("an answer"));
     totals(1, 9).await;
     assert_eq!(catalog.totals(&"other".parse().expect("a name")).await.expect("totals"), Totals::default());
+
+    let mut others = Vec::new();
+    for name in ["zeta", "Zeta", "b-1"] {
+        let mut other = artifact("b", b"12");
+        other.target.repository = name.parse().expect("a name");
+        other.blob = other.target.first_blob_key();
+        others.push((other.target.clone(), subject.put(&other).await));
+    }
+    let names = async || {
+        let names = catalog.repositories().await.expect("an answer");
+        names.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names().await, ["Zeta", repository.as_str(), "b-1", "zeta"]);
+    for (target, revision) in others {
+        assert!(catalog.remove(&target, revision, at(1)).await.expect("an answer"));
+    }
+    assert_eq!(names().await, [repository.as_str()], "those that hold nothing are none");
 }
 
 pub(super) async fn a_query_may_be_longer_than_an_index_entry(subject: Subject) {

@@ -232,6 +232,22 @@ impl Snapshots for PostgresCatalog {
         read_snapshot(rows, during)
     }
 
+    async fn with_entry(&self, root: &Target, entry: &Sha256) -> Result<Option<Snapshot>, CatalogError> {
+        let during = "looking up the snapshot of an entry";
+        let rows: Vec<SnapshotRow> = self
+            .database
+            .call(during, async |db| {
+                query_as(sql::WITH_ENTRY)
+                    .bind(root.repository.as_str())
+                    .bind(root.path.as_str())
+                    .bind(&entry.as_bytes()[..])
+                    .fetch_all(db)
+                    .await
+            })
+            .await?;
+        read_snapshot(rows, during)
+    }
+
     async fn oldest(&self, root: &Target) -> Result<Option<Snapshot>, CatalogError> {
         let during = "looking up the oldest snapshot";
         let rows: Vec<SnapshotRow> = self

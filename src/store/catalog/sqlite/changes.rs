@@ -9,8 +9,8 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{query, query_as, query_scalar};
 
 use super::writer::Change;
-use crate::store::catalog::row::{ArtifactRow, query_key, read_keys, rested_since, to_i64, to_millis};
-use crate::store::catalog::{Artifact, CatalogError, Published, Revision, Use, Validators, sql};
+use crate::store::catalog::row::{ArtifactRow, query_key, read_keys, rested_since, span_in_millis, to_i64, to_millis};
+use crate::store::catalog::{Artifact, CLOCKS_APART, CatalogError, Published, Revision, Use, Validators, sql};
 use crate::store::key::{BlobKey, Target};
 
 /// The row of a target.
@@ -148,6 +148,7 @@ impl Change for Touch {
             .bind(to_millis(self.checked_at))
             .bind(&self.validators.etag)
             .bind(&self.validators.last_modified)
+            .bind(span_in_millis(CLOCKS_APART))
             .execute(db)
             .await?;
         Ok(touched.rows_affected() > 0)

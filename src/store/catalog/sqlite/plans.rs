@@ -42,6 +42,7 @@ async fn statements_follow_the_right_index() {
         sql::BY_ID,
         sql::PUBLISHED_UNTIL,
         sql::TAGGED,
+        sql::WITH_ENTRY,
         sql::SNAPSHOTS,
         sql::ROOTS,
         sql::MARKS,

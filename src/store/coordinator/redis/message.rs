@@ -3,11 +3,13 @@
 //! A message that this version does not understand is taken for [`Event::Missed`]: something changed, and it does not know
 //! what.
 
+use std::time::{Duration, SystemTime};
+
 use artifactapi_formats::RepoPath;
 use serde::{Deserialize, Serialize};
 
 use crate::store::catalog::Revision;
-use crate::store::coordinator::Event;
+use crate::store::coordinator::{Event, Handout};
 use crate::store::key::Target;
 
 const VERSION: u32 = 1;
@@ -37,6 +39,14 @@ enum What {
     Purged {
         repository: String,
     },
+    HandedOut {
+        #[serde(flatten)]
+        root: Named,
+        agent: u64,
+        entry: String,
+        at_us: u64,
+        promised_for_ms: Option<u64>,
+    },
     TokensChanged,
     Missed,
 }
@@ -55,6 +65,13 @@ pub(super) fn write(from: &str, event: &Event) -> Result<String, serde_json::Err
         Event::Removed(target) => What::Removed(named(target)),
         Event::Evicted(target, revision) => What::Evicted { named: named(target), revision: revision.0 },
         Event::Purged(repository) => What::Purged { repository: repository.to_string() },
+        Event::HandedOut(Handout { agent, root, entry, at, promised_for }) => What::HandedOut {
+            root: named(root),
+            agent: *agent,
+            entry: entry.hex(),
+            at_us: whole(at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros()),
+            promised_for_ms: promised_for.map(|lasts| whole(lasts.as_millis())),
+        },
         Event::TokensChanged => What::TokensChanged,
         Event::Missed => What::Missed,
     };
@@ -76,9 +93,20 @@ fn understand(what: What) -> Option<Event> {
         What::Removed(named) => Event::Removed(target(&named)?),
         What::Evicted { named, revision } => Event::Evicted(target(&named)?, Revision(revision)),
         What::Purged { repository } => Event::Purged(repository.parse().ok()?),
+        What::HandedOut { root, agent, entry, at_us, promised_for_ms } => Event::HandedOut(Handout {
+            agent,
+            root: target(&root)?,
+            entry: entry.parse().ok()?,
+            at: SystemTime::UNIX_EPOCH + Duration::from_micros(at_us),
+            promised_for: promised_for_ms.map(Duration::from_millis),
+        }),
         What::TokensChanged => Event::TokensChanged,
         What::Missed => Event::Missed,
     })
+}
+
+fn whole(count: u128) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 fn named(target: &Target) -> Named {
@@ -96,6 +124,8 @@ fn target(named: &Named) -> Option<Target> {
 
 #[cfg(test)]
 mod tests {
+    use artifactapi_formats::Sha256;
+
     use super::*;
 
     #[test]
@@ -106,7 +136,21 @@ mod tests {
             Event::Published(target.clone(), Revision(7)),
             Event::Removed(target.clone()),
             Event::Evicted(target.clone(), Revision(8)),
-            Event::Purged(target.repository),
+            Event::Purged(target.repository.clone()),
+            Event::HandedOut(Handout {
+                agent: u64::MAX,
+                root: target.clone(),
+                entry: Sha256::of(b"entry"),
+                at: SystemTime::UNIX_EPOCH + Duration::from_micros(1_700_000_000_123_456),
+                promised_for: None,
+            }),
+            Event::HandedOut(Handout {
+                agent: 0,
+                root: target,
+                entry: Sha256::of(b"entry"),
+                at: SystemTime::UNIX_EPOCH + Duration::from_micros(1_700_000_000_123_456),
+                promised_for: Some(Duration::from_secs(60)),
+            }),
             Event::TokensChanged,
             Event::Missed,
         ] {

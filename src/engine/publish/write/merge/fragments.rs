@@ -97,7 +97,7 @@ impl Publisher {
             });
         }
         let wanted = wanted.iter().map(|one| (one.mark, one.package.identity.digest().hex())).collect();
-        let (aside, limits) = (self.chunks.aside()?, self.limits.clone());
+        let (aside, limits) = (self.chunks.aside().await?, self.limits.clone());
         let cutting = Cutting { format, root: index_root, lists, wanted, aside, limits };
         let (sender, mut batches) = mpsc::channel(BATCHES_BETWEEN);
         let running = tokio::task::spawn_blocking(move || cutting.run(&sender));

@@ -1,12 +1,17 @@
-//! With keys configured, an index that none of them signed is never shown.
+//! With keys configured, an index that none of them signed is never shown, and its root is named until one is.
+
+mod cold;
+mod named;
 
 use serde_json::json;
 
+use crate::support::made;
 use crate::support::metrics::metric;
 use crate::support::process::Signal;
 use crate::support::remotes::Remote;
 use crate::support::services::Backend::Laptop;
-use crate::support::site::Setup;
+use crate::support::signing::ApkKey;
+use crate::support::site::{Setup, Site};
 use crate::support::testbed::{fixture, keys};
 use crate::support::until;
 use crate::support::upstream::fault::Fault;
@@ -30,6 +35,23 @@ fn remote(setup: &Setup, name: &str, format: &str, key: &str) -> Remote {
         .set("trusted_keys", json!([key]))
         .set("cache.index_ttl", 0)
         .set("cache.negative_ttl", 0)
+}
+
+/// Has upstream show an index of a generation with a signature that nobody trusted made.
+async fn spoil_the_signature(site: &Site, format: &str, index: &str, number: u32) {
+    if format == "rpm" {
+        site.upstream.spoil(&format!("/@it/{index}.asc"), Fault::Corrupt(200));
+    } else {
+        let (key, right) = (ApkKey::impostor(&site.run), fixture(number, index));
+        let wrong = made::sign(&key, made::unsigned(&right), None).await;
+        site.upstream.put(&format!("/{index}"), wrong);
+    }
+}
+
+/// The same with the right signature.
+fn mend_the_signature(site: &Site, index: &str, number: u32) {
+    site.upstream.heal();
+    site.upstream.put(&format!("/{index}"), fixture(number, index));
 }
 
 async fn only_what_is_signed(format: &str, index: &str, signature: &str, [trusted, other]: [String; 2]) {
