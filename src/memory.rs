@@ -7,16 +7,18 @@
 // The allocator's options are set by a function of its C library, and no crate wraps it.
 #![allow(unsafe_code)]
 
+use std::ffi::c_long;
+
 use libmimalloc_sys::{mi_option_get, mi_option_set, mi_option_t};
 
 /// `mi_option_purge_delay` of mimalloc 3, which the crate does not name: milliseconds that freed memory is kept.
 const PURGE_DELAY: mi_option_t = 15;
 
 /// What the allocator does by itself, in milliseconds.
-const USUAL: i64 = 1_000;
+const USUAL: c_long = 1_000;
 
 /// What it is to do, in milliseconds.
-const SHORT: i64 = 100;
+const SHORT: c_long = 100;
 
 /// Has freed memory go back sooner. Whoever set another delay in the environment (`MIMALLOC_PURGE_DELAY`) keeps it.
 pub fn give_back_soon() {
@@ -24,7 +26,7 @@ pub fn give_back_soon() {
     // it, and the library checks that again. They may be called at any time from any thread: mimalloc reads the option anew
     // at each purge.
     unsafe {
-        if i64::from(mi_option_get(PURGE_DELAY)) == USUAL {
+        if mi_option_get(PURGE_DELAY) == USUAL {
             mi_option_set(PURGE_DELAY, SHORT);
         }
     }
@@ -37,7 +39,7 @@ mod tests {
     #[test]
     fn the_option_is_the_one_that_is_meant() {
         // SAFETY: as above.
-        let delay = || i64::from(unsafe { mi_option_get(PURGE_DELAY) });
+        let delay = || unsafe { mi_option_get(PURGE_DELAY) };
         if std::env::vars().any(|(name, _)| name.starts_with("MIMALLOC_")) {
             return;
         }

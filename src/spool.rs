@@ -6,8 +6,9 @@
 //!
 //! It promises that a reader sees only bytes that were written, that the last [`HOLD_BACK`] bytes of a checked file are
 //! not readable before its check has passed, and that a failed spool never ends cleanly for a reader. It never keeps a
-//! file in memory: at most [`BATCH`] bytes wait for the disk and as many are on their way to it. A spool file lives as
-//! long as somebody holds it; what a killed process leaves behind is removed when the folder is opened again.
+//! file in memory: at most [`BATCH`] bytes wait for the disk and as many are on their way to it, in however small pieces they
+//! came. A spool file lives as long as somebody holds it; what a killed process leaves behind is removed when the folder is
+//! opened again.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -26,6 +27,10 @@ use crate::disk;
 
 /// How much is collected before it is written and hashed in one go, in bytes.
 pub const BATCH: usize = 512 << 10;
+
+/// What comes in smaller pieces than this, in bytes, is copied together. A piece that is kept as it came costs some memory of its
+/// own, which is nothing beside its bytes, unless these are few.
+const SMALL: usize = 4 << 10;
 
 /// How many of the last bytes stay unreadable until the check of the whole file has passed.
 pub const HOLD_BACK: u64 = 16 << 10;
@@ -138,7 +143,7 @@ impl SpoolFolder {
             sha256: sha2::Sha256::new(),
             checker,
         };
-        let writer = SpoolWriter { disk: Some(disk), writing: None, batch: Vec::new(), batched: 0, progress };
+        let writer = SpoolWriter { disk: Some(disk), writing: None, batch: Batch::default(), progress };
         (writer, SpoolReader { file, progress: watched })
     }
 }
@@ -225,13 +230,48 @@ impl Disk {
     }
 }
 
+/// The disk after a batch, and what became of that.
+type WrittenBatch = (Disk, Result<(), SpoolError>);
+
 /// The one that appends to a spool. Dropped without [`SpoolWriter::complete`], the spool has failed.
 pub struct SpoolWriter {
     disk: Option<Disk>,
-    writing: Option<JoinHandle<Option<(Disk, Result<(), SpoolError>)>>>,
-    batch: Vec<Bytes>,
-    batched: usize,
+    writing: Option<JoinHandle<Option<WrittenBatch>>>,
+    batch: Batch,
     progress: watch::Sender<Progress>,
+}
+
+/// What waits to be written.
+#[derive(Default)]
+struct Batch {
+    pieces: Vec<Bytes>,
+    /// What came after those, in small pieces.
+    small: Vec<u8>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn push(&mut self, piece: Bytes) {
+        self.bytes += piece.len();
+        if piece.len() < SMALL {
+            self.small.extend_from_slice(&piece);
+        } else {
+            self.close();
+            self.pieces.push(piece);
+        }
+    }
+
+    fn close(&mut self) {
+        if !self.small.is_empty() {
+            self.pieces.push(std::mem::take(&mut self.small).into());
+        }
+    }
+
+    /// All of it; nothing is left.
+    fn take(&mut self) -> Vec<Bytes> {
+        self.close();
+        std::mem::take(self).pieces
+    }
 }
 
 impl SpoolWriter {
@@ -240,9 +280,8 @@ impl SpoolWriter {
     /// # Errors
     /// What the check or the disk said of *earlier* bytes.
     pub async fn append(&mut self, bytes: Bytes) -> Result<(), SpoolError> {
-        self.batched += bytes.len();
         self.batch.push(bytes);
-        if self.batched >= BATCH { self.flush().await } else { Ok(()) }
+        if self.batch.bytes >= BATCH { self.flush().await } else { Ok(()) }
     }
 
     /// Starts writing what was collected. Returns once the batch before it is written, so that one batch is filled
@@ -252,14 +291,13 @@ impl SpoolWriter {
     /// What the check or the disk said of earlier bytes.
     pub async fn flush(&mut self) -> Result<(), SpoolError> {
         self.settle().await?;
-        if self.batch.is_empty() {
+        if self.batch.bytes == 0 {
             return Ok(());
         }
         let Some(mut disk) = self.disk.take() else {
             return Err(SpoolError::Abandoned("an earlier batch failed".into()));
         };
-        let batch = std::mem::take(&mut self.batch);
-        self.batched = 0;
+        let batch = self.batch.take();
         let progress = self.progress.clone();
         self.writing = Some(tokio::spawn(disk::in_turn(move || {
             let result = disk.write(&batch);
@@ -283,7 +321,7 @@ impl SpoolWriter {
     /// Whether bytes wait for a flush.
     #[must_use]
     pub fn has_unflushed(&self) -> bool {
-        self.batched > 0
+        self.batch.bytes > 0
     }
 
     /// Waits for the batch that is being written.
@@ -490,5 +528,45 @@ async fn blocking<T: Send + 'static>(
     match disk::in_turn(work).await {
         Some(result) => result,
         None => Err(SpoolError::Abandoned("the writing thread failed".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_pieces_are_copied_together_and_large_ones_are_not() {
+        let mut batch = Batch::default();
+        let large = Bytes::from(vec![1; SMALL]);
+        for _ in 0..BATCH / 2 {
+            batch.push(Bytes::from_static(b"a"));
+        }
+        batch.push(large.clone());
+        batch.push(Bytes::new());
+        batch.push(Bytes::from_static(b"b"));
+        batch.push(Bytes::from(vec![b'c'; SMALL - 1]));
+        assert_eq!(batch.bytes, BATCH / 2 + 2 * SMALL);
+        let pieces = batch.take();
+        assert_eq!(pieces.iter().map(Bytes::len).collect::<Vec<_>>(), [BATCH / 2, SMALL, SMALL]);
+        assert_eq!(pieces[1].as_ptr(), large.as_ptr(), "copied");
+        assert!(pieces[0].iter().all(|byte| *byte == b'a') && pieces[2].starts_with(b"bcc"), "in another order");
+        assert_eq!((batch.bytes, batch.take().len()), (0, 0));
+    }
+
+    /// What a batch costs beside its bytes is bounded, however they come.
+    #[tokio::test]
+    async fn a_batch_has_few_pieces() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let spool = SpoolFolder::open(folder.path()).expect("a spool folder");
+        let (mut writer, _reader) = spool.create(None, None).await.expect("a spool");
+        let content: Vec<u8> = (0..=u8::MAX).cycle().take(BATCH - 1).collect();
+        for (number, byte) in content.iter().enumerate() {
+            writer.append(Bytes::copy_from_slice(&[*byte])).await.expect("room");
+            assert!(writer.batch.pieces.is_empty() && writer.batch.small.len() == number + 1);
+        }
+        assert!(writer.has_unflushed());
+        let whole = writer.complete().await.expect("complete");
+        assert_eq!((whole.size, whole.sha256), (content.len() as u64, Sha256::of(&content)));
     }
 }

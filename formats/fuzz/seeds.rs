@@ -165,6 +165,17 @@ fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
             ],
         ),
         (
+            "rpm_carried",
+            [
+                "\0<?xml version=\"1.0\"?><!DOCTYPE comps PUBLIC \"a\" \"b\"><comps><group><id>a</id><!-- b --></group></comps>",
+                "\x01<updates><update type=\"security\"><id>A-1</id><title>1 &lt; 2&#10;</title></update></updates>",
+                "\x02%YAML 1.1\n---\ndocument: modulemd\nversion: 2\ndata:\n  name: a\n...\n--- \ndocument: modulemd-defaults\nversion: 1\ndata: {}\n",
+                "\x03-----BEGIN CERTIFICATE-----\nMIIB+Q==\n-----END CERTIFICATE-----\n",
+            ]
+            .map(|content| content.as_bytes().to_vec())
+            .into(),
+        ),
+        (
             "mirrors",
             vec![
                 b"# x\nhttps://a.example.com/9/$basearch\nhttp://b/\n".to_vec(),

@@ -21,7 +21,7 @@ pub struct Limits {
     pub members: u64,
     /// Mirrors in one list.
     pub mirrors: u64,
-    /// One line of an APKINDEX, one text or attribute of an XML document. Bytes.
+    /// One line of an APKINDEX, one text or attribute of an XML document, one document about a module. Bytes.
     pub text_bytes: u64,
     /// How deep XML elements may nest.
     pub depth: u64,

@@ -237,6 +237,15 @@ pub trait PublishFormat: Send + Sync {
         None
     }
 
+    /// Reads a file that is to be carried ([`PublishFormat::carried_kind`]) from its start: clients must be able to read it, and to be
+    /// told its name.
+    ///
+    /// # Errors
+    /// [`Invalid`] when it is damaged, or is something else than its name says.
+    fn check_carried(&self, _path: &RepoPath, _whole: &mut dyn Read, _limits: &Limits) -> Result<(), Invalid> {
+        Ok(())
+    }
+
     /// What a file is called that is joined of carried files of this kind. It lies beside the entry, its digest before its name. `None`
     /// if such files are not joined, and the first one counts.
     fn joined_name(&self, _kind: &str) -> Option<&'static str> {

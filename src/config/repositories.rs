@@ -107,6 +107,18 @@ impl Repository {
         Policy { repository: &self.name, anonymous_read: self.anonymous_read }
     }
 
+    /// The public half of a key that signs this repository's indexes, if that is what is under a path: clients fetch it there
+    /// in order to trust everything else, so nothing that people put in may be there.
+    #[must_use]
+    pub fn public_key(&self, path: &str) -> Option<&str> {
+        let keys = match &self.kind {
+            Kind::Local(local) => &local.signing_keys,
+            Kind::Virtual(all) => &all.signing_keys,
+            Kind::Remote(_) => return None,
+        };
+        keys.public_keys().find(|(name, _)| *name == path).map(|(_, text)| text)
+    }
+
     fn remarks(&self) -> Vec<String> {
         let Kind::Remote(remote) = &self.kind else {
             return Vec::new();

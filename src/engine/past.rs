@@ -12,17 +12,20 @@ use artifactapi_formats::{Mutability, Role};
 use super::generations::{GenerationError, Generations, When};
 use super::held::{Held, HeldBody};
 use super::read::{ReadError, Reading, Source, Wish};
-use super::shelf::{Found, Shelf, ShelfError, Weigher};
+use super::shelf::{Cache, Found, Shelf, ShelfError};
 use crate::store::catalog::snapshots::{Generation, NamedPackage, Snapshot};
 use crate::store::catalog::{Artifact, CatalogError};
 use crate::store::key::Target;
+
+/// Nothing is done with what makes room: it never changes.
+type Unnoticed = quick_cache::sync::DefaultLifecycle<(Target, String), Arc<Held>>;
 
 /// Reads earlier generations.
 pub struct Past {
     generations: Generations,
     shelf: Arc<Shelf>,
     /// Opened files, within the shelf's budget for them.
-    opened: quick_cache::sync::Cache<(Target, String), Arc<Held>, Weigher>,
+    opened: Cache<(Target, String), Unnoticed>,
 }
 
 /// What a path is in an earlier generation.
@@ -39,7 +42,7 @@ impl Past {
     /// Over these generations.
     #[must_use]
     pub fn new(generations: Generations, shelf: Arc<Shelf>) -> Self {
-        let opened = shelf.past_budget().cache();
+        let opened = shelf.past_budget().cache(Unnoticed::default());
         Self { generations, shelf, opened }
     }
 

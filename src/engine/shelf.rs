@@ -15,7 +15,7 @@ use std::time::SystemTime;
 use artifactapi_formats::{Mutability, Role};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
+use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
 
 use super::held::{Held, HeldBody};
 use crate::spool::FileReader;
@@ -39,6 +39,16 @@ const PAST_SHARE: u64 = 8;
 /// How many targets may have left the shelf with uses that the catalog does not know of yet.
 const UNTOLD: usize = 65_536;
 
+/// A cache is divided into parts that are filled apart, so that they are locked apart. A part has room for many of the largest bodies,
+/// or the budget would be used up in one and free in another: its least size, in bytes …
+const PART: u64 = 16 * MEMORY_BODY;
+
+/// … and how many there are at most.
+const MOST_PARTS: usize = 64;
+
+/// A cache of opened files.
+pub(super) type Cache<K, L> = quick_cache::sync::Cache<K, Arc<Held>, Weigher, DefaultHashBuilder, L>;
+
 /// How many bytes the shelf may take, about.
 #[derive(Debug, Clone, Copy)]
 pub struct ShelfBudget(pub u64);
@@ -49,9 +59,18 @@ impl ShelfBudget {
         usize::try_from(self.0 / FILE_WEIGHT).unwrap_or(usize::MAX).clamp(64, 65_536)
     }
 
-    /// A cache of opened files that stays within it.
-    pub(super) fn cache<K: Eq + std::hash::Hash>(self) -> quick_cache::sync::Cache<K, Arc<Held>, Weigher> {
-        quick_cache::sync::Cache::with_weighter(self.entries(), self.0, Weigher)
+    /// A cache of opened files that stays within it, and does something with what leaves.
+    pub(super) fn cache<K, L>(self, leaving: L) -> Cache<K, L>
+    where
+        K: Eq + std::hash::Hash,
+        L: Lifecycle<K, Arc<Held>> + Clone,
+    {
+        let parts = usize::try_from(self.0 / PART).unwrap_or(usize::MAX).clamp(1, MOST_PARTS);
+        let mut options = OptionsBuilder::new();
+        options.estimated_items_capacity(self.entries()).weight_capacity(self.0).shards(parts);
+        // Nothing that it needs is missing.
+        let options = options.build().expect("options");
+        quick_cache::sync::Cache::with_options(options, Weigher, DefaultHashBuilder::default(), leaving)
     }
 }
 
@@ -66,7 +85,8 @@ impl<K> Weighter<K, Arc<Held>> for Weigher {
             HeldBody::File(_) | HeldBody::Growing(_) => FILE_WEIGHT,
             HeldBody::Distant => 0,
         };
-        RECORD_WEIGHT + body
+        let name = held.artifact.target.path.as_str().len() + held.artifact.target.query.len();
+        RECORD_WEIGHT + name as u64 + body
     }
 }
 
@@ -141,7 +161,7 @@ pub enum Found {
 
 /// The memory in front of catalog and store.
 pub struct Shelf {
-    cache: quick_cache::sync::Cache<Target, Arc<Held>, Weigher, DefaultHashBuilder, Leaving>,
+    cache: Cache<Target, Leaving>,
     turns: Turns,
     untold: Untold,
     past: ShelfBudget,
@@ -157,8 +177,7 @@ impl Shelf {
         let current = ShelfBudget(budget.0 - past.0);
         let leaving = Leaving::default();
         let untold = Arc::clone(&leaving.untold);
-        let hasher = DefaultHashBuilder::default();
-        let cache = quick_cache::sync::Cache::with(current.entries(), current.0, Weigher, hasher, leaving);
+        let cache = current.cache(leaving);
         let turns =
             Turns { hasher: DefaultHashBuilder::default(), removals: std::array::from_fn(|_| Mutex::default()) };
         Self { cache, turns, untold, past, catalog, blobs }

@@ -266,7 +266,8 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Gives each request an id, each log line of it that id, and each [`Problem`] its body.
+/// Gives each request an id, each log line of it that id, and each [`Problem`] its body. What another site's page may not ask goes
+/// no further.
 pub async fn identify(mut request: Request, next: Next) -> axum::response::Response {
     let id = new_request_id();
     // For the audit, which has no lines about reading.
@@ -274,7 +275,13 @@ pub async fn identify(mut request: Request, next: Next) -> axum::response::Respo
         request.extensions_mut().insert(RequestId(Arc::from(&*id)));
     }
     let span = tracing::info_span!("request", id = %id, method = %request.method(), path = request.uri().path());
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let refused = super::cross_site::refusal(request.method(), request.uri(), request.headers());
+    let mut response = match refused {
+        Some(problem) => problem.into_response(),
+        None => next.run(request).instrument(span.clone()).await,
+    };
+    // What we call JSON or text is that, whatever is in it.
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let Some(problem) = response.extensions_mut().remove::<Arc<Problem>>() else {
         return response;
     };

@@ -94,6 +94,9 @@ impl Representation {
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache_control(role, mutability)));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if may_run(content_type) {
+            headers.insert(header::CONTENT_SECURITY_POLICY, NOT_OURS);
+        }
         let mut put = |name: HeaderName, value: Option<String>| {
             if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
                 headers.insert(name, value);
@@ -107,6 +110,16 @@ impl Representation {
         }
         Self { size, etag, last_modified, headers }
     }
+}
+
+/// What browsers may do with a page that is not ours: show it, follow its links, and fetch what these lead to.
+const NOT_OURS: HeaderValue = HeaderValue::from_static("sandbox allow-downloads; default-src 'none'");
+
+/// Whether a browser might run what is in a document of this type. It would do so in the name of this server, with the token that
+/// it keeps for it, whoever wrote the document.
+fn may_run(content_type: &str) -> bool {
+    let content_type = content_type.to_ascii_lowercase();
+    ["html", "svg", "xml", "multipart/"].iter().any(|word| content_type.contains(word))
 }
 
 /// What caches in front of us may do with it.
@@ -153,6 +166,16 @@ mod tests {
                 let age = said.strip_prefix("public, max-age=").map_or(0, |age| age.parse().expect("seconds"));
                 assert!(age <= HOUR, "{role}: {said}");
             }
+        }
+    }
+
+    #[test]
+    fn what_browsers_might_run() {
+        for page in ["text/html", "Text/HTML; charset=utf-8", "image/svg+xml", "text/xml", "application/xhtml+xml"] {
+            assert!(may_run(page), "{page}");
+        }
+        for data in ["application/octet-stream", "application/gzip", "text/plain", "application/json", "image/png"] {
+            assert!(!may_run(data), "{data}");
         }
     }
 

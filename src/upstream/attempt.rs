@@ -13,7 +13,7 @@ use url::{Host, Url};
 
 use super::address::{NotPublic, is_public};
 use super::client::host_of;
-use super::word::Word;
+use super::word::{Led, Word};
 use super::{Answer, Ask, Chunk, How, MAX_REDIRECTS, UpstreamError, UpstreamErrorKind};
 use crate::config::{Credentials, Remote};
 
@@ -35,9 +35,9 @@ pub(super) async fn attempt(
     start: Url,
     word: Word<'_>,
 ) -> Result<Answer, UpstreamError> {
-    let mut url = start.clone();
+    let (mut url, mut led) = (start.clone(), Led::by_nobody());
     for _ in 0..=MAX_REDIRECTS {
-        let client = if word.is_good_for(remote, &start, &url).await {
+        let client = if word.is_good_for(&start, &url, led) {
             &clients.any
         } else {
             refuse_private_literal(&url)?;
@@ -45,9 +45,10 @@ pub(super) async fn attempt(
         };
         clients.requests.inc();
         let response = send(client, remote, how, &url).await?;
+        led.answered(remote, response.remote_addr());
         match next_hop(&response)? {
             Some(next) => url = next,
-            None => return judge(response, url, remote.timeouts.idle),
+            None => return judge(response, url, remote.timeouts.idle, led),
         }
     }
     Err(error(&url, UpstreamErrorKind::Redirect(format!("more than {MAX_REDIRECTS} in a row"))))
@@ -149,7 +150,7 @@ fn refuse_private_literal(url: &Url) -> Result<(), UpstreamError> {
     }
 }
 
-fn judge(response: Response, url: Url, idle: Duration) -> Result<Answer, UpstreamError> {
+fn judge(response: Response, url: Url, idle: Duration, led: Led) -> Result<Answer, UpstreamError> {
     let status = response.status();
     match status.as_u16() {
         200 | 206 | 304 => {}
@@ -173,6 +174,7 @@ fn judge(response: Response, url: Url, idle: Duration) -> Result<Answer, Upstrea
         content_type: text(headers, &header::CONTENT_TYPE),
         accepts_ranges: text(headers, &header::ACCEPT_RANGES).is_some_and(|units| units == "bytes"),
         source: 0,
+        led,
         body: Body { host: host_of(&url), idle, bytes: Box::pin(response.bytes_stream()) },
         url,
     })

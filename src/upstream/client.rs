@@ -85,6 +85,9 @@ impl Upstream {
                 .user_agent(concat!("artifactapi/", env!("CARGO_PKG_VERSION")))
                 .redirect(reqwest::redirect::Policy::none())
                 .referer(false)
+                // A proxy named in the environment would resolve names for us: whether an address is public could not be
+                // told any more, and a redirect could lead anywhere within the proxy's reach.
+                .no_proxy()
                 .connect_timeout(connect_timeout)
                 .pool_idle_timeout(POOL_IDLE)
                 .pool_max_idle_per_host(POOL_PER_HOST)

@@ -185,10 +185,12 @@ impl Lists {
         let fetching = async {
             let clients = upstream.clients_for(remote)?;
             let answer = attempt(&clients, remote, &How::Get, list.url.clone(), Word::Operator).await?;
-            self.body(answer).await
+            let may_lead_anywhere = answer.led.may_lead_anywhere();
+            Ok((self.body(answer).await?, may_lead_anywhere))
         };
-        let body = match tokio::time::timeout(PATIENCE, fetching).await {
-            Ok(Ok(body)) => body,
+        let fetched: Result<Result<_, UpstreamError>, _> = tokio::time::timeout(PATIENCE, fetching).await;
+        let (body, may_lead_anywhere) = match fetched {
+            Ok(Ok(fetched)) => fetched,
             Ok(Err(error)) => return Err(none(error.kind.to_string())),
             Err(_) => return Err(none(format!("it took longer than {} s", PATIENCE.as_secs()))),
         };
@@ -198,7 +200,7 @@ impl Lists {
             Ok(read) => read.map_err(none)?,
             Err(_) => return Err(none("the thread that read it failed".to_owned())),
         };
-        Ok(Listed { list: list_read, urls, home: Home::of(remote, &list.url).await })
+        Ok(Listed { list: list_read, urls, home: Home { url: list.url.clone(), may_lead_anywhere } })
     }
 
     async fn body(&self, mut answer: Answer) -> Result<Vec<u8>, UpstreamError> {

@@ -104,6 +104,8 @@ pub struct Answer {
     pub url: Url,
     /// Which of the sources it came from, counted from 0.
     pub source: usize,
+    /// Who led to it.
+    led: word::Led,
     /// The body.
     pub body: Body,
 }

@@ -6,12 +6,15 @@
 //! document's length. Names are compared without their prefix, because metadata in the wild binds the same namespaces to
 //! different prefixes, or to none.
 
+mod strict;
+
 use std::borrow::Cow;
 use std::io::{self, BufRead, Read};
 
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 
+pub(super) use self::strict::can_hold;
 use crate::decompress::into_invalid;
 use crate::{Invalid, Limits};
 
@@ -29,6 +32,10 @@ pub(super) struct Document<R> {
     max_depth: u64,
     text_bytes: u64,
     has_doctype: bool,
+    /// Whether it must be what every client takes for well-formed. See [`strict`].
+    is_strict: bool,
+    /// Whether anything has come yet.
+    at_start: bool,
     /// `None` when nobody wants to have elements as they stand.
     recorded: Option<Recorded>,
 }
@@ -104,6 +111,8 @@ impl<R: BufRead> Document<R> {
             max_depth: limits.depth,
             text_bytes: limits.text_bytes,
             has_doctype: false,
+            is_strict: false,
+            at_start: true,
             recorded: None,
         }
     }
@@ -121,6 +130,13 @@ impl<R: BufRead> Document<R> {
         self
     }
 
+    /// The same, for somebody who is to hand it on to every client: see [`strict`].
+    pub(super) fn strictly(mut self) -> Self {
+        self.is_strict = true;
+        self.reader.config_mut().check_comments = true;
+        self
+    }
+
     /// The element directly below the root that was closed last, as it stands in the document.
     pub(super) fn recorded(&self) -> &str {
         self.recorded.as_ref().map_or("", |recorded| &recorded.text)
@@ -129,6 +145,7 @@ impl<R: BufRead> Document<R> {
     /// The next node.
     pub(super) fn next(&mut self) -> Result<Node<'_>, Invalid> {
         let Self { what, root, reader, buffer, depth, begun, max_depth, has_doctype, recorded, .. } = self;
+        let (is_strict, at_start) = (self.is_strict, std::mem::take(&mut self.at_start));
         let what = *what;
         let malformed = |why: String| Err(Invalid::malformed(what, why));
         buffer.clear();
@@ -139,6 +156,9 @@ impl<R: BufRead> Document<R> {
             Ok(event) => event,
             Err(error) => return Err(invalid(what, error)),
         };
+        if is_strict {
+            strict::check(what, &event, at_start)?;
+        }
         if let Some(recorded) = recorded {
             recorded.note(&event, *depth);
             if recorded.text.len() as u64 > recorded.most {

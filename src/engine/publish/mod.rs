@@ -46,8 +46,9 @@ use super::held::now;
 use super::keep::{KeepError, Keeper};
 use super::shelf::Shelf;
 use super::switches::Switches;
+use super::threads::{Pace, on_its_own};
 use crate::config::{Kind, LiveRepositories, Local, Repository};
-use crate::spool::{SpoolError, SpoolFolder, Spooled};
+use crate::spool::{FileReader, SpoolError, SpoolFolder, Spooled};
 use crate::store::blobs::BlobStore;
 use crate::store::catalog::fragments::Fragments;
 use crate::store::catalog::snapshots::{PackageMark, SnapshotId, Snapshots};
@@ -280,6 +281,8 @@ impl Publisher {
         if format.carried_kind(&target.path).is_some() {
             let root = super::generations::Generations::root_of(repository, &target.path);
             let root = root.ok_or(PublishError::OwnIndex)?;
+            let path = target.path.clone();
+            self.read_whole(spooled, move |whole, limits| format.check_carried(&path, whole, limits)).await?;
             let record = self.put_aside(self.draft(repository, target.clone(), role, spooled), spooled).await?;
             return self.submit(repository, root.clone(), Some(root), Change::Carry { record }).await;
         }
@@ -311,6 +314,19 @@ impl Publisher {
         let fragment = (PackageMark::of(&described.entry), fragments);
         self.fragments.put_fragments(&root, &[fragment], now()).await?;
         self.submit(repository, desk, Some(root), Change::Put { record, described }).await
+    }
+
+    /// Has a format read a file that was uploaded.
+    async fn read_whole<T: Send + 'static>(
+        &self,
+        spooled: &Spooled,
+        read: impl FnOnce(&mut FileReader, &Limits) -> Result<T, Invalid> + Send + 'static,
+    ) -> Result<T, PublishError> {
+        let _turn = self.reading.acquire().await.map_err(|_| PublishError::Contended)?;
+        let (mut reader, limits) = (spooled.reader(), self.limits.clone());
+        let read = on_its_own(Pace::Usual, move || read(&mut reader, &limits)).await;
+        let read = read.ok_or_else(|| PublishError::Unreadable("the thread that read it died".to_owned()))?;
+        read.map_err(|why| PublishError::Invalid(Arc::new(why)))
     }
 
     /// A file that no index names.

@@ -150,10 +150,11 @@ impl House {
         writer.complete().await.expect("complete")
     }
 
-    /// Uploads a file that the index carries.
+    /// Uploads groups that the index carries, told from others by a word.
     async fn carry(&self, content: &str) -> Result<Outcome, PublishError> {
         let target = target("ours", COMPS);
-        let done = self.publisher.put(&self.repository("ours"), &target, &self.spooled(content).await).await;
+        let spooled = self.spooled(&groups(content)).await;
+        let done = self.publisher.put(&self.repository("ours"), &target, &spooled).await;
         done.map(|done| done.outcome)
     }
 
@@ -234,6 +235,10 @@ impl House {
     }
 }
 
+fn groups(word: &str) -> String {
+    format!("<comps><!-- {word} --></comps>")
+}
+
 fn target(repository: &str, path: &str) -> Target {
     Target::new(repository.parse().expect("a name"), RepoPath::new(path).expect("a path"))
 }
@@ -264,7 +269,7 @@ async fn what_is_removed_and_put_again_in_one_batch_is_there() {
     let Some(record) = house.catalog.lookup(&target("ours", COMPS)).await.expect("asked") else { panic!("no record") };
     let outcomes = house.publish("ours", &[remove(COMPS), Change::Carry { record }]).await.expect("published");
     assert_eq!(outcomes, [Outcome::Removed, Outcome::Created]);
-    assert_eq!(house.content(COMPS).await, Some(Sha256::of(b"a")));
+    assert_eq!(house.content(COMPS).await, Some(Sha256::of(groups("a").as_bytes())));
 
     let outcomes = house.publish("ours", &[remove(PACKAGE), remove(COMPS)]).await.expect("published");
     assert_eq!(outcomes, [Outcome::Removed, Outcome::Removed]);
@@ -278,7 +283,7 @@ async fn a_record_that_came_since_is_not_retired() {
     let stale = house.catalog.lookup(&target("ours", COMPS)).await.expect("asked").expect("a record");
     house.carry("b").await.expect("carried");
     house.publisher.retire(&stale).await.expect("looked at");
-    assert_eq!(house.content(COMPS).await, Some(Sha256::of(b"b")));
+    assert_eq!(house.content(COMPS).await, Some(Sha256::of(groups("b").as_bytes())));
 }
 
 #[tokio::test]
@@ -319,7 +324,7 @@ async fn the_configuration_in_force_decides_not_the_one_of_before() {
     house.repositories.replace(configured(house.folder.path(), false));
     drop(lease);
     assert_eq!(uploading.await.expect("done").expect("answered"), Outcome::Conflict);
-    assert_eq!(house.content(COMPS).await, Some(Sha256::of(b"a")));
+    assert_eq!(house.content(COMPS).await, Some(Sha256::of(groups("a").as_bytes())));
 }
 
 #[tokio::test]

@@ -20,6 +20,10 @@ const DIGEST_SUFFIX: &str = ".sha256";
 
 impl Reader {
     pub(super) async fn read_local(&self, wish: &Wish) -> Result<Reading, ReadError> {
+        // Before anything that was ever uploaded under its name.
+        if let Some(reading) = public_key(wish) {
+            return Ok(reading);
+        }
         for _ in 0..SWITCHES_MEANWHILE {
             let when = match &wish.when {
                 // A list is the same in every snapshot that has it.
@@ -83,10 +87,10 @@ impl Reader {
                 tracing::error!(path = %artifact.target, blob = %artifact.blob, "the record's blob is missing or damaged");
                 Err(ReadError::Unreadable("the stored file is missing or damaged".to_owned()))
             }
-            Found::Nothing => match self.digest_of_another(wish).await?.or_else(|| public_key(wish)) {
-                Some(reading) => Ok(reading),
-                None => Err(ReadError::Absent("no such file in this repository".to_owned())),
-            },
+            Found::Nothing => self
+                .digest_of_another(wish)
+                .await?
+                .ok_or_else(|| ReadError::Absent("no such file in this repository".to_owned())),
         }
     }
 
@@ -94,6 +98,9 @@ impl Reader {
     async fn digest_of_another(&self, wish: &Wish) -> Result<Option<Reading>, ReadError> {
         let Some(path) = wish.target.path.as_str().strip_suffix(DIGEST_SUFFIX) else { return Ok(None) };
         let Ok(path) = artifactapi_formats::RepoPath::new(path) else { return Ok(None) };
+        if wish.repository.public_key(path.as_str()).is_some() {
+            return Ok(None);
+        }
         let of = crate::store::key::Target::new(wish.target.repository.clone(), path);
         let Some(mut record) = self.shelf.record(&of).await? else { return Ok(None) };
         let line = format!("{}  {}\n", record.sha256.hex(), of.path.file_name());
@@ -119,13 +126,7 @@ fn is_list(wish: &Wish) -> bool {
 /// The public half of a key that signs this repository's indexes, at the top of the repository under the name that clients know
 /// it by.
 pub(super) fn public_key(wish: &Wish) -> Option<Reading> {
-    let keys = match &wish.repository.kind {
-        Kind::Local(local) => &local.signing_keys,
-        Kind::Virtual(all) => &all.signing_keys,
-        Kind::Remote(_) => return None,
-    };
-    let path = wish.target.path.as_str();
-    let (_, text) = keys.public_keys().find(|(name, _)| *name == path)?;
+    let text = wish.repository.public_key(wish.target.path.as_str())?;
     let at = SystemTime::UNIX_EPOCH;
     let record = Artifact {
         target: wish.target.clone(),

@@ -52,13 +52,7 @@ impl Reader {
     async fn bring_up_to_date(&self, wish: &Wish, all: &Virtual, root: &Target) -> Result<bool, ReadError> {
         let (mut is_away, trouble) = match self.asked.get(root).filter(|asked| !is_due(wish, asked)) {
             Some(asked) => (asked.was_away, None),
-            None => {
-                let (is_away, trouble) = self.ask_members(wish, all).await;
-                if trouble.is_none() {
-                    self.asked.insert(root.clone(), Asked::now(&wish.repository, is_away));
-                }
-                (is_away, trouble)
-            }
+            None => self.members_in_time(wish, all, root).await,
         };
         for _ in 0..MERGES {
             let standing = match self.publisher.standing(&wish.repository, all, root).await {
@@ -104,6 +98,26 @@ impl Reader {
             is_away |= trouble.is_some();
         }
         Ok(true)
+    }
+
+    /// Asks the members, and notes that they were asked. Where there is a merged index, it is not kept from anybody for longer than a
+    /// stale one is: a member whose first snapshot takes its time is away until it is there.
+    async fn members_in_time(&self, wish: &Wish, all: &Virtual, root: &Target) -> (bool, Option<ReadError>) {
+        let standing = self.publisher.standing(&wish.repository, all, root).await;
+        let (is_away, trouble) = match standing {
+            Ok(Standing::Current | Standing::Behind { .. }) => {
+                // Noted before it is known: who comes meanwhile is served what there is.
+                self.asked.insert(root.clone(), Asked::now(&wish.repository, true));
+                let asking = self.ask_members(wish, all);
+                let patience = wish.repository.cache.refresh_wait;
+                tokio::time::timeout(patience, asking).await.unwrap_or((true, None))
+            }
+            _ => self.ask_members(wish, all).await,
+        };
+        if trouble.is_none() {
+            self.asked.insert(root.clone(), Asked::now(&wish.repository, is_away));
+        }
+        (is_away, trouble)
     }
 
     /// Asks the members for their indexes, all at once. Answers whether one of them could not say, and what is wrong with one that

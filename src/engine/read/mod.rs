@@ -20,7 +20,7 @@ use artifactapi_formats::{Mutability, Role, Sha256};
 
 pub use self::answer::{ReadError, Reading, Source, Wish};
 pub use self::mirrors::{Listing, Offer};
-use self::remembered::{Asked, Negative};
+use self::remembered::{Asked, Negatives};
 use super::counts::Counts;
 use super::fill::{Fill, FillError, Head, Order, Outcome, State};
 use super::fills::Fills;
@@ -44,9 +44,6 @@ use crate::upstream::{Answer, Ask, How, UpstreamError, UpstreamErrorKind};
 /// A range that begins further than this beyond what a fill has, in bytes, is passed through beside the fill.
 pub const FAR_AHEAD: u64 = 8 << 20;
 
-/// How many negative answers are remembered.
-const NEGATIVES: usize = 65_536;
-
 /// How many switches may come between the steps of one read.
 const SWITCHES_MEANWHILE: usize = 8;
 
@@ -65,7 +62,7 @@ pub struct Reader {
     publisher: Arc<Publisher>,
     blobs: Arc<dyn BlobStore>,
     coordinator: Arc<dyn Coordinator>,
-    negatives: quick_cache::sync::Cache<Target, Negative>,
+    negatives: Negatives,
     /// Entries and younger files of which the catalog said that they are current together.
     contemporaries: quick_cache::sync::Cache<(Revision, Revision), ()>,
     /// When the members of a virtual root were asked last.
@@ -105,7 +102,7 @@ impl Reader {
             publisher,
             blobs: parts.blobs,
             coordinator: parts.coordinator,
-            negatives: quick_cache::sync::Cache::new(NEGATIVES),
+            negatives: remembered::negatives(),
             contemporaries: quick_cache::sync::Cache::new(CONTEMPORARIES),
             asked: quick_cache::sync::Cache::new(CONTEMPORARIES),
             counts: parts.counts,

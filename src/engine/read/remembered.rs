@@ -14,6 +14,32 @@ use super::super::held::now;
 use super::super::roots::Bond;
 use super::{Reader, Wish};
 use crate::config::Repository;
+use crate::store::key::Target;
+
+/// How much negative answers may take, in bytes, about. Paths and queries are a stranger's to choose, so they are weighed.
+const NEGATIVE_BYTES: u64 = 16 << 20;
+
+/// What a negative answer takes beside its path, query and reason, in bytes.
+const NEGATIVE_WEIGHT: u64 = 256;
+
+/// Negative answers by what they are about.
+pub(super) type Negatives = quick_cache::sync::Cache<Target, Negative, ByLength>;
+
+/// None yet.
+pub(super) fn negatives() -> Negatives {
+    let expected = usize::try_from(NEGATIVE_BYTES / NEGATIVE_WEIGHT).unwrap_or(usize::MAX);
+    quick_cache::sync::Cache::with_weighter(expected, NEGATIVE_BYTES, ByLength)
+}
+
+/// Weighs a negative answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ByLength;
+
+impl quick_cache::Weighter<Target, Negative> for ByLength {
+    fn weight(&self, target: &Target, negative: &Negative) -> u64 {
+        NEGATIVE_WEIGHT + (target.path.as_str().len() + target.query.len() + negative.why.len()) as u64
+    }
+}
 
 /// That upstream has nothing at a path.
 #[derive(Debug, Clone)]

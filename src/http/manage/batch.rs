@@ -10,9 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::request::Parts;
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -25,6 +23,7 @@ use crate::access::Grant;
 use crate::config::{LiveRepositories, Repository};
 use crate::engine::batch::{Batch, Batches, Running, Summary, Wanted};
 use crate::http::access::Gate;
+use crate::http::document;
 use crate::http::error::Problem;
 
 /// The largest request, in bytes.
@@ -67,14 +66,11 @@ struct Asked {
     dry_run: bool,
 }
 
-async fn cache(
-    State(state): State<CacheArtifact>,
-    parts: Parts,
-    body: Result<Json<Asked>, JsonRejection>,
-) -> Result<Response, Problem> {
-    // Whoever may do nothing is not told what is wrong with the body.
+async fn cache(State(state): State<CacheArtifact>, request: Request) -> Result<Response, Problem> {
+    // Whoever may do nothing has no body read, and is not told what is wrong with it.
+    let (parts, body) = request.into_parts();
     state.gate.somebody(&parts).await?;
-    let Json(asked) = body.map_err(|rejection| Problem::from_json(&rejection))?;
+    let asked = document::read(Request::from_parts(parts.clone(), body)).await?;
     let Asked { remote, include_pattern, path, paths, urls, dry_run } = asked;
     let repository = state.repositories.get(&remote).ok_or_else(|| Problem::no_such_repository(&remote))?;
     let entry = state.gate.authorize(&parts, &repository, Grant::Write).await?;

@@ -8,20 +8,18 @@ use std::sync::Arc;
 
 use artifactapi_formats::RepoPath;
 use axum::Json;
-use axum::extract::multipart::MultipartError;
-use axum::extract::{FromRequest as _, Multipart, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use futures_util::StreamExt as _;
 use serde_json::json;
 
-use super::receive::{receive_stream, unheard};
-use super::{Uploads, conflict, destination, from_publish, may_lie_there, takes_uploads, told};
+use super::parts::Parts;
+use super::receive::receive_stream;
+use super::{Uploads, conflict, destination, from_publish, has_no_query, may_lie_there, takes_uploads, told};
 use crate::access::Grant;
 use crate::engine::publish::Outcome;
 use crate::http::artifact::{Named, folder_of, resolve};
 use crate::http::error::Problem;
-use crate::http::heard::too_slow;
 use crate::store::key::Target;
 
 /// The most files in one request.
@@ -33,6 +31,7 @@ const MAX_FILES: usize = 256;
 /// [`Problem`] of the first file that was not taken; its detail says which were.
 pub async fn post(State(uploads): State<Uploads>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
+    has_no_query(&parts.uri)?;
     let (named, what) = match folder_of(&uploads.repositories, &parts.uri, |named| destination(named).is_some())? {
         Some(folder) => folder,
         None => {
@@ -44,13 +43,13 @@ pub async fn post(State(uploads): State<Uploads>, request: Request) -> Result<Re
     let entry = uploads.gate.authorize(&parts, &repository, Grant::Write).await?;
     let work = async {
         let local = takes_uploads(&repository)?;
-        let request = Request::from_parts(parts, body);
-        let mut form = Multipart::from_request(request, &())
-            .await
-            .map_err(|why| Problem::new(why.status(), "The body is no form", format!("{}.", why.body_text())))?;
+        let mut form = Parts::of(Request::from_parts(parts, body)).await?;
         let mut received = Vec::new();
-        while let Some(part) = form.next_field().await.map_err(|why| unreadable(&why))? {
-            let Some(name) = part.file_name().map(str::to_owned) else { continue };
+        while let Some(part) = form.next().await? {
+            let Some(name) = part.file_name().map(str::to_owned) else {
+                part.pass_over().await?;
+                continue;
+            };
             if received.len() == MAX_FILES {
                 return Err(Problem::bad_request(format!(
                     "A form may have up to {MAX_FILES} files; send the rest in another."
@@ -65,8 +64,7 @@ pub async fn post(State(uploads): State<Uploads>, request: Request) -> Result<Re
             let target = Target::new(repository.name.clone(), path);
             may_lie_there(&named, &target)?;
             may_lie_there(&repository, &target)?;
-            let stream = part.map(|frame| frame.map_err(|why| unreadable(&why)));
-            let spooled = receive_stream(&uploads.spool, stream, None, local.max_file_bytes).await?;
+            let spooled = receive_stream(&uploads.spool, part.content(), None, local.max_file_bytes).await?;
             received.push((target, spooled));
         }
         if received.is_empty() {
@@ -95,11 +93,4 @@ pub async fn post(State(uploads): State<Uploads>, request: Request) -> Result<Re
         Ok((status, Json(json!({ "files": files }))).into_response())
     };
     entry.audited("upload", &what, work).await
-}
-
-fn unreadable(why: &MultipartError) -> Problem {
-    match too_slow(why) {
-        Some(_) => unheard(why),
-        None => Problem::bad_request(format!("The form breaks off or cannot be read: {}.", why.body_text())),
-    }
 }

@@ -13,6 +13,7 @@
 
 mod digest;
 mod form;
+mod parts;
 mod receive;
 
 use std::sync::Arc;
@@ -90,6 +91,7 @@ pub async fn delete(State(uploads): State<Uploads>, request: Request) -> Result<
                 return Err(Problem::bad_request("An earlier generation is as it was; delete without the '@'."));
             }
             takes_uploads(&repository)?;
+            is_no_key(&repository, &target)?;
             let done = uploads.publisher.remove(&repository, &target).await;
             let done = done.map_err(|error| from_publish(&error, &repository, &target))?;
             match done.outcome {
@@ -117,10 +119,22 @@ struct Addressed {
 }
 
 fn addressed(repositories: &LiveRepositories, uri: &Uri) -> Result<Addressed, Problem> {
+    has_no_query(uri)?;
     let Named { repository: named, target, when } = resolve(repositories, uri)?;
     let repository = destination(&named).unwrap_or_else(|| Arc::clone(&named));
     let target = Target { repository: repository.name.clone(), ..target };
     Ok(Addressed { named, repository, target, when })
+}
+
+/// A query may be part of what an upstream calls a file, but people's files are known by their paths alone: what was put under one
+/// with a query could not be had again.
+fn has_no_query(uri: &Uri) -> Result<(), Problem> {
+    match uri.query() {
+        None | Some("") => Ok(()),
+        Some(_) => Err(Problem::bad_request(
+            "Files are uploaded to and deleted by their path alone, without a query; a '?' in a name is written %3F.",
+        )),
+    }
 }
 
 /// The local repository that takes what is uploaded to `named`, if any does.
@@ -160,9 +174,27 @@ fn may_lie_there(repository: &Repository, target: &Target) -> Result<(), Problem
             "A path that ends in '/' is a folder; give the file a name, or POST a form to the folder.",
         ));
     }
+    is_no_key(repository, target)?;
     match repository.patterns.admits(target.path.as_str(), role) {
         Admission::Admitted => Ok(()),
         refused => Err(Problem::not_admitted(repository, target.path.as_str(), &refused)),
+    }
+}
+
+/// What clients trust this repository by is the configuration's alone to change.
+fn is_no_key(repository: &Repository, target: &Target) -> Result<(), Problem> {
+    match repository.public_key(target.path.as_str()) {
+        None => Ok(()),
+        Some(_) => Err(Problem::new(
+            StatusCode::CONFLICT,
+            "The repository's key is there",
+            format!(
+                "{:?} of repository {:?} is the public key that clients check its indexes with; it is what signing_keys says, \
+                 and cannot be uploaded or deleted. Give the file another name.",
+                target.path.as_str(),
+                repository.name.as_str()
+            ),
+        )),
     }
 }
 

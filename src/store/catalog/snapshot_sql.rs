@@ -62,7 +62,7 @@ pub(super) const TAGGED: &str = snapshot!(
 pub(super) const WITH_ENTRY: &str = snapshot!(
     "s.id = (
         SELECT max(n.id) FROM index_root m JOIN snapshot n ON n.root = m.id
-            JOIN snapshot_file e ON e.snapshot = n.id AND e.position = 0
+            JOIN snapshot_file e ON e.snapshot = n.id AND e.path = m.path
         WHERE m.repository = $1 AND m.path = $2 AND n.published_at IS NOT NULL AND e.sha256 = $3)"
 );
 

@@ -5,7 +5,6 @@ use futures_util::future::join_all;
 use super::*;
 use crate::snapshots::snapshots;
 use crate::support::services::Backend::Laptop;
-use crate::support::until;
 use crate::support::upstream::Validators;
 
 async fn what_is_held_is_served(role: Role) {

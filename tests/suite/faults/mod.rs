@@ -16,6 +16,7 @@ use crate::support::remotes::Remote;
 use crate::support::services::Backend;
 use crate::support::site::{Setup, Site};
 use crate::support::testbed::fixture;
+use crate::support::until;
 use crate::support::upstream::Upstream;
 use crate::support::upstream::fault::Fault;
 
@@ -221,8 +222,11 @@ impl Cell {
     async fn counts<T>(&self, site: &Site, doing: impl Future<Output = T>) -> T {
         let before = metric(&site.server, "upstream_unfit_total").await;
         let done = doing.await;
-        let after = metric(&site.server, "upstream_unfit_total").await;
-        assert!(after > before, "{}: not counted", self.what());
+        // A client sees its body break a moment before that is counted.
+        until(format!("{} to be counted", self.what()), || async {
+            (metric(&site.server, "upstream_unfit_total").await > before).then_some(())
+        })
+        .await;
         done
     }
 

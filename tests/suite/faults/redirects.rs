@@ -35,23 +35,28 @@ async fn a_public_upstream_does_not_lead_to_a_private_address() {
     let run_folder = Run::new();
     let mut plan = Plan::new(&run_folder, "server");
     let public = "5.6.7.8:8000";
+    let hosts = run_folder.file("hosts", "127.0.0.1 localhost\n5.6.7.8 moves.test\n");
     let remote = |name: &str| Remote::new(name, "generic", format!("http://{public}/"));
     let listed = |name: &str| Remote::listed(name, "mirrorlist", format!("http://{public}/list"));
     plan.configure(&remotes::yaml(&[
         remote("strict"),
+        Remote::new("moves", "generic", "http://moves.test:8000/"),
         remote("lax").set("allow_private_redirects", true),
         listed("strict-list"),
         listed("lax-list").set("allow_private_redirects", true),
     ]));
     plan.set("ARTIFACTAPI_LISTEN", "127.0.0.1:9000");
 
-    // The upstream: it redirects /to/HOST:PORT/x to http://HOST:PORT/x, has a list that names a private mirror, and answers
-    // everything else with "secret".
+    // The upstream: it redirects /to/HOST:PORT/x to http://HOST:PORT/x, after /moves to where its name has another address
+    // from then on, has a list that names a private mirror, and answers everything else with "secret".
     let upstream = r"
-import http.server
+import http.server, sys
 class H(http.server.BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
     def do_GET(self):
+        if self.path.startswith('/moves/'):
+            self.path = self.path[6:]
+            open(sys.argv[1], 'w').write('127.0.0.1 localhost\n10.0.0.1 moves.test\n')
         to = self.path.startswith('/to/')
         self.send_response(302 if to else 200)
         if to: self.send_header('Location', 'http://' + self.path[4:])
@@ -67,6 +72,7 @@ server.serve_forever()
     let inside = |mut command: Command| {
         let mut inside = clean("nsenter");
         inside.arg(format!("--net=/proc/{}/ns/net", network.id()));
+        inside.arg(format!("--mount=/proc/{}/ns/mnt", network.id()));
         if !rustix::process::getuid().is_root() {
             inside.arg(format!("--user=/proc/{}/ns/user", network.id())).arg("--preserve-credentials");
         }
@@ -80,7 +86,7 @@ server.serve_forever()
     let ready = |line: &str| (line == "ready").then_some(());
     within("the network", network.lines().find(0, ready)).await;
     let mut python = clean(tool("PYTHON"));
-    python.args(["-u", "-c", upstream]);
+    python.args(["-u", "-c", upstream]).arg(&hosts);
     let upstream = Process::spawn("the upstream", inside(python));
     let server = Process::spawn("the server", inside(plan.command(&[])));
     within("the server to listen", server.lines().find(0, crate::support::server::listening))
@@ -111,6 +117,11 @@ server.serve_forever()
     }
     assert_eq!(ask("lax/to/127.0.0.1:8000/c".to_owned()).await, "secret 200", "an operator may allow it");
 
+    // Who it is that says so is told by the connection: that the upstream's name has a private address by now is its own doing.
+    assert_eq!(ask(format!("moves/to/{public}/d")).await, "secret 200");
+    let answer = ask("moves/moves/to/127.0.0.1:8000/d".to_owned()).await;
+    assert!(answer.ends_with(" 502") && !answer.contains("secret"), "{answer}");
+
     // A list is a stranger's word as a redirect is.
     let answer = ask("strict-list/c".to_owned()).await;
     assert!(answer.ends_with(" 502") && !answer.contains("secret"), "{answer}");
@@ -118,10 +129,12 @@ server.serve_forever()
     assert_eq!(ask("lax-list/c".to_owned()).await, "secret 200", "an operator may allow it");
 }
 
-/// A network with a loopback that has a public and a private address; it lasts as long as the process.
+/// A network with a loopback that has a public and a private address, and names of its own, from the file `hosts` of the run; it
+/// lasts as long as the process.
 fn network(run_folder: &Run) -> Process {
-    let script = "ip link set lo up && ip address add 5.6.7.8/32 dev lo && ip address add 10.0.0.1/32 dev lo && echo ready && exec sleep 600";
+    let script = "ip link set lo up && ip address add 5.6.7.8/32 dev lo && ip address add 10.0.0.1/32 dev lo \
+                  && mount --bind hosts /etc/hosts && echo ready && exec sleep 600";
     let mut command = clean(tool("AS_ROOT"));
-    command.args(["unshare", "--net", "sh", "-c", script]).current_dir(run_folder.path(""));
+    command.args(["unshare", "--net", "--mount", "sh", "-c", script]).current_dir(run_folder.path(""));
     Process::spawn("the network", command)
 }

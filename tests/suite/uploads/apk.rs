@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{delete, json, put};
+use super::{ask, asked, delete, json, put};
 use crate::support::clients::Apk;
 use crate::support::keys;
 use crate::support::remotes::Remote;
@@ -74,6 +74,35 @@ async fn what_was_uploaded_is_installed_on_a_laptop() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_uploaded_is_installed_over_shared_stores() {
     what_was_uploaded_is_installed(Shared).await;
+}
+
+/// What clients trust is what the configuration names, whoever may write and whatever was put there before it was named.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_that_clients_fetch_cannot_be_replaced() {
+    let (mut site, trusted) = site(Laptop).await;
+    let key = std::fs::read(trusted.join("ci@example.org.rsa.pub")).expect("a key");
+    for _ in 0..2 {
+        let problem = put(&site.server, "own/ci@example.org.rsa.pub", b"another").await.problem(409);
+        assert!(problem.detail.contains("signing_keys"), "{problem:?}");
+        delete(&site.server, "own/ci@example.org.rsa.pub").await.problem(409);
+        let part = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"ci@example.org.rsa.pub\"\r\n\r\nanother\r\n--b--\r\n";
+        let form = asked("POST", "own/").with("Content-Type", "multipart/form-data; boundary=b").body(part);
+        ask(&site.server, &form).await.problem(409);
+        site.server.get("own/ci@example.org.rsa.pub").await.is(&key);
+    }
+
+    // It was put there when the repository had no such key: it is not what clients are given from then on.
+    let signed = std::fs::read_to_string(site.server.plan.config()).expect("a configuration");
+    site.server.stop().await;
+    site.server.plan.configure(&crate::support::remotes::yaml(&[Remote::local("own", "alpine")]));
+    site.server.start_again().await;
+    put(&site.server, "own/ci@example.org.rsa.pub", b"another").await.has(201);
+    site.server.get("own/ci@example.org.rsa.pub").await.is(b"another");
+    site.server.stop().await;
+    site.server.plan.configure(&signed);
+    site.server.start_again().await;
+    site.server.get("own/ci@example.org.rsa.pub").await.is(&key);
+    site.server.get("own/ci@example.org.rsa.pub.sha256").await.problem(404);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ mod files;
 mod hostile;
 mod rebuilt;
 mod rpm;
+mod strangers;
 mod together;
 
 use serde_json::Value;

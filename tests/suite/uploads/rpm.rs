@@ -35,8 +35,6 @@ async fn what_was_uploaded_is_installed(backend: Backend) {
         reply.has(201);
         assert!(json(&reply)["snapshot"].as_i64().is_some(), "{}", json(&reply));
     }
-    let comps = fixture(1, "rpm/plain-names/repodata/repomd.xml");
-    assert!(!comps.is_empty());
 
     let other = if backend == Shared { Some(site.replica().await) } else { None };
     let server = other.as_ref().unwrap_or(&site.server);
@@ -183,6 +181,43 @@ async fn what_is_compressed_in_carried_files_is_said_as_modifyrepo_c_says_it() {
     }
 }
 
+/// What is carried in an index goes to every client as it is: what they would give up on is not taken, and spoils nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_clients_could_not_read_is_not_carried() {
+    let (site, public) = site(Laptop).await;
+    let name = "h/hello-1.0-1.el9.x86_64.rpm";
+    put(&site.server, &format!("{FOLDER}/{name}"), &package(name)).await.has(201);
+    let (beside, big) = (format!("{FOLDER}/b/big-1.0-1.el9.x86_64.rpm"), package("b/big-1.0-1.el9.x86_64.rpm"));
+    let page = b"<!DOCTYPE html>\n<html><body>502 Bad Gateway</body></html>";
+    let refused: [(&str, &[u8], &str); 7] = [
+        ("modules.yaml", b"EVILKEY", "modules.yaml"),
+        ("comps.xml", page, "<comps>"),
+        ("updateinfo.xml", page, "<updates>"),
+        ("updateinfo.xml.gz", b"<updates/>", "gzip"),
+        ("productid", page, "PEM"),
+        ("comps.xml", b"<comps>\x01</comps>", "cannot hold"),
+        ("comps%EF%BF%BF.xml", b"<comps/>", "no index can hold"),
+    ];
+    for (name, body, why) in refused {
+        let path = format!("own/el9/x86_64/repodata/{name}");
+        // Beside a package, for they are published together.
+        let (problem, taken) = tokio::join!(put(&site.server, &path, body), put(&site.server, &beside, &big),);
+        let problem = problem.problem(422);
+        assert!(problem.detail.contains(why), "{problem:?}");
+        assert!(matches!(taken.status, 200 | 201), "{taken:?}");
+        site.server.get(&path).await.problem(404);
+    }
+    let odd = format!("{FOLDER}/%EF%BF%BF/hello-1.0-1.el9.x86_64.rpm");
+    put(&site.server, &odd, &package(name)).await.problem(422);
+
+    let url = format!("http://{}/api/own/el9/x86_64", site.server.address());
+    let dnf = Dnf::trusting(&site.run, "dnf", &url, &public);
+    dnf.run(&["install", "big"]).await.succeeded();
+    let groups = b"<?xml version=\"1.0\"?>\n<comps/>\n";
+    put(&site.server, "own/el9/x86_64/repodata/comps.xml", groups).await.has(201);
+    site.server.get("own/el9/x86_64/repodata/comps.xml").await.is(groups);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_package_is_refused() {
     let (site, _) = site(Laptop).await;
@@ -205,4 +240,15 @@ async fn what_is_no_package_is_refused() {
         assert!(!problem.detail.is_empty(), "{problem:?}");
         site.server.get(&format!("own/{path}")).await.problem(404);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_that_clients_fetch_cannot_be_replaced() {
+    let (site, public) = site(Laptop).await;
+    let key = std::fs::read(&public).expect("a key");
+    let name = format!("own/{}", public.file_name().expect("a name").to_string_lossy());
+    site.server.get(&name).await.is(&key);
+    put(&site.server, &name, b"another").await.problem(409);
+    delete(&site.server, &name).await.problem(409);
+    site.server.get(&name).await.is(&key);
 }

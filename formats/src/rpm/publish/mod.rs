@@ -7,6 +7,7 @@
 //! | file | what it knows |
 //! |---|---|
 //! | `place` | which root a path belongs to, what is carried, what a package must be called |
+//! | `carried` | whether a file that is carried can be read by clients |
 //! | `opened` | whether a package is whole, and where its headers are |
 //! | `package` | the three elements of a package |
 //! | `dependencies`, `files`, `changelog` | the lists within those |
@@ -18,6 +19,7 @@
 //! A package may stand for far more text than it is long, so everything is counted before it is made
 //! ([`Limits::fragment_bytes`]), and no text gets in that our own reader, or a client's, would choke on.
 
+mod carried;
 mod changelog;
 mod cut;
 mod dependencies;
@@ -69,6 +71,11 @@ impl PublishFormat for Rpm {
 
     fn carried_kind(&self, path: &RepoPath) -> Option<String> {
         place::carried_kind(path)
+    }
+
+    fn check_carried(&self, path: &RepoPath, whole: &mut dyn Read, limits: &Limits) -> Result<(), Invalid> {
+        let kind = place::carried_kind(path).ok_or_else(|| Invalid::malformed("path", "no such file is carried"))?;
+        carried::check(&kind, path, whole, limits)
     }
 
     fn joined_name(&self, kind: &str) -> Option<&'static str> {

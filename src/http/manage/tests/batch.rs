@@ -100,6 +100,9 @@ async fn files_that_listings_link_to() {
     assert_eq!(server.get("/api/files/a/2/x%2By%202.zip").await.header("x-artifact-source"), "cache");
     let none = server.cache(json!({ "remote": "files", "path": "nowhere" })).await.json();
     assert_eq!((counts(&none)[0], &none["troubles"][0]["path"]), (0, &"nowhere".into()), "{none}");
+    // To a browser, such a listing is a page of somebody else.
+    let page = server.get("/api/files/a/").await;
+    assert!(page.header("content-security-policy").starts_with("sandbox"), "{:?}", page.headers);
 }
 
 #[tokio::test]

@@ -1,0 +1,26 @@
+//! Files that an index carries beside its lists; the first byte says which. What is taken can be joined with others.
+#![no_main]
+
+#[path = "../drive.rs"]
+mod drive;
+
+use std::io::{Cursor, Read};
+
+use artifactapi_formats::{Format, RepoPath, find};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((which, content)) = input.split_first() else { return };
+    let names = ["comps.xml", "updateinfo.xml", "modules.yaml", "productid", "comps.xml.gz", "modules.yaml.zst"];
+    let name = names[usize::from(*which) % names.len()];
+    let path = RepoPath::new(&format!("repodata/{name}")).expect("a path");
+    let rpm = find("rpm").and_then(Format::publish).expect("a format that is written");
+    let kind = rpm.carried_kind(&path).expect("it is carried");
+    let (limits, mut whole) = (drive::limits(), content);
+    let is_taken = rpm.check_carried(&path, &mut whole, &limits).is_ok();
+    // An entry of a long file may be longer than any that is joined.
+    if is_taken && rpm.joined_name(&kind).is_some() && !name.ends_with(['z', 't']) && content.len() < 32 << 10 {
+        let mut from: [Box<dyn Read + Send>; 1] = [Box::new(Cursor::new(content.to_vec()))];
+        rpm.join(&kind, &mut from, &limits, &mut Vec::new()).expect("it can be joined");
+    }
+});
