@@ -156,7 +156,11 @@ async fn what_is_compressed_in_carried_files_is_said_as_modifyrepo_c_says_it() {
     command.arg("--quiet").arg(&tree);
     run(command).await.succeeded();
     let files = [
-        ("modules", "modules.yaml", "---\ndocument: modulemd-defaults\nversion: 1\n...\n".to_owned()),
+        (
+            "modules",
+            "modules.yaml",
+            "---\ndocument: modulemd-defaults\nversion: 1\ndata:\n  module: a\n...\n".to_owned(),
+        ),
         (
             "updateinfo",
             "updateinfo.xml",
