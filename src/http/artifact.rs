@@ -13,7 +13,7 @@ use ipnet::IpNet;
 
 use super::access::{Gate, keep_private};
 use super::body::{Origin, ServedBody};
-use super::client::client_id;
+use super::client::{ConnectionNumber, client_id};
 use super::conditional::{Verdict, evaluate, has_conditions, range_applies};
 use super::deliver::{Status, finish, growing, insert, origin, source_headers, through, unsatisfiable, whole_or_parts};
 use super::error::Problem;
@@ -55,6 +55,7 @@ pub struct Artifacts {
 pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
+    let connection = parts.extensions.get::<ConnectionNumber>().copied();
     let head_only = parts.method == Method::HEAD;
     let generation = artifacts.fast.generation();
     let is_listed = |repository: &Arc<Repository>| matches!(repository.kind, Kind::Local(_));
@@ -85,7 +86,7 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
         head_only,
         no_cache: says_no_cache(&parts.headers),
         when,
-        client: peer.map(|peer| client_id(&parts.headers, peer, &artifacts.trusted_proxies)),
+        client: peer.map(|peer| client_id(&parts.headers, connection, peer, &artifacts.trusted_proxies)),
         range: range.and_then(range::single),
     };
     let failed = |error: read::ReadError| {

@@ -7,6 +7,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::http::{HeaderMap, header};
 use ipnet::IpNet;
@@ -17,14 +18,31 @@ use crate::engine::pins::ClientId;
 /// Hops of `X-Forwarded-For` that are looked at.
 const HOPS: usize = 32;
 
-/// The client of a request.
-pub(super) fn client_id(headers: &HeaderMap, peer: SocketAddr, trusted_proxies: &[IpNet]) -> ClientId {
+/// A connection of this process. Ports are used again soon, and whoever has one then is somebody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct ConnectionNumber(u64);
+
+impl ConnectionNumber {
+    /// The number of the next connection.
+    pub(super) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// The client of a request that came over this connection.
+pub(super) fn client_id(
+    headers: &HeaderMap,
+    connection: Option<ConnectionNumber>,
+    peer: SocketAddr,
+    trusted_proxies: &[IpNet],
+) -> ClientId {
     static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     let agent = headers.get(header::USER_AGENT).map(|agent| agent.as_bytes());
     let address = address(headers, peer.ip(), trusted_proxies);
     // Behind a proxy, one connection carries many clients.
     let connection = if address == peer.ip().to_canonical() {
-        HASHER.hash_one((0, peer))
+        HASHER.hash_one((0, connection, peer))
     } else {
         HASHER.hash_one((2, address, agent))
     };
@@ -75,7 +93,12 @@ mod tests {
             headers.append("x-forwarded-for", HeaderValue::from_static(line));
         }
         headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
-        client_id(&headers, peer.parse().expect("an address"), &["10.0.0.0/8".parse().expect("a network")])
+        client_id(
+            &headers,
+            Some(ConnectionNumber(7)),
+            peer.parse().expect("an address"),
+            &["10.0.0.0/8".parse().expect("a network")],
+        )
     }
 
     #[test]
@@ -87,6 +110,15 @@ mod tests {
         assert_eq!(one.agent, another_connection.agent);
         assert_ne!(one.agent, of("1.2.3.4:1000", &[], "apk").agent);
         assert_ne!(one.agent, of("1.2.3.5:1000", &[], "libdnf").agent);
+    }
+
+    #[test]
+    fn a_port_that_is_used_again_is_another_client() {
+        let peer = "1.2.3.4:1000".parse().expect("an address");
+        let over = |number| client_id(&HeaderMap::new(), Some(ConnectionNumber(number)), peer, &[]);
+        assert_ne!(over(1).connection, over(2).connection);
+        assert_eq!(over(1), over(1));
+        assert_ne!(ConnectionNumber::next(), ConnectionNumber::next());
     }
 
     #[test]

@@ -26,6 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower::ServiceExt as _;
 
 use super::body::ServedBody;
+use super::client::ConnectionNumber;
 use super::direct::{Left, answer_hits};
 use super::fast::Fast;
 use super::heard::Heard;
@@ -142,7 +143,8 @@ async fn serve_within(
             }
         };
         tune(&stream);
-        let service = Answers { router: router.clone(), fast: Arc::clone(&fast), peer, course: Arc::default() };
+        let (fast, course) = (Arc::clone(&fast), Arc::default());
+        let service = Answers { router: router.clone(), fast, peer, connection: ConnectionNumber::next(), course };
         let watcher = graceful.watcher();
         let mut stopping = stop_hits.subscribe();
         let counted = Counted::one();
@@ -183,6 +185,7 @@ struct Answers {
     router: Router,
     fast: Arc<Fast>,
     peer: SocketAddr,
+    connection: ConnectionNumber,
     course: Arc<Course>,
 }
 
@@ -207,6 +210,7 @@ impl Service<Request<Incoming>> for Answers {
             return Either::Left(ready(Ok(said_to_stay(response, stays, &self.course))));
         }
         request.extensions_mut().insert(ConnectInfo(self.peer));
+        request.extensions_mut().insert(self.connection);
         let course = Arc::clone(&self.course);
         let request = request.map(|body| Body::new(Heard::new(body, Arc::clone(&course))));
         let answer = self.router.clone().oneshot(request);
