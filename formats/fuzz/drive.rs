@@ -118,7 +118,7 @@ fn describe_as(name: &str, file: &[u8]) -> Result<bool, Invalid> {
     let Described { entry, fragments } = publish.describe(&upload, &mut Cursor::new(file), &limits())?;
     assert_eq!(fragments.len(), publish.lists().len());
     let totals = Totals { packages: 1, bytes: 0, written_at: 0 };
-    let list = [publish.open(0, &totals), fragments[0].clone(), publish.close(0, &totals)].concat();
+    let list = [publish.open(&root, 0, &totals), fragments[0].clone(), publish.close(&root, 0, &totals)].concat();
     let mut found = Vec::new();
     let read = index.packages(&root, &mut &list[..], &limits(), &mut |package| {
         found.push(package);

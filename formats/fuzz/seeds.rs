@@ -109,6 +109,8 @@ fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
                 chosen(0, &apk.file()),
                 chosen(1, &tar_entry(".PKGINFO", b'0', described.as_bytes())),
                 chosen(2, described.as_bytes()),
+                chosen(3, &package),
+                chosen(4, &package_values),
             ],
         ),
         (

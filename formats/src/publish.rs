@@ -5,7 +5,7 @@
 //! makes a package's fragments once, when it is uploaded; [`PublishFormat::open`] and [`PublishFormat::close`] say what goes
 //! before and after all fragments of a list; [`PublishFormat::finish`] names the written lists and writes the entry that
 //! binds them together, with its signatures. Nothing here reads a package twice, and the work after an upload is that of
-//! joining compressed pieces.
+//! joining compressed pieces. Where an index is no text (apk v3), [`PublishFormat::compose`] makes it of the fragments.
 //!
 //! An index that is merged of others is made of fragments too: [`PublishFormat::cut`] takes them out of lists that somebody else
 //! wrote, as they stand there.
@@ -17,6 +17,9 @@ use std::io::{Read, Write};
 use std::ops::ControlFlow;
 
 use crate::{IndexRoot, Invalid, Limits, PackageEntry, ReadSeek, RepoPath, Sha256, SigningKeys};
+
+/// How many bytes of a package tell of which kind it is.
+pub const HEAD: usize = 4;
 
 /// A package that was uploaded, as far as the bytes around it tell.
 #[derive(Debug, Clone)]
@@ -154,6 +157,11 @@ pub enum FinishedContent {
         /// Which of [`PublishFormat::lists`].
         list: usize,
     },
+    /// What [`PublishFormat::compose`] makes of the text of the list of this number.
+    Composed {
+        /// Which of [`PublishFormat::lists`].
+        list: usize,
+    },
 }
 
 /// What [`PublishFormat::finish`] is given.
@@ -207,6 +215,17 @@ pub trait PublishFormat: Send + Sync {
     /// [`Invalid`] when a package may not lie there.
     fn root_for(&self, path: &RepoPath, depth: usize) -> Result<IndexRoot, Invalid>;
 
+    /// Other roots that list packages of the same folder, each of packages of another kind. A path is listed in one of them at most.
+    fn roots_beside(&self, _usual: &IndexRoot) -> Vec<IndexRoot> {
+        Vec::new()
+    }
+
+    /// Of `usual`, which [`PublishFormat::root_for`] gave, and those beside it, the one that lists a package which begins with `head`:
+    /// its first [`HEAD`] bytes, if it has as many.
+    fn root_by_content(&self, usual: IndexRoot, _head: &[u8]) -> IndexRoot {
+        usual
+    }
+
     /// Reads a package from its start, whole and bounded. Its name and its content must agree as clients expect.
     ///
     /// # Errors
@@ -256,10 +275,26 @@ pub trait PublishFormat: Send + Sync {
     }
 
     /// What comes before all fragments of a list.
-    fn open(&self, list: usize, totals: &Totals) -> Vec<u8>;
+    fn open(&self, root: &IndexRoot, list: usize, totals: &Totals) -> Vec<u8>;
 
     /// What comes after all fragments of a list.
-    fn close(&self, list: usize, totals: &Totals) -> Vec<u8>;
+    fn close(&self, root: &IndexRoot, list: usize, totals: &Totals) -> Vec<u8>;
+
+    /// Makes a file of the text of a list, for an index that is no text itself: see [`FinishedContent::Composed`]. The same text and
+    /// keys make the same file.
+    ///
+    /// # Errors
+    /// [`Invalid`] when no file is made so, it would be over a limit, or a key cannot sign.
+    fn compose(
+        &self,
+        root: &IndexRoot,
+        _from: &mut dyn Read,
+        _keys: &SigningKeys,
+        _limits: &Limits,
+        _into: &mut dyn Write,
+    ) -> Result<(), Invalid> {
+        Err(Invalid::malformed("index", format!("{} is joined, not composed", root.entry)))
+    }
 
     /// The files of the index, the entry first.
     ///

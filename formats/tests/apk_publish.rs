@@ -73,7 +73,7 @@ fn write(root: &IndexRoot, packages: &[Described], keys: &SigningKeys) -> Vec<u8
     let fragments: Vec<_> = packages.iter().map(|package| package.fragments[0].clone()).collect();
     let bytes = fragments.iter().map(|fragment| fragment.len() as u64).sum();
     let totals = Totals { packages: packages.len() as u64, bytes, written_at: TIME };
-    let (open, close) = (publish().open(0, &totals), publish().close(0, &totals));
+    let (open, close) = (publish().open(root, 0, &totals), publish().close(root, 0, &totals));
     let open_bytes = [&open[..], &fragments.concat(), &close].concat();
     let (mut member, mut list) = (OneMember::new(), OneMember::head().to_vec());
     for text in std::iter::once(open).chain(fragments).chain([close]) {

@@ -218,7 +218,8 @@ fn written(list: usize, described: &[Described], compression: Compression) -> (V
     let fragments: Vec<_> = described.iter().map(|one| &one.fragments[list][..]).collect();
     let bytes = fragments.iter().map(|one| one.len() as u64).sum();
     let totals = Totals { packages: described.len() as u64, bytes, written_at: NOW };
-    let (open, close) = (rpm().open(list, &totals), rpm().close(list, &totals));
+    let root = &rpm().root_for(&path("Packages/a.rpm"), 0).expect("a root");
+    let (open, close) = (rpm().open(root, list, &totals), rpm().close(root, list, &totals));
     let pieces = [&[&open[..]], &fragments[..], &[&close[..]]].concat();
     let file: Vec<u8> = pieces.iter().flat_map(|piece| compress(piece, compression)).collect();
     let plain = pieces.concat();
@@ -257,7 +258,8 @@ fn lists_made_of_pieces_are_read_back() {
         assert_eq!(read_back(&[], *compression), []);
     }
     assert_eq!(rpm().lists(), ["primary", "filelists", "other"]);
-    assert_eq!((rpm().open(3, &Totals::default()), rpm().close(3, &Totals::default())), (vec![], vec![]));
+    let root = rpm().root_for(&path("Packages/a.rpm"), 0).expect("a root");
+    assert_eq!((rpm().open(&root, 3, &Totals::default()), rpm().close(&root, 3, &Totals::default())), (vec![], vec![]));
 }
 
 /// The document that createrepo_c wrote for its fixtures, but for the names of its lists.
@@ -359,7 +361,7 @@ fn a_whole_index() {
         assert_eq!(finished.iter().map(|file| file.path.to_string()).collect::<Vec<_>>(), expected);
         let bytes = |at: usize| match &finished[at].content {
             FinishedContent::Bytes(bytes) => &bytes[..],
-            FinishedContent::List { .. } => panic!("{at} is a list"),
+            FinishedContent::List { .. } | FinishedContent::Composed { .. } => panic!("{at} is a list"),
         };
         for (list, file) in finished[3..].iter().enumerate() {
             assert_eq!(file.content, FinishedContent::List { prefix: vec![], list });

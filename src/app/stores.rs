@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{StartError, lock, lock_if_free};
+use super::{StartError, lock};
 use crate::config::{PostgresSettings, S3Settings, Secret, Settings};
 use crate::spool::SpoolFolder;
 use crate::store::blobs::files::FileBlobs;
@@ -22,6 +22,7 @@ use crate::store::coordinator::redis::RedisCoordinator;
 use crate::store::coordinator::{self, Coordinator, Event};
 
 /// The three stores, whichever they are.
+#[derive(Clone)]
 pub struct Stores {
     /// Bytes.
     pub blobs: Arc<dyn BlobStore>,
@@ -71,6 +72,7 @@ pub struct DurableStores {
     pub snapshots: Arc<dyn Snapshots>,
     /// What our own packages contribute to indexes, in the same database.
     pub fragments: Arc<dyn Fragments>,
+    tokens: Arc<dyn Tokens>,
     /// Files below the data folder have one user at a time; a bucket has many.
     data_lock: Option<File>,
 }
@@ -82,17 +84,28 @@ impl DurableStores {
     /// [`StartError`] when one of them needs an operator, or a server uses the files.
     pub async fn open(settings: &Settings) -> Result<Self, StartError> {
         let data = &settings.data_dir;
-        std::fs::create_dir_all(data)
-            .map_err(|error| StartError::new(&format!("the data folder {} cannot be made", data.display()), &error))?;
         let (blobs, data_lock): (Arc<dyn BlobStore>, _) = match &settings.s3 {
             Some(s3) => (Arc::new(reach_s3(s3).await?), None),
             None => {
-                let lock = lock(data).map_err(|error| StartError(format!("{error}; or stop it first")))?;
+                let lock = lock::take(data).map_err(|error| StartError(format!("{error}; or stop it first")))?;
                 (Arc::new(open_files(data)?), Some(lock))
             }
         };
-        let Records { catalog, snapshots, fragments, .. } = open_catalog(settings).await?;
-        Ok(Self { blobs, catalog, snapshots, fragments, data_lock })
+        let Records { catalog, snapshots, fragments, tokens } = open_catalog(settings).await?;
+        Ok(Self { blobs, catalog, snapshots, fragments, tokens, data_lock })
+    }
+
+    /// With a coordinator that tells nobody: servers that run beside compare what they remember with the catalog by themselves.
+    pub(super) fn alone(&self) -> Stores {
+        let Self { blobs, catalog, snapshots, fragments, tokens, .. } = self;
+        Stores {
+            blobs: Arc::clone(blobs),
+            catalog: Arc::clone(catalog),
+            snapshots: Arc::clone(snapshots),
+            fragments: Arc::clone(fragments),
+            tokens: Arc::clone(tokens),
+            coordinator: Arc::new(InProcessCoordinator::new()),
+        }
     }
 
     /// Whether no server uses the files now.
@@ -125,7 +138,7 @@ impl StoresBeside {
         let (blobs, data_lock): (Option<Arc<dyn BlobStore>>, _) = match &settings.s3 {
             _ if !with_blobs => (None, None),
             Some(s3) => (Some(Arc::new(reach_s3(s3).await?)), None),
-            None => match lock_if_free(&settings.data_dir)? {
+            None => match lock::take_if_free(&settings.data_dir)? {
                 Some(lock) => (Some(Arc::new(open_files(&settings.data_dir)?)), Some(lock)),
                 None => (None, None),
             },

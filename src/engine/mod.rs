@@ -1,8 +1,18 @@
 //! What the server does, whatever the format and whatever the stores: read, fill, keep, refresh.
 //!
-//! The engine names no format and no concrete store. [`read::Reader`] answers requests; [`fills::Fills`] runs transfers;
-//! [`shelf::Shelf`] is the memory in front of catalog and store; [`keep::Keeper`] makes bytes current. Rules are pure
-//! functions ([`freshness`]); I/O is around them.
+//! The engine names no format and no concrete store. Rules are pure functions; I/O is around them.
+//!
+//! | room | what changes belong there |
+//! |---|---|
+//! | [`read`], [`freshness`] | what a request is answered with: held, revalidated, fetched, stale |
+//! | [`held`], [`shelf`], [`roots`] | the memory in front of catalog and store; what a held index says of other files |
+//! | [`fills`], [`fill`], `transfer` | one upstream transfer for all who want a file, and the snapshots it completes |
+//! | [`keep`], [`growth`], [`identities`] | making bytes current, and what is known of them |
+//! | [`generations`], [`past`], [`pins`], [`switches`], [`distrust`] | earlier snapshots, and that a switch contradicts nobody |
+//! | [`publish`] | uploads become indexes; virtual repositories are merged |
+//! | [`retention`], [`tend`], [`scrub`], [`rebuild`] | budgets, sweeping, checking, making the catalog anew |
+//! | [`batch`], [`prefetch`] | fetching before anybody asks |
+//! | [`callers`], [`counts`], [`pattern`], `threads` | whose token it is, metrics, patterns of requests, work on threads of its own |
 
 pub mod batch;
 pub mod callers;

@@ -14,7 +14,7 @@
 
 use std::sync::Arc;
 
-use artifactapi_formats::{Expected, Mutability, Role, Sha256};
+use artifactapi_formats::{Expected, Identity, Mutability, Role, Sha256};
 use parking_lot::RwLock;
 
 use super::held::Held;
@@ -106,6 +106,12 @@ impl Switches {
                 self.shelf.forget(&snapshot.root);
             }
         }
+    }
+
+    /// A path is about to stand for something else, in another index than before: for a while it matters who asks for it.
+    pub fn changes_hands(&self, repository: &Repository, package: &Target) {
+        self.pins.change(package.clone(), repository.cache.pin);
+        self.shelf.forget(package);
     }
 
     /// The paths that stand for something else than before, and whether they stood for something before; `None` when that is too
@@ -231,7 +237,8 @@ impl Switches {
             }
         }
         Ok(Some(match self.identities.find(repository, record.clone(), &all).await? {
-            Some(record) => Judged { record, is_right: true },
+            // What it is one of, another index of the same folder may contradict.
+            Some(record) => Judged { is_right: agrees(repository, &named, &record) == Some(true), record },
             None => Judged { record, is_right: false },
         }))
     }
@@ -254,8 +261,9 @@ fn is_indexed(repository: &Repository, target: &Target, role: Role) -> bool {
     role == Role::Package && target.query.is_empty() && repository.format.index().is_some()
 }
 
-/// Whether one of those who name a package means these bytes, or nobody names it; `None` when only the bytes can tell. Who does
-/// not have packages checked has chosen to be given what there is.
+/// Whether one of those who name a package means these bytes, or nobody names it; `None` when only the bytes can tell. Two indexes of
+/// our own in one folder must both mean them: they name one path only if they were written at once without a coordinator, and then
+/// nobody is given what the other one contradicts. Who does not have packages checked has chosen to be given what there is.
 fn agrees(repository: &Repository, named: &[NamedPackage], record: &Artifact) -> Option<bool> {
     let is_checked = match &repository.kind {
         Kind::Remote(remote) => remote.verify == Verify::Strict,
@@ -264,12 +272,36 @@ fn agrees(repository: &Repository, named: &[NamedPackage], record: &Artifact) ->
     if !is_checked || named.is_empty() {
         return Some(true);
     }
-    let mut means = named.iter().map(|named| &named.package.identity);
-    if let Some(identity) = &record.identity {
-        return Some(means.any(|means| means == identity));
-    }
-    if means.clone().any(|means| means.sha256() == Some(record.sha256)) {
-        return Some(true);
-    }
-    means.all(|means| means.sha256().is_some()).then_some(false)
+    let are_ours = matches!(repository.kind, Kind::Local(_));
+    let are_beside = |one: &NamedPackage, other: &NamedPackage| {
+        std::ptr::eq(one, other) || (are_ours && one.root.path.folder() == other.root.path.folder())
+    };
+    let of_its_folder = |one: &NamedPackage| {
+        all(named.iter().filter(|other| are_beside(one, other)).map(|other| means(&other.package.identity, record)))
+    };
+    // One that agrees is enough: not all of them not.
+    let none_agrees = all(named.iter().map(|one| of_its_folder(one).map(|agrees| !agrees)));
+    none_agrees.map(|none| !none)
 }
+
+/// Whether an identity is that of these bytes, as far as the record says what they are.
+fn means(identity: &Identity, record: &Artifact) -> Option<bool> {
+    match &record.identity {
+        Some(known) => Some(known == identity),
+        None if identity.sha256() == Some(record.sha256) => Some(true),
+        None => identity.sha256().is_some().then_some(false),
+    }
+}
+
+/// Whether all of them are so: one that is not decides it, whatever else is unknown.
+fn all(mut each: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+    each.try_fold(Some(true), |all, one| match one {
+        Some(false) => Err(()),
+        Some(true) => Ok(all),
+        None => Ok(None),
+    })
+    .unwrap_or(Some(false))
+}
+
+#[cfg(test)]
+mod tests;

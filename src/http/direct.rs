@@ -24,6 +24,7 @@ use tokio::time::{Instant as Deadline, sleep_until};
 
 use super::fast::{Fast, WireHit};
 use super::host;
+use super::ordinary;
 use super::serve::HEAD_TIMEOUT;
 
 /// The most bytes of requests that are read before they are answered. A longer head is handed over.
@@ -127,35 +128,14 @@ fn seen(read: &[u8]) -> Seen<'_> {
     };
     match (request.method, request.version, request.path) {
         (Some("GET"), Some(1), Some(path))
-            if path.starts_with('/') && request.headers.iter().all(is_ordinary) && has_one_host(request.headers) =>
+            if path.starts_with('/')
+                && request.headers.iter().all(|header| ordinary::is_ordinary(header.name, header.value))
+                && has_one_host(request.headers) =>
         {
             Seen::Ordinary(path, length)
         }
         _ => Seen::Other,
     }
-}
-
-/// Whether a header asks for nothing but the whole, fresh enough, on a connection that stays.
-fn is_ordinary(header: &httparse::Header<'_>) -> bool {
-    const OUT_OF_THE_ORDINARY: [&str; 14] = [
-        "range",
-        "pragma",
-        "expect",
-        "upgrade",
-        "if-range",
-        "if-match",
-        "connection",
-        "if-none-match",
-        "cache-control",
-        "authorization",
-        "content-length",
-        "if-modified-since",
-        "transfer-encoding",
-        "if-unmodified-since",
-    ];
-    let is = |name: &&str| header.name.len() == name.len() && header.name.eq_ignore_ascii_case(name);
-    !OUT_OF_THE_ORDINARY.iter().any(is)
-        || (header.name.eq_ignore_ascii_case("connection") && header.value.eq_ignore_ascii_case(b"keep-alive"))
 }
 
 /// Whether it says whom it asks, once. Anything else is refused where requests are refused.

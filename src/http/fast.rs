@@ -19,6 +19,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header}
 use super::artifact::depends_on_index;
 use super::body::{Origin, ServedBody};
 use super::headers::{CACHE_STATUS, Representation, X_ARTIFACT_SOURCE};
+use super::ordinary;
 use crate::config::{LiveRepositories, Repository};
 use crate::engine::counts::RepositoryCounts;
 use crate::engine::held::{Held, HeldBody};
@@ -170,7 +171,9 @@ impl Fast {
             Method::HEAD => true,
             _ => return None,
         };
-        let found = self.find(spelling(request.uri())).filter(|_| is_ordinary(request.headers()))?;
+        let found = self
+            .find(spelling(request.uri()))
+            .filter(|_| !request.headers().keys().any(|name| ordinary::decides(name.as_str())))?;
         let body = match &found.held.body {
             _ if head_only => ServedBody::empty(),
             HeldBody::Memory(bytes) => Origin::Memory(bytes.clone()).range(0..found.held.artifact.size),
@@ -216,21 +219,4 @@ fn wire_head(headers: &HeaderMap) -> Box<[u8]> {
 
 fn spelling(uri: &Uri) -> &str {
     uri.path_and_query().map_or("", |spelled| spelled.as_str())
-}
-
-/// Whether no header asks for anything but the whole, fresh enough.
-fn is_ordinary(headers: &HeaderMap) -> bool {
-    !headers.keys().any(|name| {
-        matches!(
-            *name,
-            header::RANGE
-                | header::IF_NONE_MATCH
-                | header::IF_MODIFIED_SINCE
-                | header::IF_MATCH
-                | header::IF_UNMODIFIED_SINCE
-                | header::CACHE_CONTROL
-                | header::PRAGMA
-                | header::AUTHORIZATION
-        )
-    })
 }

@@ -1,4 +1,13 @@
-//! Routes: one file for each kind of request. The only part that knows HTTP status codes.
+//! HTTP: the only part that knows status codes.
+//!
+//! | room | what changes belong there |
+//! |---|---|
+//! | [`serve`], `direct`, `linger`, `patience`, `refused`, `host`, `heard`, `ordinary` | connections: accepting, the bare path of hits, slow and wrong clients |
+//! | [`artifact`], `deliver`, [`fast`], `folder`, `mirror_list` | `GET /api/…`: from what the engine answers to a response |
+//! | [`conditional`], [`mod@range`], [`headers`], [`body`] | the rules of RFC 9110, and bodies |
+//! | [`upload`] | what is put in below `/api/…` |
+//! | [`access`], `client`, `cross_site`, `own_url` | who asks, and under which name |
+//! | [`manage`], `document`, [`error`] | every other route, documents, and errors |
 
 pub mod access;
 pub mod artifact;
@@ -18,6 +27,7 @@ mod host;
 mod linger;
 pub mod manage;
 mod mirror_list;
+mod ordinary;
 mod own_url;
 mod patience;
 pub mod range;

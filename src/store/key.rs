@@ -3,8 +3,8 @@
 //! A [`BlobKey`] is predictable: `{repository}/{path_hash}/{filename}`, where `path_hash` is the first 16 hexadecimal
 //! digits of the SHA-256 of the decoded path. An operator finds a file in the bucket from its URL, and so does the server
 //! while the catalog is away. Blobs are immutable, so later contents of one path get one more segment,
-//! `{repository}/{path_hash}/{content_sha256_16}/{filename}`. Files cached by absolute URL through the batch endpoint
-//! live at `{hostname}/{url_hash}/{filename}`.
+//! `{repository}/{path_hash}/{content_sha256_16}/{filename}`. Earlier versions kept files of absolute URLs at
+//! `{hostname}/{url_hash}/{filename}`; such keys are read, and not written any more.
 
 use std::fmt;
 use std::str::FromStr;

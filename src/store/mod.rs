@@ -1,8 +1,8 @@
 //! Where things are kept: bytes ([`blobs`]), records about them ([`catalog`]), and who fetches what ([`coordinator`]).
 //!
-//! Three traits, each with a laptop implementation (files, SQLite, in-process) and a shared one (S3, PostgreSQL, Redis),
-//! chosen independently by the environment. Only `app/stores.rs` names an implementation. Each trait has one conformance suite
-//! that every implementation passes.
+//! Each is a trait or (the catalog: records, snapshots, fragments, tokens) a few of one database, with a laptop implementation
+//! (files, SQLite, in-process) and a shared one (S3, PostgreSQL, Redis), chosen independently by the environment. Only
+//! `app/stores.rs` names an implementation. Each has a conformance suite that every implementation passes.
 
 pub mod blobs;
 pub mod catalog;

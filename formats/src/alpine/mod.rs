@@ -19,6 +19,7 @@ mod stanza;
 mod tar;
 #[cfg(test)]
 mod tests;
+mod version;
 
 use std::io::Read;
 use std::ops::ControlFlow;

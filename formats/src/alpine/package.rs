@@ -66,7 +66,7 @@ impl Checker for PackageChecker {
         match self.kind {
             Kind::Unknown => Err(Invalid::Truncated { what: WHAT }),
             Kind::V2(package) => package.finish(),
-            Kind::V3(package) => package.finish(),
+            Kind::V3(package) => package.finish().map(drop),
         }
     }
 }

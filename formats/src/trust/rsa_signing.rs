@@ -16,7 +16,7 @@ use rsa::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey a
 use rsa::rand_core::{CryptoRngCore, OsRng};
 
 use super::keys::InvalidKey;
-use super::public_key::{PublicKey, padding};
+use super::public_key::{KeyId, PublicKey, padding};
 use crate::{Digest, RepoPath};
 
 /// What the name of a public key ends with, wherever apk meets one.
@@ -41,6 +41,7 @@ pub struct RsaKey {
     digest: RsaDigest,
     secret: RsaPrivateKey,
     public_pem: String,
+    id: KeyId,
 }
 
 /// A pair of keys that was just made, in PEM.
@@ -74,10 +75,10 @@ impl RsaKey {
     fn new(name: &str, digest: RsaDigest, secret: RsaPrivateKey) -> Result<Self, InvalidKey> {
         let unusable = |why: &str| InvalidKey::Unusable { why: why.to_owned() };
         let public = secret.to_public_key().to_public_key_der().map_err(|_| unusable("it has no public half"))?;
-        PublicKey::read(public.as_bytes()).map_err(unusable)?;
+        let id = *PublicKey::read(public.as_bytes()).map_err(unusable)?.id();
         let public_pem =
             public.to_pem("PUBLIC KEY", LineEnding::LF).map_err(|_| unusable("its public half cannot be written"))?;
-        Ok(Self { name: name.to_owned(), digest, secret, public_pem })
+        Ok(Self { name: name.to_owned(), digest, secret, public_pem, id })
     }
 
     /// The file name under which clients keep the public key.
@@ -92,13 +93,18 @@ impl RsaKey {
         &self.public_pem
     }
 
-    /// What its signatures are over.
+    /// The id by which v3 files name it.
+    pub(crate) const fn id(&self) -> &KeyId {
+        &self.id
+    }
+
+    /// What its signatures are over, where there is a choice: those of v3 files are over SHA-512.
     #[must_use]
     pub const fn digest(&self) -> RsaDigest {
         self.digest
     }
 
-    /// Signs what has `digest`, which is one of [`RsaKey::digest`].
+    /// Signs what has `digest`.
     pub(crate) fn sign(&self, digest: &Digest) -> Result<Vec<u8>, &'static str> {
         let padding = padding(digest.algorithm()).ok_or("no signature is made over such a digest")?;
         self.secret

@@ -50,6 +50,11 @@ impl Joined {
         spooled(spool, move |into| list.join(&mut |piece| into.write_all(piece)).map(drop)).await
     }
 
+    /// The text of the list, to be read on a thread that may block. Memory is that of a chunk.
+    pub(super) fn text(&self) -> Text {
+        Text { piece: self.open.clone(), read: 0, next: 0, packed: Vec::new(), list: self.clone() }
+    }
+
     /// Hands out the pieces in order. On a thread that may block.
     fn join(&self, each: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<WrittenList> {
         let Self { compression, number, ref open, ref chunks, ref close } = *self;
@@ -65,6 +70,34 @@ impl Joined {
         }
         joint.add(close, &pack(close, compression)?, each)?;
         joint.end(each)
+    }
+}
+
+/// The text of a list while it is read.
+pub(super) struct Text {
+    list: Joined,
+    piece: Vec<u8>,
+    /// How much of the piece.
+    read: usize,
+    /// The next chunk; after all of them comes what closes the list.
+    next: usize,
+    packed: Vec<u8>,
+}
+
+impl io::Read for Text {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while self.read == self.piece.len() {
+            let Joined { chunks, close, number, .. } = &self.list;
+            match chunks.get(self.next) {
+                Some(chunk) => chunk.read(*number, &mut self.packed, Some(&mut self.piece))?,
+                None if self.next == chunks.len() => self.piece.clone_from(close),
+                None => return Ok(0),
+            }
+            (self.read, self.next) = (0, self.next + 1);
+        }
+        let count = io::Read::read(&mut self.piece.get(self.read..).unwrap_or_default(), into)?;
+        self.read += count;
+        Ok(count)
     }
 }
 
@@ -147,8 +180,8 @@ mod tests {
     use super::super::chunks::write;
     use super::*;
 
-    /// A list of two chunks, each with this text; what it is joined to, and what is said of it.
-    fn joined(text: &[u8], compression: Compression) -> (Vec<u8>, WrittenList) {
+    /// A list of two chunks, each with this text; what it is joined to, what is said of it, and its own text.
+    fn joined(text: &[u8], compression: Compression) -> (Vec<u8>, WrittenList, Vec<u8>) {
         let folder = tempfile::tempdir().expect("a folder");
         let chunk = |name: &str| {
             let path = folder.path().join(name);
@@ -162,11 +195,14 @@ mod tests {
             whole.extend_from_slice(piece);
             Ok(())
         });
-        (whole, written.expect("joined"))
+        let mut read = Vec::new();
+        list.text().read_to_end(&mut read).expect("readable");
+        (whole, written.expect("joined"), read)
     }
 
     fn check(text: &[u8], compression: Compression) -> WrittenList {
-        let (whole, written) = joined(text, compression);
+        let (whole, written, read) = joined(text, compression);
+        assert!(read == [b"<list>", text, text, b"</list>"].concat());
         let mut open = Vec::new();
         match compression {
             Compression::Gzip => flate2::read::GzDecoder::new(&*whole).read_to_end(&mut open).expect("one member"),

@@ -6,8 +6,8 @@
 //! and their root's index is written anew of ready pieces ([`chunks`]).
 //!
 //! Uploads that arrive while an index is being written wait for the next one and are published together (group commit): one
-//! task for each root takes all that wait. Replicas do not divide roots among themselves; a lease keeps them from working
-//! against each other, and the catalog decides when it does not.
+//! task for each root, or for roots that share a folder, takes all that wait ([`desk`]). Replicas do not divide roots among
+//! themselves; a lease keeps them from working against each other, and the catalog decides when it does not.
 //!
 //! Nothing is visible before it is published, and nothing of a failed upload is left but staged blobs, which are garbage.
 
@@ -16,6 +16,7 @@ mod choice;
 mod chunks;
 mod cuttings;
 mod describe;
+mod desk;
 mod joined;
 mod plan;
 mod promised;
@@ -33,10 +34,10 @@ use std::time::Duration;
 use artifactapi_formats::publish::{Described, PublishFormat};
 use artifactapi_formats::{Invalid, Limits, RepoPath, Role, Sha256};
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
 
 use self::chunks::{Chunks, FOLDER_BYTES, Lost};
 use self::describe::{Read, Unread};
+use self::desk::Job;
 pub use self::restore::{Restorable, Restoring};
 use self::sheet::Sheet;
 use self::write::merge::Merging;
@@ -52,7 +53,7 @@ use crate::store::blobs::BlobStore;
 use crate::store::catalog::fragments::Fragments;
 use crate::store::catalog::snapshots::{PackageMark, SnapshotId, Snapshots};
 use crate::store::catalog::{Artifact, Catalog, CatalogError, Published};
-use crate::store::coordinator::{Coordinator, Entered, Event};
+use crate::store::coordinator::{Coordinator, Event};
 use crate::store::key::Target;
 
 /// The most changes that are published together.
@@ -183,17 +184,20 @@ enum Change {
     Remove { path: RepoPath },
 }
 
-struct Job {
-    /// The format that it was read as.
-    format: &'static str,
-    change: Change,
-    answer: oneshot::Sender<Result<Done, PublishError>>,
+impl Change {
+    /// What it is about.
+    fn path(&self) -> &RepoPath {
+        match self {
+            Self::Put { record, .. } | Self::Carry { record } => &record.target.path,
+            Self::Remove { path } => path,
+        }
+    }
 }
 
 /// Takes uploads and deletions.
 pub struct Publisher {
     chunks: Chunks,
-    /// For each root that is being written, what waits for the next time.
+    /// For each desk where something is being written, what waits for the next time.
     waiting: Mutex<HashMap<Target, Vec<Job>>>,
     /// Virtual roots that are being merged.
     merging: Mutex<HashMap<Target, Merging>>,
@@ -280,7 +284,7 @@ impl Publisher {
             let path = target.path.clone();
             self.read_whole(spooled, move |whole, limits| format.check_carried(&path, whole, limits)).await?;
             let record = self.put_aside(self.draft(repository, target.clone(), role, spooled), spooled).await?;
-            return self.submit(repository, root, Change::Carry { record }).await;
+            return self.submit(repository, root.clone(), Some(root), Change::Carry { record }).await;
         }
         match role {
             Role::Package => self.put_package(repository, local, format, target, spooled).await,
@@ -297,19 +301,19 @@ impl Publisher {
         target: &Target,
         spooled: &Spooled,
     ) -> Result<Done, PublishError> {
-        let Read { root, described, fragments } = {
+        let Read { desk, root, described, fragments } = {
             let _turn = self.reading.acquire().await.map_err(|_| PublishError::Contended)?;
             let (path, sha256) = (target.path.clone(), spooled.sha256);
             let unread = Unread { path, size: spooled.size, sha256, uploaded_at: now() };
             self.describe(format, local.root_depth, unread, spooled.reader()).await?
         };
-        let root = Target::new(repository.name.clone(), root.entry);
+        let [desk, root] = [desk, root].map(|root| Target::new(repository.name.clone(), root.entry));
         let mut draft = self.draft(repository, target.clone(), Role::Package, spooled);
         draft.identity = Some(described.entry.identity.clone());
         let record = self.put_aside(draft, spooled).await?;
         let fragment = (PackageMark::of(&described.entry), fragments);
         self.fragments.put_fragments(&root, &[fragment], now()).await?;
-        self.submit(repository, root, Change::Put { record, described }).await
+        self.submit(repository, desk, Some(root), Change::Put { record, described }).await
     }
 
     /// Has a format read a file that was uploaded.
@@ -370,8 +374,8 @@ impl Publisher {
                 _ => return Err(PublishError::OwnIndex),
             };
             if let Some(entry) = root {
-                let root = Target::new(repository.name.clone(), entry);
-                return self.submit(repository, root, Change::Remove { path: target.path.clone() }).await;
+                let desk = Target::new(repository.name.clone(), entry);
+                return self.submit(repository, desk, None, Change::Remove { path: target.path.clone() }).await;
             }
         }
         for _ in 0..MAX_BATCH {
@@ -393,104 +397,6 @@ impl Publisher {
         match held_bytes.saturating_add(size) > limit_bytes {
             true => Err(PublishError::Quota { limit_bytes, held_bytes }),
             false => Ok(()),
-        }
-    }
-
-    /// Has a change published with whatever else waits for the same root.
-    async fn submit(
-        self: &Arc<Self>,
-        repository: &Repository,
-        root: Target,
-        change: Change,
-    ) -> Result<Done, PublishError> {
-        let (answer, answered) = oneshot::channel();
-        let job = Job { format: repository.format.name(), change, answer };
-        let is_being_written = {
-            let mut waiting = self.waiting.lock();
-            let is_being_written = waiting.contains_key(&root);
-            waiting.entry(root.clone()).or_default().push(job);
-            is_being_written
-        };
-        if !is_being_written {
-            let turn = Turn { publisher: Arc::clone(self), root, is_over: false };
-            // A task of its own: a client that leaves takes nobody's upload with it.
-            tokio::spawn(turn.write_all());
-        }
-        answered.await.map_err(|_| PublishError::Unanswered)?
-    }
-
-    /// What is published next, or `None`: then the root is free for the next task.
-    fn next_batch(&self, root: &Target) -> Option<Vec<Job>> {
-        let mut waiting = self.waiting.lock();
-        match waiting.get_mut(root) {
-            Some(jobs) if !jobs.is_empty() => Some(jobs.drain(..jobs.len().min(MAX_BATCH)).collect()),
-            _ => {
-                waiting.remove(root);
-                None
-            }
-        }
-    }
-
-    async fn write_some(&self, root: &Target, jobs: Vec<Job>) {
-        // What is in force now, not when the first of them began: a key that was taken out signs nothing more, however long
-        // the queue is.
-        let in_force = self.repositories.get(root.repository.as_str());
-        let in_force = in_force.filter(|repository| jobs.iter().all(|job| job.format == repository.format.name()));
-        let (changes, answers): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.change, job.answer)).unzip();
-        let published = match in_force {
-            Some(repository) => match local_of(&repository) {
-                Ok(local) => self.publish(&repository, local, root, &changes).await,
-                Err(error) => Err(error),
-            },
-            None => Err(PublishError::NotLocal),
-        };
-        if let Err(error) = &published {
-            tracing::warn!(target: "artifactapi::publish", %root, changes = changes.len(), %error, "nothing published");
-        }
-        // Whoever asked may have left.
-        match published {
-            Ok(done) => answers.into_iter().zip(done).for_each(|(answer, done)| drop(answer.send(Ok(done)))),
-            Err(error) => answers.into_iter().for_each(|answer| drop(answer.send(Err(error.clone())))),
-        }
-    }
-}
-
-/// The turn of one task at the index of a root. However it ends, the next upload begins another, and nobody waits for a task that
-/// is no more.
-struct Turn {
-    publisher: Arc<Publisher>,
-    root: Target,
-    /// Whether the root is free already.
-    is_over: bool,
-}
-
-impl Turn {
-    /// Publishes what waits for the root until nothing does.
-    async fn write_all(mut self) {
-        let Self { publisher, root, .. } = &self;
-        let lease_on = Target::with_query(root.repository.clone(), root.path.clone(), "publish");
-        loop {
-            // Whoever comes from here on is in this batch or the next.
-            let lease = loop {
-                match publisher.coordinator.enter(&lease_on, LEASE_PATIENCE).await {
-                    Entered::Lead(lease) => break Some(lease),
-                    Entered::Settled => {}
-                    Entered::OutOfPatience => break None,
-                }
-            };
-            let Some(jobs) = publisher.next_batch(root) else { break };
-            publisher.write_some(root, jobs).await;
-            drop(lease);
-        }
-        self.is_over = true;
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        if !self.is_over {
-            // Whatever waits is told by its channel that nobody answers.
-            self.publisher.waiting.lock().remove(&self.root);
         }
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! The bytes of our own packages say what they contribute to their index, and the configuration says which index that is. So a record
 //! that was made anew of the store ([`crate::engine::rebuild`]) is read as an upload is, and published as one; only the bytes
-//! stay where they are, and the time of the upload is what it was.
+//! stay where they are, and the time of the upload is what it was. Which of several indexes of a folder lists a package, its bytes
+//! say, too.
 
+use std::collections::HashMap;
 use std::io::Cursor;
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use artifactapi_formats::{ReadSeek, RepoPath, Role};
 use futures_util::StreamExt as _;
 
 use super::describe::{Read, Unread};
+use super::desk::roots_of;
 use super::{Change, Outcome, PublishError, Publisher, local_of};
 use crate::config::Repository;
 use crate::engine::held::now;
@@ -21,17 +24,18 @@ use crate::store::catalog::snapshots::{Generation, PackageMark};
 use crate::store::catalog::{Artifact, Published};
 use crate::store::key::Target;
 
-/// Something that can be listed again, and the index that it belongs to.
+/// Something that can be listed again, the index that it belongs to, and the desk of that.
 pub struct Restorable {
+    desk: Target,
     root: Target,
     change: Change,
 }
 
 impl Restorable {
-    /// The index, by its entry.
+    /// What all that is published together has in common: the usual index of a folder, by its entry.
     #[must_use]
-    pub const fn root(&self) -> &Target {
-        &self.root
+    pub const fn desk(&self) -> &Target {
+        &self.desk
     }
 }
 
@@ -66,7 +70,10 @@ impl Publisher {
             let is_listed = current.is_some_and(|snapshot| snapshot.file(path).is_some());
             return Ok(match is_listed {
                 true => Restoring::Nothing,
-                false => Restoring::Ready(Box::new(Restorable { root, change: Change::Carry { record } })),
+                false => {
+                    let (desk, change) = (root.clone(), Change::Carry { record });
+                    Restoring::Ready(Box::new(Restorable { desk, root, change }))
+                }
             });
         }
         if repository.format.classify(path) != Role::Package || self.is_named(repository, path).await? {
@@ -85,20 +92,20 @@ impl Publisher {
         root_depth: usize,
         mut record: Artifact,
     ) -> Result<Restoring, PublishError> {
-        let Read { root, described, fragments } = {
+        let Read { desk, root, described, fragments } = {
             let _turn = self.reading.acquire().await.map_err(|_| PublishError::Contended)?;
             let Opened { bytes, spooled: _spooled } = self.opened(&record).await?;
             let (path, sha256) = (record.target.path.clone(), record.sha256);
             let unread = Unread { path, size: record.size, sha256, uploaded_at: record.stored_at };
             self.describe(format, root_depth, unread, bytes).await?
         };
-        let root = Target::new(record.target.repository.clone(), root.entry);
+        let [desk, root] = [desk, root].map(|root| Target::new(record.target.repository.clone(), root.entry));
         record.identity = Some(described.entry.identity.clone());
         if let Published::Won(revision) = self.catalog.publish(&record, Some(record.revision)).await? {
             record.revision = revision;
         }
         self.fragments.put_fragments(&root, &[(PackageMark::of(&described.entry), fragments)], now()).await?;
-        Ok(Restoring::Ready(Box::new(Restorable { root, change: Change::Put { record, described } })))
+        Ok(Restoring::Ready(Box::new(Restorable { desk, root, change: Change::Put { record, described } })))
     }
 
     /// The bytes of a record, compared with it.
@@ -132,19 +139,34 @@ impl Publisher {
         }
     }
 
-    /// Publishes what was read, all of it of one index, together. How many are listed now that were not.
+    /// Publishes what was read, all of it of one desk, together. How many are listed now that were not.
     ///
     /// # Errors
-    /// [`PublishError`]; nothing of it is then listed.
+    /// [`PublishError`]; of one index at least, nothing of it is then listed.
     pub async fn restore(
         &self,
         repository: &Arc<Repository>,
-        root: &Target,
+        desk: &Target,
         restorables: Vec<Restorable>,
     ) -> Result<u64, PublishError> {
         let local = local_of(repository)?;
-        let changes: Vec<Change> = restorables.into_iter().map(|restorable| restorable.change).collect();
-        let done = self.publish(repository, local, root, &changes).await?;
-        Ok(done.iter().filter(|done| matches!(done.outcome, Outcome::Created | Outcome::Replaced)).count() as u64)
+        let mut bases = Vec::new();
+        for root in roots_of(repository, desk) {
+            bases.push(self.base(&root).await?);
+        }
+        // Since it was read, somebody may have uploaded another, to whichever index of the folder; that one stays.
+        let is_listed = |path: &RepoPath| bases.iter().any(|base| base.has(path));
+        let mut by_root: HashMap<Target, Vec<Change>> = HashMap::new();
+        for Restorable { root, change, .. } in restorables {
+            if !is_listed(change.path()) {
+                by_root.entry(root).or_default().push(change);
+            }
+        }
+        let mut listed = 0;
+        for (root, changes) in by_root {
+            let done = self.publish(repository, local, &root, &changes).await?;
+            listed += done.iter().filter(|done| matches!(done.outcome, Outcome::Created | Outcome::Replaced)).count();
+        }
+        Ok(listed as u64)
     }
 }

@@ -20,10 +20,12 @@ use crate::engine::shelf::{Found, ShelfBudget};
 use crate::store::blobs::files::FileBlobs;
 use crate::store::catalog::CatalogErrorKind;
 use crate::store::catalog::sqlite::SqliteCatalog;
+use crate::store::coordinator::Entered;
 use crate::store::coordinator::in_process::InProcessCoordinator;
 
 const PACKAGE: &str = "el9/x86_64/p-1-1.noarch.rpm";
 const COMPS: &str = "el9/x86_64/repodata/comps.xml";
+const APK: &str = "x86_64/p-1.apk";
 
 /// What goes wrong when the past of a package is to be kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -90,7 +92,7 @@ fn configured(folder: &Path, overwrite: bool) -> crate::config::Repositories {
     let file = folder.join("remotes.yaml");
     let text = format!(
         "remotes:\n  ours: {{ type: local, package: rpm, root_depth: 2, overwrite: {overwrite} }}\n  \
-         twin: {{ type: local, package: rpm, root_depth: 2 }}\n"
+         twin: {{ type: local, package: rpm, root_depth: 2 }}\n  apks: {{ type: local, package: alpine, overwrite: {overwrite} }}\n"
     );
     std::fs::write(&file, text).expect("written");
     let source = Source::find(Some(&file), folder, artifactapi_formats::FORMATS, Arc::new(|_: &str| None));
@@ -174,6 +176,26 @@ impl House {
         let packed = chunks::packed(&fragments).expect("packed");
         let fragment = (PackageMark::of(&entry), packed);
         self.catalog.put_fragments(&root(repository), &[fragment], now()).await.expect("kept");
+        Change::Put { record, described: Described { entry, fragments } }
+    }
+
+    /// A package for apk, in one of the indexes of its folder, of which only its name and this content are known.
+    async fn apk(&self, root: &Target, content: &str) -> Change {
+        let (target, spooled) = (target("apks", APK), self.spooled(content).await);
+        let draft = self.publisher.draft(&self.repository("apks"), target.clone(), Role::Package, &spooled);
+        let record = self.publisher.put_aside(draft, &spooled).await.expect("put aside");
+        let entry = PackageEntry {
+            name: "p".to_owned(),
+            version: "1".to_owned(),
+            arch: "x86_64".to_owned(),
+            path: target.path,
+            size: spooled.size,
+            identity: Identity::Part(Sha256::of(content.as_bytes()).into()),
+        };
+        let record = Artifact { identity: Some(entry.identity.clone()), ..record };
+        let fragments = vec![format!("P:{content}\n\n").into_bytes()];
+        let fragment = (PackageMark::of(&entry), chunks::packed(&fragments).expect("packed"));
+        self.catalog.put_fragments(root, &[fragment], now()).await.expect("kept");
         Change::Put { record, described: Described { entry, fragments } }
     }
 
@@ -303,6 +325,47 @@ async fn the_configuration_in_force_decides_not_the_one_of_before() {
     drop(lease);
     assert_eq!(uploading.await.expect("done").expect("answered"), Outcome::Conflict);
     assert_eq!(house.content(COMPS).await, Some(Sha256::of(groups("a").as_bytes())));
+}
+
+#[tokio::test]
+async fn a_change_meets_what_those_before_it_leave_in_either_index_of_a_folder() {
+    let house = Arc::new(House::new().await);
+    house.repositories.replace(configured(house.folder.path(), false));
+    let [v2, v3] = ["x86_64/APKINDEX.tar.gz", "x86_64/Packages.adb"].map(|entry| target("apks", entry));
+    let lease_on = Target::with_query(v2.repository.clone(), v2.path.clone(), "publish");
+    let Entered::Lead(lease) = house.coordinator.enter(&lease_on, LEASE_PATIENCE).await else {
+        panic!("somebody leads")
+    };
+    let asked = [
+        (Some(v2.clone()), house.apk(&v2, "first").await),
+        (Some(v3.clone()), house.apk(&v3, "second").await),
+        (None, remove(APK)),
+        (None, remove(APK)),
+        (Some(v2.clone()), house.apk(&v2, "third").await),
+    ];
+    let mut answers = Vec::new();
+    for (root, change) in asked {
+        let (asking, desk) = (Arc::clone(&house), v2.clone());
+        answers.push(tokio::spawn(async move {
+            asking.publisher.submit(&asking.repository("apks"), desk, root, change).await
+        }));
+        while house.publisher.waiting.lock().get(&v2).map_or(0, Vec::len) < answers.len() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    drop(lease);
+    let mut became = Vec::new();
+    for answer in answers {
+        became.push(answer.await.expect("done").expect("answered").outcome);
+    }
+    assert_eq!(
+        became,
+        [Outcome::Created, Outcome::Conflict, Outcome::Removed, Outcome::Absent, Outcome::Created],
+        "the second was of another version, and the first stayed until it was removed"
+    );
+    let record = house.catalog.lookup(&target("apks", APK)).await.expect("asked").expect("a record");
+    assert_eq!(record.sha256, Sha256::of(b"third"));
+    assert!(house.catalog.current(&v3).await.expect("asked").is_none());
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use artifactapi_formats::publish::{
     Carried, Compression, Finished, FinishedContent, Index, PublishFormat, Totals, WrittenList,
 };
-use artifactapi_formats::{IndexRoot, Mutability, Role};
+use artifactapi_formats::{IndexRoot, Invalid, Mutability, RepoPath, Role};
 use bytes::Bytes;
 use futures_util::future::{join_all, try_join_all};
 
@@ -22,6 +22,7 @@ use super::chunks::{Chunk, Shape, Trust};
 use super::joined::Joined;
 use super::plan::{Before, Plan, plan};
 use super::sheet::{Listed, Sheet};
+use super::spooling::spooled;
 use super::{Change, Done, LEASE_PATIENCE, PublishError, Publisher};
 use crate::config::{Local, Repository};
 use crate::engine::freshness::last_modified;
@@ -42,6 +43,17 @@ const TRIES: usize = 16;
 pub(super) struct Base {
     pub(super) snapshot: Option<Arc<Snapshot>>,
     pub(super) sheet: Arc<Sheet>,
+}
+
+impl Base {
+    /// Whether the index lists or carries something under a path.
+    pub(super) fn has(&self, path: &RepoPath) -> bool {
+        self.before(&HashMap::new()).has(path)
+    }
+
+    fn before<'b>(&'b self, records: &'b HashMap<RepoPath, Artifact>) -> Before<'b> {
+        Before { sheet: &self.sheet, snapshot: self.snapshot.as_deref(), records }
+    }
 }
 
 impl Publisher {
@@ -130,19 +142,18 @@ impl Publisher {
     /// What the changes come to, with what the catalog knows of their paths.
     async fn plan(&self, local: &Local, root: &Target, base: &Base, changes: &[Change]) -> Result<Plan, PublishError> {
         let mut records = HashMap::new();
-        let before = Before { sheet: &base.sheet, snapshot: base.snapshot.as_deref(), records: &HashMap::new() };
         for change in changes {
             let path = match change {
                 Change::Put { record, .. } => &record.target.path,
                 Change::Remove { path } => path,
                 Change::Carry { .. } => continue,
             };
-            if before.has(path) && !records.contains_key(path) {
+            if base.has(path) && !records.contains_key(path) {
                 let found = self.catalog.lookup(&Target::new(root.repository.clone(), path.clone())).await?;
                 records.extend(found.map(|record| (path.clone(), record)));
             }
         }
-        let mut plan = plan(Before { records: &records, ..before }, local.overwrite, changes);
+        let mut plan = plan(base.before(&records), local.overwrite, changes);
         for path in plan.replaced.iter().map(|target| &target.path).chain(&plan.removed) {
             if base.sheet.mark_of(path).is_some() {
                 let named = self.snapshots.named(&root.repository, path, Generation::Current).await?;
@@ -265,10 +276,21 @@ impl Publisher {
         });
         let died = || PublishError::Unreadable("the thread that signed the index died".to_owned());
         let finished = signing.await.ok_or_else(died)?.map_err(|why| PublishError::Unreadable(why.to_string()))?;
-        let finishing = finished.into_iter().map(|Finished { path, content }| {
-            self.file(repository, Target::new(root.repository.clone(), path), content, &made, &lists)
-        });
-        let mut files = try_join_all(finishing).await?;
+        let finish = |made: Vec<Joined>| {
+            let (finished, lists) = (finished.clone(), &lists);
+            let file = async move |made: &[Joined], Finished { path, content }| {
+                let target = Target::new(root.repository.clone(), path);
+                self.file(repository, local, target, content, made, lists).await
+            };
+            async move { try_join_all(finished.into_iter().map(|one| file(&made, one))).await }
+        };
+        let mut files = match finish(made).await {
+            // Summing up long lists reads no text; what is composed is made of it.
+            Err(PublishError::PieceLost) => {
+                finish(self.lists(format, root, &sheet, compression, written_at, Trust::Shaken).await?).await?
+            }
+            files => files?,
+        };
         files.extend(carried);
         files.extend(plan.records.iter().cloned());
         Ok((files, SystemTime::UNIX_EPOCH + Duration::from_secs(written_at), packages))
@@ -305,11 +327,12 @@ impl Publisher {
         trust: Trust,
     ) -> Result<Vec<Joined>, PublishError> {
         let shape = Shape { lists: format.lists().len(), compression };
+        let index_root = IndexRoot { entry: root.path.clone() };
         let chunks: Arc<[Arc<Chunk>]> = self.chunks.all(root, sheet, shape, trust).await?.into();
         let joined = (0..shape.lists).map(|number| {
             let bytes = chunks.iter().map(|chunk| chunk.text(number)).sum();
             let totals = Totals { packages: sheet.len() as u64, bytes, written_at };
-            let (open, close) = (format.open(number, &totals), format.close(number, &totals));
+            let (open, close) = (format.open(&index_root, number, &totals), format.close(&index_root, number, &totals));
             Joined { compression, number, open, chunks: Arc::clone(&chunks), close }
         });
         Ok(joined.collect())
@@ -319,6 +342,7 @@ impl Publisher {
     async fn file(
         &self,
         repository: &Repository,
+        local: &Local,
         target: Target,
         content: FinishedContent,
         made: &[Joined],
@@ -337,6 +361,22 @@ impl Publisher {
             FinishedContent::List { prefix, list } => {
                 let list = made.get(list).ok_or(PublishError::NotPublished)?.write(&self.spool).await?;
                 let spooled = self.behind(prefix, &list).await?;
+                self.put_aside(self.draft(repository, target, role, &spooled), &spooled).await
+            }
+            FinishedContent::Composed { list } => {
+                let format = repository.format.publish().ok_or(PublishError::NotPublished)?;
+                let mut text = made.get(list).ok_or(PublishError::NotPublished)?.text();
+                let (root, keys) = (IndexRoot { entry: target.path.clone() }, local.signing_keys.clone());
+                let limits = self.limits.clone();
+                // One at a time: it is held whole while it is made.
+                let _turn = self.writing_lists.acquire().await.map_err(|_| PublishError::Contended)?;
+                let composing = spooled(&self.spool, move |into| {
+                    format.compose(&root, &mut text, &keys, &limits, into).map_err(|error| match error {
+                        Invalid::Read(error) => error.into(),
+                        why => PublishError::Invalid(Arc::new(why)),
+                    })
+                });
+                let spooled = composing.await?;
                 self.put_aside(self.draft(repository, target, role, &spooled), &spooled).await
             }
             FinishedContent::Bytes(bytes) => {

@@ -19,7 +19,7 @@ use super::super::shelf::ShelfError;
 use super::local::public_key;
 use super::{ReadError, Reader, Reading, Wish};
 use crate::config::{Admission, Repository, Virtual};
-use crate::store::catalog::snapshots::Generation;
+use crate::store::catalog::snapshots::{Generation, NamedPackage};
 use crate::store::key::Target;
 
 impl Reader {
@@ -58,7 +58,7 @@ impl Reader {
                 let named = snapshots.named(&wish.target.repository, &wish.target.path, Generation::Current).await;
                 let named = named.map_err(ShelfError::from)?;
                 roots.extend(named.iter().map(|named| named.root.clone()));
-                named.into_iter().map(|named| named.package.identity).collect()
+                self.of_the_clients_index(wish, named)?
             }
         };
         // What no index names contradicts none.
@@ -88,6 +88,26 @@ impl Reader {
         Err(trouble.unwrap_or_else(|| {
             ReadError::Absent(format!("the index names it with {first}, and no member has that now ({})", names(all)))
         }))
+    }
+
+    /// What a package must be, by the indexes that name it. Where two of them name one path and mean different packages (apk: of
+    /// version 2 and of version 3, from different members), it is what the one says that the client was given.
+    fn of_the_clients_index(&self, wish: &Wish, named: Vec<NamedPackage>) -> Result<Vec<Identity>, ReadError> {
+        let identities =
+            |named: Vec<NamedPackage>| named.into_iter().map(|named| named.package.identity).collect::<Vec<_>>();
+        let agree =
+            |named: &[NamedPackage]| named.windows(2).all(|two| two[0].package.identity == two[1].package.identity);
+        if agree(&named) {
+            return Ok(identities(named));
+        }
+        let given = wish.client.map(|client| self.pins.roots_of(client, &wish.target.repository)).unwrap_or_default();
+        let named: Vec<_> = named.into_iter().filter(|named| given.contains(&named.root)).collect();
+        if named.is_empty() || !agree(&named) {
+            let why =
+                "two indexes name it and mean different packages; leave one out by `exclude_patterns` of its member";
+            return Err(ReadError::Absent(why.to_owned()));
+        }
+        Ok(identities(named))
     }
 
     /// What the first member has that has anything.

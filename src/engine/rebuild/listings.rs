@@ -1,6 +1,6 @@
 //! The second half of a rebuild: indexes of our own, written anew of the packages that they had.
 //!
-//! Records are walked in the order of their paths, so that packages of one index are neighbours; they are read some at a time
+//! Records are walked in the order of their paths, so that packages of one folder are neighbours; they are read some at a time
 //! and published [`TOGETHER`]. Each publication is a snapshot that lists more than the one before, signed with the keys that the
 //! configuration names now; what an index has already is left as it is.
 
@@ -55,7 +55,7 @@ impl Rebuild<'_> {
                     }
                     Err(why) => return Err(RebuildError::Publish { root: target, why }),
                 };
-                let is_elsewhere = waiting.first().is_some_and(|first| first.root() != restorable.root());
+                let is_elsewhere = waiting.first().is_some_and(|first| first.desk() != restorable.desk());
                 if is_elsewhere || waiting.len() >= TOGETHER {
                     rebuilt.listed += self.publish_again(repository, &mut waiting).await?;
                     progress(rebuilt);
@@ -73,9 +73,9 @@ impl Rebuild<'_> {
         repository: &Arc<Repository>,
         waiting: &mut Vec<Restorable>,
     ) -> Result<u64, RebuildError> {
-        let Some(root) = waiting.first().map(|first| first.root().clone()) else { return Ok(0) };
-        let listed = self.publisher.restore(repository, &root, std::mem::take(waiting)).await;
-        listed.map_err(|why| RebuildError::Publish { root, why })
+        let Some(desk) = waiting.first().map(|first| first.desk().clone()) else { return Ok(0) };
+        let listed = self.publisher.restore(repository, &desk, std::mem::take(waiting)).await;
+        listed.map_err(|why| RebuildError::Publish { root: desk, why })
     }
 
     /// The records of a repository, in the order of their paths.

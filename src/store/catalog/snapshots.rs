@@ -207,9 +207,9 @@ pub struct PackageQuery {
 /// One difference between two snapshots of a root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackageChange {
-    /// What the earlier one names.
+    /// What the one that is compared names.
     pub from: Option<PackageEntry>,
-    /// What the later one names. With `from`, the path stayed and the content or its description changed.
+    /// What the one it is compared with names. With `from`, the path stayed and the content or its description changed.
     pub to: Option<PackageEntry>,
 }
 

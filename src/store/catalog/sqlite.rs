@@ -24,8 +24,11 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, query_as, query_scalar};
+use sqlx::query::QueryAs;
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions as _, Connection as _, FromRow, Sqlite, query_as, query_scalar};
 
 use self::changes::{GarbageDeleted, Publish, RecordUses, Remove, TakeGarbage, Touch};
 use self::writer::Writer;
@@ -90,6 +93,18 @@ impl SqliteCatalog {
             Ok(result)
         };
         read.await.map_err(|error| CatalogError::from_sqlx(during, error))
+    }
+
+    /// All rows of one statement.
+    async fn rows<T>(
+        &self,
+        during: &'static str,
+        query: QueryAs<'_, Sqlite, T, SqliteArguments>,
+    ) -> Result<Vec<T>, CatalogError>
+    where
+        T: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+    {
+        self.read(during, async |db| query.fetch_all(db).await).await
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::bodies::sha256;
 use super::process::{clean, run};
+use super::run::Run;
 use super::signing::ApkKey;
 use super::testbed::tool;
 
@@ -17,6 +18,19 @@ pub(crate) fn apk(name: &str, version: &str, seed: u32) -> Vec<u8> {
 pub(crate) async fn signed_apk(name: &str, version: &str, seed: u32, key: &ApkKey) -> Vec<u8> {
     let [control, data] = members(name, version, seed);
     sign(key, &[&control[..], &data].concat(), Some(&control)).await
+}
+
+/// A package of version 3 that `apk mkpkg` makes with these words about it.
+pub(crate) async fn apk_v3(of: &Run, info: &[&str]) -> Vec<u8> {
+    let name = info.iter().find_map(|word| word.strip_prefix("name:")).expect("a name");
+    let (files, out) = (of.folder(&format!("mkpkg-{name}")), of.path(&format!("mkpkg-{name}.apk")));
+    std::fs::create_dir_all(files.join("usr/share")).expect("a folder");
+    std::fs::write(files.join("usr/share").join(name), content(3)).expect("written");
+    let mut command = clean(tool("APK"));
+    command.args(["mkpkg", "--files"]).arg(&files).arg("--output").arg(&out);
+    command.args(info.iter().flat_map(|word| ["--info", word]));
+    run(command).await.succeeded();
+    std::fs::read(out).expect("a package")
 }
 
 /// A small package whose control member unfolds to 100 MiB.

@@ -1,6 +1,7 @@
 //! What people put in: what is acknowledged is there for the next client of every replica, and nothing else is.
 
 mod apk;
+mod apk_v3;
 mod away;
 mod commands;
 mod files;

@@ -1,8 +1,9 @@
 //! The catalog is lost, and what was uploaded can be installed again.
 
-use super::{apk, delete, put, rpm};
+use super::{apk, delete, json, put, rpm};
 use crate::support::clients::{Apk, Dnf};
 use crate::support::http::Request;
+use crate::support::made::apk_v3;
 use crate::support::services::Backend::{self, Laptop, Shared};
 use crate::support::site::Site;
 use crate::support::testbed::fixture;
@@ -92,12 +93,24 @@ async fn apks_come_back(backend: Backend) {
             .await
             .has(201);
     }
+    // Those of version 3 lie between the others, and are listed in an index of their own.
+    for name in ["app", "data", "zeta"] {
+        let package = apk_v3(&site.run, &[&format!("name:{name}"), "version:1", "arch:x86_64"]).await;
+        put(&site.server, &format!("{APKS}/{name}-1.apk"), &package).await.has(201);
+    }
     let said = lose_the_catalog(&mut site).await;
-    assert!(said.contains("3 uploaded packages are listed again, 0 cannot be"), "{said}");
+    assert!(said.contains("6 uploaded packages are listed again, 0 cannot be"), "{said}");
     site.server.start_again().await;
-    let lines = [format!("http://{}/api/own/v3.22/main", site.server.address())];
+    for index in ["APKINDEX.tar.gz", "Packages.adb"] {
+        let past = json(&site.server.ask(&Request::get(format!("/snapshots/{APKS}/{index}"))).await);
+        assert_eq!(past["snapshots"].as_array().map(Vec::len), Some(1), "published together: {past}");
+    }
+    let url = format!("http://{}/api/own/v3.22/main", site.server.address());
+    let lines = [format!("v3 {url}"), url];
     let mut apk = Apk::with(&site.run, "root", &lines, trusted);
-    apk.run(&["add", "hello", "big"]).await.succeeded();
+    apk.run(&["add", "hello", "big", "app", "zeta"]).await.succeeded();
+    assert_eq!(apk.installed("app").as_deref(), Some("1"));
+    assert_eq!(apk.installed("zeta").as_deref(), Some("1"));
     assert_eq!(apk.installed("big").as_deref(), Some("1.0-r0"));
     assert_eq!(apk.installed("hello").as_deref(), Some("1.0-r0"));
 }

@@ -6,7 +6,9 @@ use serde_json::json;
 
 use super::{change, put};
 use crate::support::clients::Apk;
+use crate::support::http::{Connection, Request};
 use crate::support::keys;
+use crate::support::made::{self, apk_v3};
 use crate::support::remotes::Remote;
 use crate::support::server::Server;
 use crate::support::services::Backend::{self, Laptop, Shared};
@@ -73,6 +75,68 @@ async fn packages_of_both_are_installed_on_a_laptop() {
 #[tokio::test(flavor = "multi_thread")]
 async fn packages_of_both_are_installed_over_shared_stores() {
     packages_of_both_are_installed(Shared).await;
+}
+
+/// Two local members with packages of version 3, under one name: the earlier one's win, and of one path there is one package.
+async fn packages_of_version_3_are_merged(backend: Backend) {
+    let setup = Setup::new(backend).await;
+    let (secret, public_half) = keys::for_apk(&setup).await;
+    let all = Remote::virtual_of("all", "alpine", &["first", "second"]).set("signing_keys", json!([secret]));
+    let locals = ["first", "second"].map(|name| Remote::local(name, "alpine"));
+    let setup = locals.into_iter().fold(setup, Setup::remote);
+    let mut site = setup.remote(all).start().await;
+    let trusted = site.run.folder("trusted");
+    std::fs::copy(public_half, trusted.join("ci@example.org.rsa.pub")).expect("copied");
+    let of = async |name: &str, more: &str| {
+        apk_v3(&site.run, &[&format!("name:{name}"), "version:1", "arch:x86_64", more]).await
+    };
+    let ours = of("app", "description:ours").await;
+    let theirs = of("app", "description:theirs").await;
+    let lib = of("lib", "provides:so:lib.so.1=1").await;
+    let tool = of("tool", "depends:so:lib.so.1 app").await;
+    for (member, name, body) in
+        [("second", "app", &theirs), ("first", "app", &ours), ("second", "lib", &lib), ("first", "tool", &tool)]
+    {
+        put(&site.server, &format!("{member}/{FOLDER}/{name}-1.apk"), body).await.has(201);
+    }
+    let other = if backend == Shared { Some(site.replica().await) } else { None };
+    let server = other.as_ref().unwrap_or(&site.server);
+    let lines = [format!("v3 http://{}/api/all/v3.22/main", server.address())];
+    let mut apk = Apk::with(&site.run, "merged", &lines, trusted.clone());
+    apk.run(&["add", "tool"]).await.succeeded();
+    for name in ["tool", "lib", "app"] {
+        assert_eq!(apk.installed(name).as_deref(), Some("1"), "{name}");
+    }
+    server.get(&format!("all/{FOLDER}/app-1.apk")).await.is(&ours);
+    server.get(&format!("all/{FOLDER}/APKINDEX.tar.gz")).await.problem(404);
+    change(&site.server, "DELETE", &format!("first/{FOLDER}/app-1.apk"), b"").await.has(200);
+    let mut late = Apk::with(&site.run, "late", &lines, trusted);
+    late.run(&["add", "app"]).await.succeeded();
+    server.get(&format!("all/{FOLDER}/app-1.apk")).await.is(&theirs);
+
+    // Of another version under the same path, in another index: nobody knows which one somebody means who was given neither.
+    put(&site.server, &format!("first/{FOLDER}/app-1.apk"), &made::apk("app", "1", 1)).await.has(201);
+    let mut client = Connection::open(server.address()).await;
+    client.exchange(&Request::get(format!("/api/all/{FOLDER}/APKINDEX.tar.gz"))).await.has(200);
+    client.exchange(&Request::get(format!("/api/all/{FOLDER}/app-1.apk"))).await.is(&made::apk("app", "1", 1));
+    let mut client = Connection::open(server.address()).await;
+    let newer = |request: Request| request.with("User-Agent", "of version 3");
+    client.exchange(&newer(Request::get(format!("/api/all/{FOLDER}/Packages.adb")))).await.has(200);
+    client.exchange(&newer(Request::get(format!("/api/all/{FOLDER}/app-1.apk")))).await.is(&theirs);
+    let mut client = Connection::open(server.address()).await;
+    let stranger = Request::get(format!("/api/all/{FOLDER}/app-1.apk")).with("User-Agent", "a stranger");
+    let problem = client.exchange(&stranger).await.problem(404);
+    assert!(problem.detail.contains("mean different packages"), "{problem:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packages_of_version_3_are_merged_on_a_laptop() {
+    packages_of_version_3_are_merged(Laptop).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packages_of_version_3_are_merged_over_shared_stores() {
+    packages_of_version_3_are_merged(Shared).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

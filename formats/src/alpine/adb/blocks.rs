@@ -15,10 +15,11 @@ const HEADER: usize = 8;
 const SHORT: usize = 4;
 const LONG: usize = 16;
 const ALIGN: u64 = 8;
+const ZEROS: &[u8] = &[0; 8];
 
 /// The types of blocks, as on the wire.
-const VALUES: u32 = 0;
-const SIGNATURE: u32 = 1;
+pub(super) const VALUES: u32 = 0;
+pub(super) const SIGNATURE: u32 = 1;
 const DATA: u32 = 2;
 const EXTENDED: u32 = 3;
 
@@ -156,6 +157,24 @@ impl Blocks {
         let is_whole = self.kind.is_some() && self.filled == 0 && self.content == 0 && self.padding == 0;
         if is_whole { Ok(()) } else { Err(Invalid::Truncated { what: self.what }) }
     }
+}
+
+/// What comes before the content of a block that we write.
+pub(super) fn header(kind: u32, content: usize) -> Vec<u8> {
+    let short = u32::try_from(content + SHORT).ok().filter(|size| size >> 30 == 0);
+    match short {
+        Some(size) => (kind << 30 | size).to_le_bytes().to_vec(),
+        None => {
+            let head = [(EXTENDED << 30 | kind).to_le_bytes(), [0; 4]].concat();
+            [&head[..], &((content + LONG) as u64).to_le_bytes()].concat()
+        }
+    }
+}
+
+/// What comes after it.
+pub(super) fn padding(content: usize) -> &'static [u8] {
+    let missing = (header(VALUES, content).len() + content).wrapping_neg() % ZEROS.len();
+    ZEROS.get(..missing).unwrap_or_default()
 }
 
 fn split_at_most(bytes: &[u8], most: u64) -> (&[u8], &[u8]) {

@@ -10,8 +10,10 @@ use std::ops::ControlFlow;
 
 use super::blocks::{Blocks, INDEX, Piece, hold};
 use super::container::Container;
+use super::info::Info;
 use super::value::{Block, Table, Value, Why};
 use crate::alpine::place::{Place, base};
+use crate::decompress::Expansion;
 use crate::{
     Algorithm, Checker, Digest, Identity, IndexRoot, Invalid, Limits, PackageEntry, ReadSeek, RepoPath, Sha256,
 };
@@ -69,17 +71,42 @@ pub(in crate::alpine) fn packages(
     limits: &Limits,
     each: &mut dyn FnMut(PackageEntry) -> ControlFlow<()>,
 ) -> Result<(), Invalid> {
-    let mut opening = Opening::new(limits);
-    crate::decompress::pieces(from, |bytes| opening.push(bytes).map(|()| ControlFlow::Continue(())))?;
-    read(root, &opening.finish()?, limits, each)
+    read(root, &open(from, limits)?, limits, &mut |package, _, _| Ok(each(package)))
 }
 
-fn read(
+/// Streams the packages of an index, each as a fragment for an index of ours.
+pub(in crate::alpine) fn fragments(
     root: &IndexRoot,
-    values: &[u8],
+    from: &mut dyn Read,
     limits: &Limits,
-    each: &mut dyn FnMut(PackageEntry) -> ControlFlow<()>,
+    each: &mut dyn FnMut(PackageEntry, &[u8]) -> ControlFlow<()>,
 ) -> Result<(), Invalid> {
+    let values = open(from, limits)?;
+    let malformed = |why: Why| Invalid::malformed(WHAT, why);
+    let (block, table) = Block::open(&values).map_err(malformed)?;
+    if !block.blob(table.slot(PKGNAME_SPEC)).map_err(malformed)?.is_empty() {
+        return Err(malformed("it says itself where its packages lie, so they mean nothing in another index"));
+    }
+    // Packages may share their values, so that a small index could be cut into large fragments without end.
+    let mut expansion = Expansion::new(WHAT, limits);
+    read(root, &values, limits, &mut |package, block, table| {
+        let info = Info::read(block, table, limits).map_err(malformed)?;
+        let fragment = info.fragment(limits)?;
+        expansion.add(fragment.len(), values.len() as u64)?;
+        Ok(each(package, &fragment))
+    })
+}
+
+fn open(from: &mut dyn Read, limits: &Limits) -> Result<Vec<u8>, Invalid> {
+    let mut opening = Opening::new(limits);
+    crate::decompress::pieces(from, |bytes| opening.push(bytes).map(|()| ControlFlow::Continue(())))?;
+    opening.finish()
+}
+
+/// Told of each package, with the values that describe it.
+type Each<'e> = dyn FnMut(PackageEntry, Block<'_>, Table<'_>) -> Result<ControlFlow<()>, Invalid> + 'e;
+
+fn read(root: &IndexRoot, values: &[u8], limits: &Limits, each: &mut Each<'_>) -> Result<(), Invalid> {
     let malformed = |why: Why| Invalid::malformed(WHAT, why);
     let (block, table) = Block::open(values).map_err(malformed)?;
     let spec = block.text(table.slot(PKGNAME_SPEC)).map_err(malformed)?;
@@ -99,7 +126,8 @@ fn read(
             specified(root, spec, &found).map_err(package)?
         };
         let Some(path) = path else { continue };
-        if each(found.entry(path)).is_break() {
+        let table = block.table(value).map_err(package)?;
+        if each(found.entry(path), block, table)?.is_break() {
             return Ok(());
         }
     }
@@ -206,6 +234,6 @@ impl Checker for IndexCheck {
 
     fn finish(self: Box<Self>, _whole: &mut dyn ReadSeek, _sha256: &Sha256) -> Result<(), Invalid> {
         let Self { root, limits, opening } = *self;
-        read(&root, &opening.finish()?, &limits, &mut |_| ControlFlow::Continue(()))
+        read(&root, &opening.finish()?, &limits, &mut |_, _, _| Ok(ControlFlow::Continue(())))
     }
 }

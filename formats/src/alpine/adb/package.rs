@@ -9,10 +9,14 @@ use sha2::Digest as _;
 use super::blocks::{Blocks, PACKAGE, Piece, hold};
 use super::container::Container;
 use super::files::{Files, OpenFile};
+use super::info::Info;
+use super::value::Block;
 use crate::check::same;
 use crate::{Digest, Invalid, Limits};
 
 const WHAT: &str = "apk package (v3)";
+/// The slot of a package with its description.
+const INFO: usize = 1;
 
 /// The check of one package.
 pub(in crate::alpine) struct PackageV3 {
@@ -58,7 +62,8 @@ impl PackageV3 {
         })
     }
 
-    pub(in crate::alpine) fn finish(self) -> Result<(), Invalid> {
+    /// The file is over. What it was checked to be is the block of its values.
+    pub(in crate::alpine) fn finish(self) -> Result<Vec<u8>, Invalid> {
         self.container.finish()?;
         self.blocks.finish()?;
         if let Some(expected) = self.expected {
@@ -70,6 +75,14 @@ impl PackageV3 {
             same("values of the apk package", &expected, &found)?;
         }
         let missing = self.files.missing(&self.values).map_err(|why| Invalid::malformed(WHAT, why))?;
-        if missing { Err(Invalid::Truncated { what: WHAT }) } else { Ok(()) }
+        if missing { Err(Invalid::Truncated { what: WHAT }) } else { Ok(self.values) }
     }
+}
+
+/// What the values of a package say of it, as an index repeats it.
+pub(in crate::alpine) fn info<'v>(values: &'v [u8], limits: &Limits) -> Result<Info<'v>, Invalid> {
+    let malformed = |why| Invalid::malformed(WHAT, why);
+    let (block, root) = Block::open(values).map_err(malformed)?;
+    let info = block.table(root.slot(INFO)).map_err(malformed)?;
+    Info::read(block, info, limits).map_err(malformed)
 }

@@ -2,13 +2,13 @@
 //!
 //! A signature names its key by an id, a digest of the key itself, so names of files are of no matter. What is signed is a
 //! short message that holds the SHA-512 of the values; compression is not covered and need not be. Of several signatures
-//! one by a trusted key is enough, as it is for apk.
+//! one by a trusted key is enough, as it is for apk; so while one key takes over from another, an index of ours has one by each.
 
 use std::ops::ControlFlow;
 
 use super::blocks::{Blocks, INDEX, Piece};
 use super::container::Container;
-use crate::{Algorithm, Digest, Invalid, Limits, ReadSeek, SignedBy, TrustedKeys, Untrusted};
+use crate::{Algorithm, Digest, Invalid, Limits, ReadSeek, SignedBy, SigningKeys, TrustedKeys, Untrusted};
 
 const WHAT: &str = "apk index (v3)";
 
@@ -66,11 +66,7 @@ fn verdict(values: &Digest, signatures: &[Vec<u8>], keys: &TrustedKeys) -> Resul
             unknown.push(id.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
         }
         for named in known {
-            let mut message = Algorithm::Sha512.hasher();
-            message.update(&INDEX);
-            message.update(head);
-            message.update(values.bytes());
-            if named.key.verifies(&message.finish(), signature) {
+            if named.key.verifies(&message(head, values), signature) {
                 let algorithm = format!("{}, {}", named.key.algorithm(), Algorithm::Sha512.name());
                 return Ok(SignedBy { key: named.to_string(), algorithm });
             }
@@ -87,6 +83,32 @@ fn verdict(values: &Digest, signatures: &[Vec<u8>], keys: &TrustedKeys) -> Resul
         }
         None => Untrusted::Unsigned { what: WHAT },
     })
+}
+
+/// The digest of what is signed.
+fn message(head: &[u8; HEAD], values: &Digest) -> Digest {
+    let mut message = Algorithm::Sha512.hasher();
+    message.update(&INDEX);
+    message.update(head);
+    message.update(values.bytes());
+    message.finish()
+}
+
+/// A signature of these values by each of the keys that apk knows; none when nobody signs.
+pub(super) fn signatures(values: &[u8], keys: &SigningKeys) -> Result<Vec<Vec<u8>>, Invalid> {
+    let digest = Algorithm::Sha512.digest(values);
+    let signing = keys.rsa().map(|key| {
+        let mut head = [VERSION, SHA512].iter().chain(key.id());
+        let head: [u8; HEAD] = std::array::from_fn(|_| head.next().copied().unwrap_or_default());
+        let signature = key.sign(&message(&head, &digest));
+        let signature = signature.map_err(|why| Invalid::malformed(WHAT, format!("{}: {why}", key.name())))?;
+        Ok([&head[..], &signature].concat())
+    });
+    let signatures = signing.collect::<Result<Vec<_>, Invalid>>()?;
+    match signatures.is_empty() && !keys.is_empty() {
+        true => Err(Invalid::malformed(WHAT, "none of the keys is one that apk knows")),
+        false => Ok(signatures),
+    }
 }
 
 const fn is_known(head: &[u8; HEAD]) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! A value is one little-endian word: four bits of type, and either the number itself or an offset into the block. Every
 //! offset and length is checked against the block where it is followed, so a hostile block yields an error and never a
-//! read outside it. Only what an index needs is read: text, numbers, and tables one level at a time.
+//! read outside it. Only what an index needs is read: text, numbers, and tables one level at a time. `writer.rs` makes such blocks.
 
 /// Why a block cannot be read.
 pub(super) type Why = &'static str;
@@ -14,19 +14,21 @@ pub(super) struct Block<'b> {
 }
 
 /// One value.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Value(u32);
 
-const OFFSET: u32 = 0x0fff_ffff;
+/// The low bits of a value: a number, or where the value is.
+pub(super) const OFFSET: u32 = 0x0fff_ffff;
+/// The types of values, as on the wire.
 const NULL: u32 = 0;
-const SMALL: u32 = 1;
-const WORD: u32 = 2;
-const LONG: u32 = 3;
-const BLOB_8: u32 = 8;
-const BLOB_16: u32 = 9;
-const BLOB_32: u32 = 10;
+pub(super) const SMALL: u32 = 1;
+pub(super) const WORD: u32 = 2;
+pub(super) const LONG: u32 = 3;
+pub(super) const BLOB_8: u32 = 8;
+pub(super) const BLOB_16: u32 = 9;
+pub(super) const BLOB_32: u32 = 10;
 const ARRAY: u32 = 13;
-const OBJECT: u32 = 14;
+pub(super) const OBJECT: u32 = 14;
 /// What apk writes in place of a value it could not make, such as a malformed version.
 const ERROR: u32 = 15;
 const ROOT: usize = 4;
@@ -99,6 +101,24 @@ impl<'b> Block<'b> {
 }
 
 impl Value {
+    /// Nothing.
+    pub(super) const NULL: Self = Self(0);
+
+    /// A value of a type; of `low`, only the bits that a value has room for.
+    pub(super) const fn new(kind: u32, low: u32) -> Self {
+        Self(kind << 28 | low & OFFSET)
+    }
+
+    /// As on the wire.
+    pub(super) const fn word(self) -> u32 {
+        self.0
+    }
+
+    /// Whether it says nothing: an absent one, and one that could not be made.
+    pub(super) fn says_nothing(self) -> bool {
+        matches!(self.parts(), (NULL, 0) | (ERROR, _))
+    }
+
     fn parts(self) -> (u32, usize) {
         (self.0 >> 28, (self.0 & OFFSET) as usize)
     }

@@ -13,13 +13,13 @@ const RELATION: usize = 256;
 /// What a package says of itself, as far as an index repeats it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Facts<'t> {
-    name: Option<&'t str>,
-    version: Option<&'t str>,
-    arch: Option<&'t str>,
-    datahash: Option<&'t str>,
-    size: Option<&'t str>,
-    built: Option<&'t str>,
-    priority: Option<&'t str>,
+    pub name: Option<&'t str>,
+    pub version: Option<&'t str>,
+    pub arch: Option<&'t str>,
+    pub datahash: Option<&'t str>,
+    pub size: Option<&'t str>,
+    pub built: Option<&'t str>,
+    pub priority: Option<&'t str>,
     pub description: Option<&'t str>,
     pub url: Option<&'t str>,
     pub license: Option<&'t str>,
@@ -58,7 +58,13 @@ impl<'t> Facts<'t> {
                 Field::Many(all) => all.extend(value.split(' ').filter(|value| !value.is_empty())),
             }
         }
-        let relations = [&facts.depends, &facts.provides, &facts.install_if];
+        facts.check_relations()?;
+        Ok(facts)
+    }
+
+    /// Whether apk can write every relation, and each names a package.
+    pub(super) fn check_relations(&self) -> Result<(), Invalid> {
+        let relations = [&self.depends, &self.provides, &self.install_if];
         for relation in relations.into_iter().flatten() {
             if relation.len() > RELATION {
                 return Err(malformed(format!(
@@ -69,7 +75,7 @@ impl<'t> Facts<'t> {
                 return Err(malformed(format!("'{relation}' names no package")));
             }
         }
-        Ok(facts)
+        Ok(())
     }
 
     fn field(&mut self, key: &str) -> Option<Field<'_, 't>> {

@@ -96,11 +96,11 @@ impl PublishFormat for Rpm {
         Ok(place::usual_folder(file_name))
     }
 
-    fn open(&self, list: usize, totals: &Totals) -> Vec<u8> {
+    fn open(&self, _root: &IndexRoot, list: usize, totals: &Totals) -> Vec<u8> {
         lists::open(list, totals)
     }
 
-    fn close(&self, list: usize, _totals: &Totals) -> Vec<u8> {
+    fn close(&self, _root: &IndexRoot, list: usize, _totals: &Totals) -> Vec<u8> {
         lists::close(list)
     }
 

@@ -12,7 +12,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use artifactapi_formats::Limits;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, request};
@@ -21,38 +20,22 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use self::upstream::Upstream;
-use super::health::{Health, Parts, Stage};
-use super::{Management, artifacts::Listing, batch::CacheArtifact, config::Configuration, gauges::Gauges};
-use super::{metrics, packages::Packages, root::Root, snapshots::SnapshotRoutes, totals::Holdings};
+use super::health::Stage;
+use crate::app::Stores;
+use crate::app::engine::{Engine, Rooms};
+use crate::app::routes::Routed;
 use crate::config::{LiveRepositories, Settings, Source};
-use crate::engine::batch::{BatchParts, Batches};
 use crate::engine::callers::Callers;
 use crate::engine::counts::Counts;
 use crate::engine::distrust::Distrust;
-use crate::engine::fills::{FillParts, Fills};
-use crate::engine::generations::Generations;
-use crate::engine::identities::Identities;
-use crate::engine::keep::Keeper;
-use crate::engine::pins::Pins;
-use crate::engine::publish::{Publisher, PublisherParts};
-use crate::engine::read::{Reader, ReaderParts};
-use crate::engine::roots::Roots;
 use crate::engine::shelf::{Shelf, ShelfBudget};
-use crate::engine::switches::Switches;
-use crate::http;
 use crate::http::access::Gate;
-use crate::http::artifact::Artifacts;
 use crate::http::fast::Fast;
-use crate::http::upload::Uploads;
 use crate::spool::SpoolFolder;
-use crate::store::blobs::BlobStore;
 use crate::store::blobs::files::FileBlobs;
-use crate::store::catalog::fragments::Fragments;
-use crate::store::catalog::snapshots::Snapshots;
 use crate::store::catalog::sqlite::SqliteCatalog;
 use crate::store::catalog::tokens::Tokens;
 use crate::store::catalog::{Artifact, Catalog, ListQuery};
-use crate::store::coordinator::Coordinator;
 use crate::store::coordinator::in_process::InProcessCoordinator;
 
 const REPOSITORIES: &str = r#"
@@ -136,139 +119,42 @@ impl Server {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let data = tempfile::tempdir().expect("a folder");
         let upstream = Upstream::start().await;
-        let blobs: Arc<dyn BlobStore> = Arc::new(FileBlobs::open(data.path()).expect("blobs"));
-        let catalog = SqliteCatalog::open(&data.path().join("catalog.sqlite")).await.expect("catalog");
-        let catalog = Arc::new(catalog);
-        let snapshots: Arc<dyn Snapshots> = Arc::clone(&catalog) as _;
-        let fragments: Arc<dyn Fragments> = Arc::clone(&catalog) as _;
-        let tokens: Arc<dyn Tokens> = Arc::clone(&catalog) as _;
-        let catalog: Arc<dyn Catalog> = catalog;
-        let pins = Arc::new(Pins::default());
-        let coordinator: Arc<dyn Coordinator> = Arc::new(InProcessCoordinator::new());
+        let database = Arc::new(SqliteCatalog::open(&data.path().join("catalog.sqlite")).await.expect("catalog"));
+        let stores = Stores {
+            blobs: Arc::new(FileBlobs::open(data.path()).expect("blobs")),
+            snapshots: Arc::clone(&database) as _,
+            fragments: Arc::clone(&database) as _,
+            tokens: Arc::clone(&database) as _,
+            catalog: database,
+            coordinator: Arc::new(InProcessCoordinator::new()),
+        };
         let repositories = Arc::new(repositories(data.path(), &upstream.url));
         let mut registry = Registry::with_prefix("artifactapi");
         let counts = Arc::new(Counts::registered(&mut registry));
-        let times = metrics::Times::registered(&mut registry);
-        let shelf = Arc::new(Shelf::new(ShelfBudget(1 << 20), Arc::clone(&catalog), Arc::clone(&blobs)));
-        let keeper = Arc::new(Keeper::new(
-            Arc::clone(&blobs),
-            Arc::clone(&catalog),
-            Arc::clone(&snapshots),
-            Arc::clone(&coordinator),
-        ));
+        let asked = crate::upstream::Upstream::new(Duration::from_secs(1), counts.upstream_requests.clone());
         let spool = SpoolFolder::open(&data.path().join("spool")).expect("a spool");
-        let identities =
-            Identities::new(Arc::clone(&blobs), Arc::clone(&catalog), Arc::clone(&coordinator), spool.clone());
-        let switches =
-            Arc::new(Switches::new(Arc::clone(&shelf), Arc::clone(&snapshots), Arc::clone(&pins), identities));
-        let publishing = PublisherParts {
-            limits: Limits::default(),
-            spool: spool.clone(),
-            shelf: Arc::clone(&shelf),
-            blobs: Arc::clone(&blobs),
-            keeper: Arc::clone(&keeper),
-            catalog: Arc::clone(&catalog),
-            snapshots: Arc::clone(&snapshots),
-            fragments,
-            coordinator: Arc::clone(&coordinator),
-            switches: Arc::clone(&switches),
-            repositories: Arc::clone(&repositories),
-        };
-        let publisher = Arc::new(Publisher::open(&data.path().join("publish"), publishing).expect("a folder"));
-        let distrust = Arc::new(Distrust::default());
-        let fills = Arc::new(Fills::new(FillParts {
-            upstream: crate::upstream::Upstream::new(Duration::from_secs(1), counts.upstream_requests.clone())
-                .expect("a client"),
-            spool: spool.clone(),
-            limits: Limits::default(),
-            shelf: Arc::clone(&shelf),
-            keeper,
-            catalog: Arc::clone(&catalog),
-            snapshots: Arc::clone(&snapshots),
-            blobs: Arc::clone(&blobs),
-            coordinator: Arc::clone(&coordinator),
-            switches: Arc::clone(&switches),
-            counts: Arc::clone(&counts),
-            distrust: Arc::clone(&distrust),
-        }));
-        let generations = Generations::new(Arc::clone(&snapshots));
-        let reader = Arc::new(Reader::new(ReaderParts {
-            shelf: Arc::clone(&shelf),
-            fills: Arc::clone(&fills),
-            roots: Roots::new(Arc::clone(&shelf), Arc::clone(&snapshots), Limits::default()),
-            generations: generations.clone(),
-            pins: Arc::clone(&pins),
-            switches,
-            publisher: Arc::clone(&publisher),
-            blobs: Arc::clone(&blobs),
-            coordinator: Arc::clone(&coordinator),
-            counts,
-        }));
-        let batches = Arc::new(Batches::new(BatchParts {
-            reader: Arc::clone(&reader),
-            fills: Arc::clone(&fills),
-            catalog: Arc::clone(&catalog),
-            snapshots: Arc::clone(&snapshots),
-            blobs: Arc::clone(&blobs),
-            limits: Limits::default(),
-        }));
-        let stage = Arc::new(Stage::default());
-        let holdings = Arc::new(Holdings::new(Arc::clone(&catalog), Arc::clone(&repositories)));
-        let callers = Callers::new(Some(ADMINISTRATOR), Arc::clone(&repositories), Arc::clone(&tokens));
+        let publishing = data.path().join("publish");
+        let rooms = Rooms { spool: &spool, publishing: &publishing, shelf: ShelfBudget(1 << 20) };
+        let engine = Engine::over(&stores, &rooms, asked.expect("a client"), &repositories, counts).expect("an engine");
+        let callers = Callers::new(Some(ADMINISTRATOR), Arc::clone(&repositories), Arc::clone(&stores.tokens));
         let gate = Arc::new(Gate::new(Arc::new(callers), Arc::from([])));
-        let parts = Parts {
-            catalog: Arc::clone(&catalog),
-            blobs: Arc::clone(&blobs),
-            coordinator,
-            repositories: Arc::clone(&repositories),
-            distrust: Arc::clone(&distrust),
-            gate: Arc::clone(&gate),
-            data_dir: data.path().to_owned(),
+        let fast = Arc::new(Fast::new(Arc::clone(&repositories), Arc::clone(&engine.holding.pins)));
+        let stage = Arc::new(Stage::default());
+        let settings = Settings { data_dir: data.path().to_owned(), ..settings() };
+        let routed = Routed {
+            settings: &settings,
+            repositories: &repositories,
+            stores: &stores,
+            engine: &engine,
+            spool: &spool,
+            fast: &fast,
+            gate: &gate,
+            stage: &stage,
         };
-        let gauges = Gauges {
-            fills,
-            shelf: Arc::clone(&shelf),
-            holdings: Arc::clone(&holdings),
-            distrust: Arc::clone(&distrust),
-            repositories: Arc::clone(&repositories),
-        };
-        let management = Management {
-            root: Root {
-                repositories: Arc::clone(&repositories),
-                holdings,
-                gate: Arc::clone(&gate),
-                trusted_proxies: Arc::from([]),
-            },
-            health: Health::new(Arc::clone(&stage), parts),
-            configuration: Configuration {
-                settings: Arc::new(settings()),
-                repositories: Arc::clone(&repositories),
-                gate: Arc::clone(&gate),
-            },
-            listing: Listing {
-                repositories: Arc::clone(&repositories),
-                catalog: Arc::clone(&catalog),
-                gate: Arc::clone(&gate),
-            },
-            snapshots: SnapshotRoutes { repositories: Arc::clone(&repositories), generations, gate: Arc::clone(&gate) },
-            packages: Packages { repositories: Arc::clone(&repositories), snapshots, gate: Arc::clone(&gate) },
-            cache_artifact: CacheArtifact { repositories: Arc::clone(&repositories), batches, gate: Arc::clone(&gate) },
-            metrics: metrics::Metrics::new(registry, gauges),
-        };
-        let fast = Arc::new(Fast::new(Arc::clone(&repositories), pins));
-        let uploads = Uploads { repositories: Arc::clone(&repositories), publisher, spool, gate: Arc::clone(&gate) };
-        let artifacts = Artifacts {
-            repositories: Arc::clone(&repositories),
-            reader,
-            blobs,
-            catalog: Arc::clone(&catalog),
-            fast: Arc::clone(&fast),
-            gate,
-            trusted_proxies: Arc::from([]),
-        };
-        let routes =
-            http::artifact_routes(artifacts).merge(http::upload_routes(uploads)).merge(super::routes(management));
-        let router = http::finish(times.around(routes));
+        let router = routed.router(registry);
+        let Stores { catalog, tokens, .. } = stores;
+        let Engine { holding, distrust, .. } = engine;
+        let shelf = holding.shelf;
         Self { upstream, router, repositories, catalog, tokens, fast, shelf, stage, distrust, _data: data }
     }
 

@@ -7,7 +7,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow};
+use sqlx::query::QueryAs;
+use sqlx::{FromRow, Postgres};
 use tokio::time::timeout;
 
 use super::migrate::Migration;
@@ -59,6 +61,18 @@ impl Database {
             return Err(CatalogError::unavailable(during, "the database did not answer a moment ago"));
         }
         self.insist(during, work).await
+    }
+
+    /// All rows of one statement.
+    pub(super) async fn rows<T>(
+        &self,
+        during: &'static str,
+        query: QueryAs<'_, Postgres, T, PgArguments>,
+    ) -> Result<Vec<T>, CatalogError>
+    where
+        T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        self.call(during, async |db| query.fetch_all(db).await).await
     }
 
     /// Does `work` on a connection, whatever is known.

@@ -5,8 +5,9 @@ use std::time::SystemTime;
 
 use artifactapi_formats::{Identity, PackageEntry, RepoPath, Sha256};
 use async_trait::async_trait;
-use sqlx::postgres::PgDatabaseError;
-use sqlx::{AssertSqlSafe, query, query_as, query_scalar};
+use sqlx::postgres::{PgArguments, PgDatabaseError, PgRow};
+use sqlx::query::QueryAs;
+use sqlx::{AssertSqlSafe, FromRow, Postgres, query, query_as, query_scalar};
 
 use super::snapshot_statements::{ADD_PACKAGES, BEGIN, DROP_PACKAGES, EXPIRE, FILE_IS, PUBLISH_SNAPSHOT, STAGE, TAG};
 use super::{BLOB_LEAVING, PostgresCatalog};
@@ -33,16 +34,19 @@ fn limited(limit: u32) -> i64 {
     i64::from(limit.min(ROWS))
 }
 
+/// A statement about one root, which its first two values name.
+fn of_root<'q, T>(sql: &'static str, root: &'q Target) -> QueryAs<'q, Postgres, T, PgArguments>
+where
+    T: for<'r> FromRow<'r, PgRow>,
+{
+    query_as(sql).bind(root.repository.as_str()).bind(root.path.as_str())
+}
+
 #[async_trait]
 impl Snapshots for PostgresCatalog {
     async fn current(&self, root: &Target) -> Result<Option<Snapshot>, CatalogError> {
         let during = "looking up the current snapshot";
-        let rows: Vec<SnapshotRow> = self
-            .database
-            .call(during, async |db| {
-                query_as(sql::CURRENT).bind(root.repository.as_str()).bind(root.path.as_str()).fetch_all(db).await
-            })
-            .await?;
+        let rows: Vec<SnapshotRow> = self.database.rows(during, of_root(sql::CURRENT, root)).await?;
         read_snapshot(rows, during)
     }
 
@@ -73,12 +77,7 @@ impl Snapshots for PostgresCatalog {
 
     async fn marks(&self, root: &Target) -> Result<Vec<(PackageMark, PackageRowId)>, CatalogError> {
         let during = "reading the marks of packages";
-        let rows: Vec<(Vec<u8>, i64)> = self
-            .database
-            .call(during, async |db| {
-                query_as(sql::MARKS).bind(root.repository.as_str()).bind(root.path.as_str()).fetch_all(db).await
-            })
-            .await?;
+        let rows: Vec<(Vec<u8>, i64)> = self.database.rows(during, of_root(sql::MARKS, root)).await?;
         read_marks(rows, during)
     }
 
@@ -211,67 +210,33 @@ impl Snapshots for PostgresCatalog {
 
     async fn snapshot(&self, id: SnapshotId) -> Result<Option<Snapshot>, CatalogError> {
         let during = "looking up a snapshot";
-        let rows: Vec<SnapshotRow> =
-            self.database.call(during, async |db| query_as(sql::BY_ID).bind(id.0).fetch_all(db).await).await?;
+        let rows: Vec<SnapshotRow> = self.database.rows(during, query_as(sql::BY_ID).bind(id.0)).await?;
         read_snapshot(rows, during)
     }
 
     async fn snapshot_at(&self, root: &Target, at: SystemTime) -> Result<Option<Snapshot>, CatalogError> {
         let during = "looking up the snapshot of a time";
-        let rows: Vec<SnapshotRow> = self
-            .database
-            .call(during, async |db| {
-                query_as(sql::PUBLISHED_UNTIL)
-                    .bind(root.repository.as_str())
-                    .bind(root.path.as_str())
-                    .bind(to_millis(at))
-                    .fetch_all(db)
-                    .await
-            })
-            .await?;
+        let rows: Vec<SnapshotRow> =
+            self.database.rows(during, of_root(sql::PUBLISHED_UNTIL, root).bind(to_millis(at))).await?;
         read_snapshot(rows, during)
     }
 
     async fn with_entry(&self, root: &Target, entry: &Sha256) -> Result<Option<Snapshot>, CatalogError> {
         let during = "looking up the snapshot of an entry";
-        let rows: Vec<SnapshotRow> = self
-            .database
-            .call(during, async |db| {
-                query_as(sql::WITH_ENTRY)
-                    .bind(root.repository.as_str())
-                    .bind(root.path.as_str())
-                    .bind(&entry.as_bytes()[..])
-                    .fetch_all(db)
-                    .await
-            })
-            .await?;
+        let rows: Vec<SnapshotRow> =
+            self.database.rows(during, of_root(sql::WITH_ENTRY, root).bind(&entry.as_bytes()[..])).await?;
         read_snapshot(rows, during)
     }
 
     async fn oldest(&self, root: &Target) -> Result<Option<Snapshot>, CatalogError> {
         let during = "looking up the oldest snapshot";
-        let rows: Vec<SnapshotRow> = self
-            .database
-            .call(during, async |db| {
-                query_as(sql::OLDEST).bind(root.repository.as_str()).bind(root.path.as_str()).fetch_all(db).await
-            })
-            .await?;
+        let rows: Vec<SnapshotRow> = self.database.rows(during, of_root(sql::OLDEST, root)).await?;
         Ok(read_snapshots(rows, during)?.pop())
     }
 
     async fn tagged(&self, root: &Target, tag: &Tag) -> Result<Option<Snapshot>, CatalogError> {
         let during = "looking up a tagged snapshot";
-        let rows: Vec<SnapshotRow> = self
-            .database
-            .call(during, async |db| {
-                query_as(sql::TAGGED)
-                    .bind(root.repository.as_str())
-                    .bind(root.path.as_str())
-                    .bind(tag.as_str())
-                    .fetch_all(db)
-                    .await
-            })
-            .await?;
+        let rows: Vec<SnapshotRow> = self.database.rows(during, of_root(sql::TAGGED, root).bind(tag.as_str())).await?;
         read_snapshot(rows, during)
     }
 
@@ -284,15 +249,10 @@ impl Snapshots for PostgresCatalog {
         let during = "listing snapshots";
         let rows: Vec<SnapshotRow> = self
             .database
-            .call(during, async |db| {
-                query_as(sql::SNAPSHOTS)
-                    .bind(root.repository.as_str())
-                    .bind(root.path.as_str())
-                    .bind(before.map_or(i64::MAX, |before| before.0))
-                    .bind(limited(limit))
-                    .fetch_all(db)
-                    .await
-            })
+            .rows(
+                during,
+                of_root(sql::SNAPSHOTS, root).bind(before.map_or(i64::MAX, |before| before.0)).bind(limited(limit)),
+            )
             .await?;
         read_snapshots(rows, during)
     }
@@ -394,15 +354,14 @@ impl Snapshots for PostgresCatalog {
         let (earlier, later) = (from.min(to), from.max(to));
         let rows: Vec<PackageRow> = self
             .database
-            .call(during, async |db| {
+            .rows(
+                during,
                 query_as(sql::DIFF)
                     .bind(earlier.0)
                     .bind(later.0)
                     .bind(after.map_or("", RepoPath::as_str))
-                    .bind(limited(limit))
-                    .fetch_all(db)
-                    .await
-            })
+                    .bind(limited(limit)),
+            )
             .await?;
         read_changes(rows, from, to, during)
     }
@@ -416,14 +375,10 @@ impl Snapshots for PostgresCatalog {
         let during = "looking for new packages";
         let rows: Vec<PackageRow> = self
             .database
-            .call(during, async |db| {
-                query_as(sql::ADDED)
-                    .bind(snapshot.0)
-                    .bind(after.map_or(0, |after| after.0))
-                    .bind(limited(limit))
-                    .fetch_all(db)
-                    .await
-            })
+            .rows(
+                during,
+                query_as(sql::ADDED).bind(snapshot.0).bind(after.map_or(0, |after| after.0)).bind(limited(limit)),
+            )
             .await?;
         read_packages(rows, during)
     }
@@ -437,14 +392,10 @@ impl Snapshots for PostgresCatalog {
         let during = "looking for newer builds";
         let rows: Vec<PackageRow> = self
             .database
-            .call(during, async |db| {
-                query_as(sql::RENEWALS)
-                    .bind(snapshot.0)
-                    .bind(after.map_or(0, |after| after.0))
-                    .bind(limited(limit))
-                    .fetch_all(db)
-                    .await
-            })
+            .rows(
+                during,
+                query_as(sql::RENEWALS).bind(snapshot.0).bind(after.map_or(0, |after| after.0)).bind(limited(limit)),
+            )
             .await?;
         read_packages(rows, during)
     }

@@ -1,0 +1,245 @@
+//! Where changes wait for their index to be written, and how they are divided among indexes that share a folder.
+//!
+//! A *desk* is an index root, together with those beside it that list packages of other kinds (apk: `APKINDEX.tar.gz` and
+//! `Packages.adb`). One task works at a desk at a time, and one replica as long as leases are to be had. What waits there is
+//! published in rounds, in each of them the changes of every root together.
+//!
+//! A path is one file, so one root at most lists it. A package that takes the place of one of another kind takes two
+//! publications, first of the index that loses it, then of the one that gains it; between them nobody has it. If the second one
+//! fails, whoever uploaded it is told so, and the path is free.
+
+use std::sync::Arc;
+
+use artifactapi_formats::{IndexRoot, RepoPath};
+use tokio::sync::oneshot;
+
+use super::{Change, Done, LEASE_PATIENCE, MAX_BATCH, Outcome, PublishError, Publisher, local_of};
+use crate::config::{Local, Repository};
+use crate::store::catalog::snapshots::Generation;
+use crate::store::coordinator::Entered;
+use crate::store::key::Target;
+
+/// A change that waits.
+pub(super) struct Job {
+    /// The format that it was read as.
+    format: &'static str,
+    /// The root that it is about; `None` for whichever of the desk's lists the path.
+    root: Option<Target>,
+    change: Change,
+    answer: oneshot::Sender<Result<Done, PublishError>>,
+}
+
+impl Job {
+    fn end(self, done: Result<Done, PublishError>) {
+        // Whoever asked may have left.
+        drop(self.answer.send(done));
+    }
+}
+
+/// What is published next, by root.
+type Round = Vec<(Target, Vec<Job>)>;
+
+impl Publisher {
+    /// Has a change published with whatever else waits at the same desk.
+    pub(super) async fn submit(
+        self: &Arc<Self>,
+        repository: &Repository,
+        desk: Target,
+        root: Option<Target>,
+        change: Change,
+    ) -> Result<Done, PublishError> {
+        let (answer, answered) = oneshot::channel();
+        let job = Job { format: repository.format.name(), root, change, answer };
+        let is_being_written = {
+            let mut waiting = self.waiting.lock();
+            let is_being_written = waiting.contains_key(&desk);
+            waiting.entry(desk.clone()).or_default().push(job);
+            is_being_written
+        };
+        if !is_being_written {
+            let turn = Turn { publisher: Arc::clone(self), desk, is_over: false };
+            // A task of its own: a client that leaves takes nobody's upload with it.
+            tokio::spawn(turn.write_all());
+        }
+        answered.await.map_err(|_| PublishError::Unanswered)?
+    }
+
+    /// What is published next, or `None`: then the desk is free for the next task.
+    fn next_batch(&self, desk: &Target) -> Option<Vec<Job>> {
+        let mut waiting = self.waiting.lock();
+        match waiting.get_mut(desk) {
+            Some(jobs) if !jobs.is_empty() => Some(jobs.drain(..jobs.len().min(MAX_BATCH)).collect()),
+            _ => {
+                waiting.remove(desk);
+                None
+            }
+        }
+    }
+
+    async fn write_some(&self, desk: &Target, jobs: Vec<Job>) {
+        // What is in force now, not when the first of them began: a key that was taken out signs nothing more, however long
+        // the queue is.
+        let in_force = self.repositories.get(desk.repository.as_str());
+        let in_force = in_force.filter(|repository| jobs.iter().all(|job| job.format == repository.format.name()));
+        let local = in_force.as_ref().ok_or(PublishError::NotLocal).and_then(|repository| local_of(repository));
+        match (&in_force, local) {
+            (Some(repository), Ok(local)) => self.write_rounds(repository, local, desk, jobs).await,
+            (None, _) => refuse(desk, jobs, &PublishError::NotLocal),
+            (_, Err(error)) => refuse(desk, jobs, &error),
+        }
+    }
+
+    /// Publishes a batch, in one round if no path is in it twice.
+    async fn write_rounds(&self, repository: &Arc<Repository>, local: &Local, desk: &Target, jobs: Vec<Job>) {
+        let roots = roots_of(repository, desk);
+        let mut round = Round::new();
+        for job in jobs {
+            let has_path =
+                |(_, jobs): &&(Target, Vec<Job>)| jobs.iter().any(|other| other.change.path() == job.change.path());
+            let before = round.iter().find(has_path).map(|(root, _)| root);
+            // A plan knows of one root only, so what was asked before of another, or of whichever lists the path, has happened by then.
+            if roots.len() > 1 && before.is_some() && before != job.root.as_ref() {
+                self.write_round(repository, local, &roots, std::mem::take(&mut round)).await;
+            }
+            let root = match &job.root {
+                Some(root) => root.clone(),
+                None => match self.listing(&roots, desk, job.change.path()).await {
+                    Ok(root) => root,
+                    Err(error) => {
+                        job.end(Err(error));
+                        continue;
+                    }
+                },
+            };
+            match round.iter_mut().find(|(known, _)| *known == root) {
+                Some((_, jobs)) => jobs.push(job),
+                None => round.push((root, vec![job])),
+            }
+        }
+        self.write_round(repository, local, &roots, round).await;
+    }
+
+    /// The root of a desk that lists a path now; the usual one if none does.
+    async fn listing(&self, roots: &[Target], desk: &Target, path: &RepoPath) -> Result<Target, PublishError> {
+        if roots.len() < 2 {
+            return Ok(desk.clone());
+        }
+        let named = self.snapshots.named(&desk.repository, path, Generation::Current).await?;
+        let listing = named.into_iter().map(|named| named.root).find(|root| roots.contains(root));
+        Ok(listing.unwrap_or_else(|| desk.clone()))
+    }
+
+    async fn write_round(&self, repository: &Arc<Repository>, local: &Local, roots: &[Target], round: Round) {
+        for (root, jobs) in round {
+            let others: Vec<&Target> = roots.iter().filter(|other| **other != root).collect();
+            let displaced = match self.displaced(repository, local, &others, &jobs).await {
+                Ok(displaced) => displaced,
+                Err(error) => {
+                    refuse(&root, jobs, &error);
+                    continue;
+                }
+            };
+            let is_another =
+                |change: &Change| matches!(change, Change::Put { .. }) && displaced.contains(change.path());
+            let (taken, jobs): (Vec<_>, Vec<_>) =
+                jobs.into_iter().partition(|job| !local.overwrite && is_another(&job.change));
+            taken.into_iter().for_each(|job| job.end(Ok(Done { outcome: Outcome::Conflict, snapshot: None })));
+            if jobs.is_empty() {
+                continue;
+            }
+            let (changes, answers): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.change, job.answer)).unzip();
+            let published = self.publish(repository, local, &root, &changes).await;
+            if let Err(error) = &published {
+                tracing::warn!(target: "artifactapi::publish", %root, changes = changes.len(), %error, "nothing published");
+            }
+            // Whoever asked may have left.
+            match published {
+                Ok(done) => answers.into_iter().zip(done).zip(&changes).for_each(|((answer, done), change)| {
+                    let is_in_place = done.outcome == Outcome::Created && is_another(change);
+                    let outcome = if is_in_place { Outcome::Replaced } else { done.outcome };
+                    drop(answer.send(Ok(Done { outcome, ..done })));
+                }),
+                Err(error) => answers.into_iter().for_each(|answer| drop(answer.send(Err(error.clone())))),
+            }
+        }
+    }
+
+    /// The paths of packages to be put that another root of the desk lists. If they may be replaced, it lists them no more.
+    async fn displaced(
+        &self,
+        repository: &Arc<Repository>,
+        local: &Local,
+        others: &[&Target],
+        jobs: &[Job],
+    ) -> Result<Vec<RepoPath>, PublishError> {
+        let mut displaced = Vec::new();
+        for other in others {
+            let base = self.base(other).await?;
+            let put = jobs.iter().filter(|job| matches!(job.change, Change::Put { .. })).map(|job| job.change.path());
+            let mut taken: Vec<RepoPath> = put.filter(|path| base.sheet.mark_of(path).is_some()).cloned().collect();
+            taken.dedup();
+            if local.overwrite && !taken.is_empty() {
+                let going: Vec<Change> = taken.iter().map(|path| Change::Remove { path: path.clone() }).collect();
+                self.publish(repository, local, other, &going).await?;
+                for path in &taken {
+                    self.switches.changes_hands(repository, &Target::new(other.repository.clone(), path.clone()));
+                }
+            }
+            displaced.append(&mut taken);
+        }
+        Ok(displaced)
+    }
+}
+
+/// Answers that nothing of it is published.
+fn refuse(root: &Target, jobs: Vec<Job>, error: &PublishError) {
+    tracing::warn!(target: "artifactapi::publish", %root, changes = jobs.len(), %error, "nothing published");
+    jobs.into_iter().for_each(|job| job.end(Err(error.clone())));
+}
+
+/// The turn of one task at a desk. However it ends, the next upload begins another, and nobody waits for a task that is no more.
+struct Turn {
+    publisher: Arc<Publisher>,
+    desk: Target,
+    /// Whether the desk is free already.
+    is_over: bool,
+}
+
+impl Turn {
+    /// Publishes what waits at the desk until nothing does.
+    async fn write_all(mut self) {
+        let Self { publisher, desk, .. } = &self;
+        let lease_on = Target::with_query(desk.repository.clone(), desk.path.clone(), "publish");
+        loop {
+            // Whoever comes from here on is in this batch or the next.
+            let lease = loop {
+                match publisher.coordinator.enter(&lease_on, LEASE_PATIENCE).await {
+                    Entered::Lead(lease) => break Some(lease),
+                    Entered::Settled => {}
+                    Entered::OutOfPatience => break None,
+                }
+            };
+            let Some(jobs) = publisher.next_batch(desk) else { break };
+            publisher.write_some(desk, jobs).await;
+            drop(lease);
+        }
+        self.is_over = true;
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if !self.is_over {
+            // Whatever waits is told by its channel that nobody answers.
+            self.publisher.waiting.lock().remove(&self.desk);
+        }
+    }
+}
+
+/// The roots of a desk, the usual one first.
+pub(super) fn roots_of(repository: &Repository, desk: &Target) -> Vec<Target> {
+    let usual = IndexRoot { entry: desk.path.clone() };
+    let beside = repository.format.publish().map(|format| format.roots_beside(&usual)).unwrap_or_default();
+    let beside = beside.into_iter().map(|root| Target::new(desk.repository.clone(), root.entry));
+    std::iter::once(desk.clone()).chain(beside).collect()
+}

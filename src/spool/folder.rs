@@ -1,0 +1,102 @@
+//! Where spools begin, and what room they take on the disk.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use artifactapi_formats::Checker;
+
+use super::file::SpoolFile;
+use super::writer::SpoolWriter;
+use super::{SpoolError, SpoolReader, blocking};
+
+/// What a declared length must leave of the disk to records, uploads and everything else, in bytes …
+const HEADROOM: u64 = 1 << 30;
+
+/// … or, on a small disk, one part in so many of it.
+const HEADROOM_SHARE: u64 = 20;
+
+/// How much room is taken at once for what a client declared, in bytes.
+pub(super) const RESERVED_AHEAD: u64 = 16 << 20;
+
+/// The folder that spool files live in. One per data folder; two processes must not share it.
+#[derive(Debug, Clone)]
+pub struct SpoolFolder {
+    path: Arc<Path>,
+    next: Arc<AtomicU64>,
+}
+
+impl SpoolFolder {
+    /// Opens the folder, makes it if need be, and removes what an earlier process left.
+    ///
+    /// # Errors
+    /// When the folder cannot be made, read or cleaned.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(path)?;
+        for left in std::fs::read_dir(path)? {
+            std::fs::remove_file(left?.path())?;
+        }
+        Ok(Self { path: path.into(), next: Arc::default() })
+    }
+
+    /// Begins a spool. With a known `size` the space is reserved now, so that a full disk is known before the first
+    /// byte has gone out to anybody.
+    ///
+    /// # Errors
+    /// [`SpoolError::Full`] when there is no room, [`SpoolError::Io`] otherwise.
+    pub async fn create(
+        &self,
+        size: Option<u64>,
+        checker: Option<Box<dyn Checker>>,
+    ) -> Result<(SpoolWriter, SpoolReader), SpoolError> {
+        let (file, reserved) = self.begin(size, size.unwrap_or_default()).await?;
+        Ok(SpoolWriter::over(file, size, reserved, checker))
+    }
+
+    /// Begins a spool for what a client says that it will send. There is room for that now, or it is refused; the room is taken
+    /// as bytes come. Whoever declares much and sends little takes none from others.
+    ///
+    /// # Errors
+    /// [`SpoolError::Full`] when there is no room, [`SpoolError::Io`] otherwise.
+    pub async fn create_declared(&self, size: Option<u64>) -> Result<SpoolWriter, SpoolError> {
+        let (file, reserved) = self.begin(size, size.unwrap_or_default().min(RESERVED_AHEAD)).await?;
+        Ok(SpoolWriter::over(file, size, reserved, None).0)
+    }
+
+    /// A file with so much room; how much that is.
+    async fn begin(&self, size: Option<u64>, room: u64) -> Result<(Arc<SpoolFile>, u64), SpoolError> {
+        let path = self.path.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
+        blocking(move || {
+            let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+            let file = Arc::new(SpoolFile { file: Arc::new(file), path });
+            let Some(size) = size else { return Ok((file, 0)) };
+            keep_headroom(&file.file, size)?;
+            let reserved = reserve(&file.file, 0, room)?;
+            Ok((file, reserved))
+        })
+        .await
+    }
+}
+
+/// Takes room from `at` on. Returns where it ends.
+pub(super) fn reserve(file: &File, at: u64, room: u64) -> io::Result<u64> {
+    if room > 0 {
+        match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, at, room) {
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(at.saturating_add(room))
+}
+
+/// Refuses a reservation that would leave less than [`HEADROOM`] of the disk to everything else.
+fn keep_headroom(file: &File, size: u64) -> Result<(), SpoolError> {
+    let Ok(disk) = rustix::fs::fstatvfs(file) else { return Ok(()) };
+    let (free, all) = (disk.f_bavail.saturating_mul(disk.f_frsize), disk.f_blocks.saturating_mul(disk.f_frsize));
+    match free.checked_sub(size) {
+        Some(left) if left >= HEADROOM.min(all / HEADROOM_SHARE) => Ok(()),
+        _ => Err(SpoolError::Full),
+    }
+}
