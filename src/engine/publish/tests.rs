@@ -277,13 +277,23 @@ async fn what_is_removed_and_put_again_in_one_batch_is_there() {
 }
 
 #[tokio::test]
-async fn a_record_that_came_since_is_not_retired() {
+async fn what_is_removed_is_gone_with_its_publication() {
     let house = House::new().await;
-    house.carry("a").await.expect("carried");
-    let stale = house.catalog.lookup(&target("ours", COMPS)).await.expect("asked").expect("a record");
-    house.carry("b").await.expect("carried");
-    house.publisher.retire(&stale).await.expect("looked at");
-    assert_eq!(house.content(COMPS).await, Some(Sha256::of(groups("b").as_bytes())));
+    let put = house.package("ours", PACKAGE, "first").await;
+    house.publish("ours", &[put]).await.expect("published");
+    // Nothing that comes after the publication may be needed for it.
+    let (base, changes) = (house.publisher.base(&root("ours")).await.expect("a base"), [remove(PACKAGE)]);
+    let repository = house.repository("ours");
+    let local = local_of(&repository).expect("a local repository");
+    let plan = house.publisher.plan(local, &root("ours"), &base, &changes).await.expect("a plan");
+    let format = repository.format.publish().expect("an index");
+    let won =
+        house.publisher.attempt(&repository, local, format, &root("ours"), &base, &plan).await.expect("published");
+    assert!(won.is_some());
+    assert_eq!(house.content(PACKAGE).await, None);
+    let first = Identity::File(Sha256::of(b"first").into());
+    let past = house.catalog.content(&target("ours", PACKAGE), &first, None).await.expect("asked");
+    assert!(past.is_some(), "the snapshot before still has it");
 }
 
 #[tokio::test]
@@ -292,8 +302,9 @@ async fn a_task_that_dies_locks_no_root() {
     let put = house.package("ours", PACKAGE, "first").await;
     house.publish("ours", &[put]).await.expect("published");
     *house.faulty.fault.lock() = Fault::Panics;
-    let removed = house.publisher.remove(&house.repository("ours"), &target("ours", PACKAGE)).await;
-    assert!(matches!(removed, Err(PublishError::Unanswered)), "{removed:?}");
+    let again = house.package("ours", PACKAGE, "second").await;
+    let submitted = house.publisher.submit(&house.repository("ours"), root("ours"), Some(root("ours")), again).await;
+    assert!(matches!(submitted, Err(PublishError::Unanswered)), "{submitted:?}");
     *house.faulty.fault.lock() = Fault::Nothing;
     let carried = tokio::time::timeout(Duration::from_secs(20), house.carry("b")).await;
     assert!(carried.expect("in time").is_ok());

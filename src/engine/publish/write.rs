@@ -140,7 +140,13 @@ impl Publisher {
     }
 
     /// What the changes come to, with what the catalog knows of their paths.
-    async fn plan(&self, local: &Local, root: &Target, base: &Base, changes: &[Change]) -> Result<Plan, PublishError> {
+    pub(super) async fn plan(
+        &self,
+        local: &Local,
+        root: &Target,
+        base: &Base,
+        changes: &[Change],
+    ) -> Result<Plan, PublishError> {
         let mut records = HashMap::new();
         for change in changes {
             let path = match change {
@@ -164,7 +170,7 @@ impl Publisher {
     }
 
     /// Writes the index that a plan makes, and publishes it. `None` if another was published first.
-    async fn attempt(
+    pub(super) async fn attempt(
         &self,
         repository: &Arc<Repository>,
         local: &Local,
@@ -225,7 +231,7 @@ impl Publisher {
             tags: Vec::new(),
             files,
         };
-        Ok(self.snapshots.publish_snapshot(&snapshot, draft.follows).await?)
+        Ok(self.snapshots.publish_snapshot(&snapshot, draft.follows, &plan.retired).await?)
     }
 
     /// The files of the next snapshot, durable, the entry first; when it says it was made; how many packages it lists.
@@ -462,10 +468,6 @@ impl Publisher {
         });
         join_all(forgetting).await;
         for record in &plan.retired {
-            // The index does not name it any more; a record that is left over is in nobody's way.
-            if let Err(error) = self.retire(record).await {
-                tracing::warn!(target: "artifactapi::publish", path = %record.target, %error, "removed, but its record is still there");
-            }
             self.shelf.forget(&record.target);
             self.coordinator.announce(Event::Removed(record.target.clone())).await;
         }
@@ -478,16 +480,5 @@ impl Publisher {
             root = %snapshot.root, snapshot = snapshot.id.0, packages = snapshot.packages,
             put = plan.put.len(), removed = plan.removed.len(), "index published"
         );
-    }
-
-    /// Removes a package's record, so that earlier snapshots still find its content. One that came since, by whoever was next to
-    /// publish, stays.
-    pub(super) async fn retire(&self, record: &Artifact) -> Result<(), PublishError> {
-        let current = self.catalog.lookup(&record.target).await?;
-        if current.is_some_and(|current| current.revision == record.revision) {
-            self.fragments.keep_past(&record.target, now()).await?;
-            self.catalog.remove(&record.target, record.revision, now()).await?;
-        }
-        Ok(())
     }
 }

@@ -88,7 +88,7 @@ impl Stores {
             tags: Vec::new(),
             files: vec![file],
         };
-        let published = self.catalog.publish_snapshot(&snapshot, None).await.expect("an answer");
+        let published = self.catalog.publish_snapshot(&snapshot, None, &[]).await.expect("an answer");
         assert!(matches!(published, SnapshotPublished::Won { .. }), "{published:?}");
     }
 

@@ -254,7 +254,7 @@ impl Fills {
             files: gathered.files.into_iter().map(|file| as_of(file, published_at, &gathered.aside)).collect(),
         };
         for _ in 0..TRIES {
-            match self.snapshots.publish_snapshot(&snapshot, draft.follows).await? {
+            match self.snapshots.publish_snapshot(&snapshot, draft.follows, &[]).await? {
                 SnapshotPublished::Won { snapshot, replaced } => {
                     self.tell(order, draft.follows, &snapshot, replaced).await;
                     return Ok(*snapshot);

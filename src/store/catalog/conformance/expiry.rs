@@ -93,7 +93,7 @@ pub(super) async fn staged_blobs_are_garbage_unless_published(subject: Subject) 
     assert_eq!(subject.taken(at(20)).await, [], "staged again, it gets its time again");
     let draft = subject.draft(&root(), &[], 20).await;
     let next = snapshot(&root(), draft, vec![kept.clone()], 0, 20);
-    let won = subject.snapshots.publish_snapshot(&next, None).await.expect("an answer");
+    let won = subject.snapshots.publish_snapshot(&next, None, &[]).await.expect("an answer");
     assert!(matches!(won, SnapshotPublished::Won { .. }));
     subject.snapshots.stage(&[kept.blob], at(20)).await.expect("passed over");
     assert_eq!(subject.taken(at(1000)).await, [left.blob.clone()]);
@@ -142,7 +142,7 @@ pub(super) async fn a_named_blob_is_never_taken(subject: Subject) {
         let draft = subject.draft(&root(), &[package("a", "1", &content)], 1_000_000_000).await;
         subject.snapshots.stage(std::slice::from_ref(&entry.blob), at(0)).await.expect("staged");
         let next = snapshot(&root(), draft, vec![entry], 1, round);
-        match subject.snapshots.publish_snapshot(&next, draft.follows).await.expect("an answer") {
+        match subject.snapshots.publish_snapshot(&next, draft.follows, &[]).await.expect("an answer") {
             SnapshotPublished::Won { .. } => won += 1,
             SnapshotPublished::BlobLeaving(_) | SnapshotPublished::Lost(_) => leaving += 1,
         }
@@ -172,7 +172,7 @@ pub(super) async fn the_coldest_go_first(subject: Subject) {
     member.stored_at = at(1);
     let draft = subject.draft(&root(), &[], 20).await;
     let files = vec![artifact("main/APKINDEX.tar.gz", b"with a member"), member.clone()];
-    let won = subject.snapshots.publish_snapshot(&snapshot(&root(), draft, files, 0, 20), draft.follows).await;
+    let won = subject.snapshots.publish_snapshot(&snapshot(&root(), draft, files, 0, 20), draft.follows, &[]).await;
     assert!(matches!(won, Ok(SnapshotPublished::Won { .. })));
 
     let coldest = async |limit| {

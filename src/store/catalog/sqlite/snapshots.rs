@@ -74,8 +74,9 @@ impl Snapshots for SqliteCatalog {
         &self,
         snapshot: &Snapshot,
         follows: Option<SnapshotId>,
+        retired: &[Artifact],
     ) -> Result<SnapshotPublished, CatalogError> {
-        self.writer.change(PublishSnapshot { snapshot: snapshot.clone(), follows }).await?
+        self.writer.change(PublishSnapshot { snapshot: snapshot.clone(), follows, retired: retired.to_vec() }).await?
     }
 
     async fn abandon(&self, draft: SnapshotId) -> Result<(), CatalogError> {
