@@ -14,7 +14,7 @@
 
 mod digest;
 #[cfg(test)]
-mod distant;
+pub(crate) mod distant;
 mod fill;
 mod lru;
 mod shelf;
