@@ -200,7 +200,7 @@ impl Fills {
             return Err(NotBuilt::Ours("it is no index".to_owned()));
         };
         let began = now();
-        let bytes = self.entry_bytes(entry).await;
+        let bytes = self.entry_bytes(entry).await?;
         let made_at =
             index.made_at(&root, &bytes, &self.limits).map(|s| SystemTime::UNIX_EPOCH + Duration::from_secs(s));
         let current = self.snapshots.current(&order.target).await?;
@@ -296,20 +296,25 @@ impl Fills {
         )))
     }
 
-    pub(super) async fn entry_bytes(&self, entry: &Entry) -> Bytes {
+    pub(super) async fn entry_bytes(&self, entry: &Entry) -> Result<Bytes, NotBuilt> {
         if let Content::Memory(bytes) = &entry.content {
-            return bytes.clone();
+            return Ok(bytes.clone());
         }
         if entry.artifact.size > self.limits.entry_bytes {
             // Only formats whose entry is the whole index have entries of this size; they read it as a stream.
-            return Bytes::new();
+            return Ok(Bytes::new());
         }
         let (mut reader, limit) = (entry.content.reader(), entry.artifact.size);
         let reading = tokio::task::spawn_blocking(move || {
             let mut bytes = Vec::new();
             (&mut reader).take(limit).read_to_end(&mut bytes).map(|_| bytes)
         });
-        reading.await.ok().and_then(Result::ok).unwrap_or_default().into()
+        let unreadable = |why: String| NotBuilt::Ours(format!("{} cannot be read: {why}", entry.artifact.target));
+        match reading.await {
+            Ok(Ok(bytes)) => Ok(bytes.into()),
+            Ok(Err(error)) => Err(unreadable(error.to_string())),
+            Err(failed) => Err(unreadable(failed.to_string())),
+        }
     }
 
     /// Takes off the shelf what was replaced, here and everywhere.
