@@ -28,7 +28,7 @@ use crate::engine::counts::RepositoryCounts;
 use crate::engine::generations::When;
 use crate::engine::held::Held;
 use crate::engine::read::{self, Listing, Reader, Reading, Source, Wish};
-use crate::store::blobs::{BlobBody, BlobStore};
+use crate::store::blobs::{self, BlobBody, BlobStore};
 use crate::store::catalog::Catalog;
 use crate::store::key::Target;
 
@@ -270,12 +270,9 @@ async fn distant(
         Ranges::Parts(parts) if parts.len() == 1 => (StatusCode::PARTIAL_CONTENT, parts[0].clone()),
         _ => (StatusCode::OK, 0..size),
     };
-    let read = artifacts.blobs.read(&held.artifact.blob, Some(range.clone())).await;
-    let read = read.map_err(|error| Problem::unavailable("The store does not answer.", &error))?;
-    let same = |read: &crate::store::blobs::BlobRead| {
-        read.size == size && read.sha256.is_none_or(|sha256| sha256 == held.artifact.sha256)
-    };
-    let Some(read) = read.filter(same) else {
+    let this = (size, &held.artifact.sha256);
+    let read = blobs::read_this(&*artifacts.blobs, &held.artifact.blob, Some(range.clone()), this).await;
+    let Some(read) = read.map_err(|error| Problem::unavailable("The store does not answer.", &error))? else {
         held.supersede();
         return Err(Problem::not_found("The stored file is missing or damaged; ask again to have it fetched anew."));
     };
