@@ -28,7 +28,8 @@ pub struct Roots {
     shelf: Arc<Shelf>,
     snapshots: Arc<dyn Snapshots>,
     limits: Limits,
-    parsed: quick_cache::sync::Cache<Sha256, Members>,
+    /// By the entry's digest and its path: what it names lies below its own folder.
+    parsed: quick_cache::sync::Cache<(Sha256, RepoPath), Members>,
 }
 
 /// What the index of a path says.
@@ -116,8 +117,8 @@ impl Roots {
         root: &artifactapi_formats::IndexRoot,
         entry: &Arc<Held>,
     ) -> Option<Members> {
-        let sha256 = entry.artifact.sha256;
-        if let Some(members) = self.parsed.get(&sha256) {
+        let key = (entry.artifact.sha256, root.entry.clone());
+        if let Some(members) = self.parsed.get(&key) {
             return Some(members);
         }
         let (format, root, limits, body) = (repository.format, root.clone(), self.limits.clone(), entry.body.clone());
@@ -127,7 +128,7 @@ impl Roots {
             Some(members.into_iter().map(|member| (member.path, member.expected)).collect::<HashMap<_, _>>())
         });
         let members = Arc::new(parsing.await.ok()??);
-        self.parsed.insert(sha256, Arc::clone(&members));
+        self.parsed.insert(key, Arc::clone(&members));
         Some(members)
     }
 }
@@ -143,3 +144,6 @@ fn entry_bytes(body: &HeldBody, limits: &Limits) -> Option<Vec<u8>> {
         HeldBody::Growing(_) | HeldBody::Distant => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
