@@ -322,6 +322,16 @@ impl Shelf {
         }
     }
 
+    /// Takes a target off the shelf if what is there is of such a revision. What is being looked up may be, too, so it is not
+    /// put there, whatever it turns out to be.
+    pub fn forget_if(&self, target: &Target, goes: impl FnOnce(Revision) -> bool) {
+        let mut removals = self.turns.of(target).lock();
+        *removals += 1;
+        if let Some((_, held)) = self.cache.remove_if(target, |held| goes(held.artifact.revision)) {
+            held.supersede();
+        }
+    }
+
     /// Takes off everything of a repository, or everything.
     pub fn forget_all(&self, repository: Option<&RepositoryName>) {
         self.turns.removals.iter().for_each(|removals| *removals.lock() += 1);
@@ -370,16 +380,6 @@ impl Shelf {
     }
 }
 
-/// Reads a small file whole; `None` if it is not as long as it should be.
-pub(super) async fn whole(file: &Arc<std::fs::File>, size: u64) -> Option<Bytes> {
-    use std::io::Read as _;
-    let reader = FileReader::new(Arc::clone(file));
-    let read = tokio::task::spawn_blocking(move || {
-        let mut bytes = Vec::with_capacity(usize::try_from(size.min(MEMORY_BODY)).unwrap_or(0));
-        reader.take(size).read_to_end(&mut bytes).map(|_| bytes)
-    });
-    let bytes = read.await.ok()?.ok()?;
-    (bytes.len() as u64 == size).then(|| Bytes::from(bytes))
 /// Waits for a small body that is on its way; `None` if it is not what its record says.
 async fn arrived(mut reader: SpoolReader, artifact: &Artifact) -> Result<Option<Bytes>, BlobError> {
     match reader.finished().await {
@@ -393,6 +393,16 @@ async fn arrived(mut reader: SpoolReader, artifact: &Artifact) -> Result<Option<
     }
 }
 
+/// Reads a small file whole; `None` if it is not as long as it should be.
+pub(super) async fn whole(file: &Arc<std::fs::File>, size: u64) -> Option<Bytes> {
+    use std::io::Read as _;
+    let reader = FileReader::new(Arc::clone(file));
+    let read = tokio::task::spawn_blocking(move || {
+        let mut bytes = Vec::with_capacity(usize::try_from(size.min(MEMORY_BODY)).unwrap_or(0));
+        reader.take(size).read_to_end(&mut bytes).map(|_| bytes)
+    });
+    let bytes = read.await.ok()?.ok()?;
+    (bytes.len() as u64 == size).then(|| Bytes::from(bytes))
 }
 
 #[cfg(test)]
