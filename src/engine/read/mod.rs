@@ -408,6 +408,16 @@ pub fn promised_sha256(mutability: &Mutability) -> Option<Sha256> {
     }
 }
 
+/// The age of an answer for caches in front of us, which count it against the time that we give them. What is fresh for ever, and
+/// what its index vouches for, nobody confirms again: it is as new in a year as on its first day.
+#[must_use]
+pub fn age_of(held: &Held, source: Source, fresh_for: Option<Duration>) -> Duration {
+    match (source, fresh_for) {
+        (_, None) | (Source::Hit, Some(Duration::ZERO)) => Duration::ZERO,
+        _ => age(held.confirmed_at()),
+    }
+}
+
 /// How long ago something was confirmed, on this server's clock; zero if a clock ahead of it says when.
 #[must_use]
 pub fn age(confirmed: SystemTime) -> Duration {
