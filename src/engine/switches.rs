@@ -285,7 +285,7 @@ fn agrees(repository: &Repository, named: &[NamedPackage], record: &Artifact) ->
 }
 
 /// Whether an identity is that of these bytes, as far as the record says what they are.
-fn means(identity: &Identity, record: &Artifact) -> Option<bool> {
+pub(super) fn means(identity: &Identity, record: &Artifact) -> Option<bool> {
     match &record.identity {
         Some(known) => Some(known == identity),
         None if identity.sha256() == Some(record.sha256) => Some(true),

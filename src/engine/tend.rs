@@ -41,9 +41,7 @@ pub async fn hear(coordinator: Arc<dyn Coordinator>, shelf: Arc<Shelf>, pins: Ar
         match events.recv().await {
             Ok(Event::Published(target, revision)) => {
                 // Our own publication comes back to us; what we put on the shelf since is as new.
-                if shelf.peek(&target).is_some_and(|held| held.artifact.revision < revision) {
-                    shelf.forget(&target);
-                }
+                shelf.forget_if(&target, |on_shelf| on_shelf < revision);
             }
             Ok(Event::Removed(target)) => {
                 // Noted first: what is asked for in between must not be remembered as everybody's.
@@ -52,9 +50,7 @@ pub async fn hear(coordinator: Arc<dyn Coordinator>, shelf: Arc<Shelf>, pins: Ar
             }
             Ok(Event::Evicted(target, revision)) => {
                 // It may have been fetched again since. Whoever asks is given the same content, so nobody is pinned.
-                if shelf.peek(&target).is_some_and(|held| held.artifact.revision <= revision) {
-                    shelf.forget(&target);
-                }
+                shelf.forget_if(&target, |on_shelf| on_shelf <= revision);
             }
             Ok(Event::Purged(repository)) => shelf.forget_all(Some(&repository)),
             Ok(Event::HandedOut(Handout { agent, root, entry, at, promised_for })) => {
@@ -137,5 +133,50 @@ pub async fn sweep_now(catalog: &dyn Catalog, blobs: &dyn BlobStore) -> Result<u
         blobs.delete(&taken).await?;
         catalog.garbage_deleted(&taken).await?;
         deleted += taken.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::shelf::tests::{held, shelf};
+    use crate::store::catalog::Revision;
+    use crate::store::coordinator::in_process::InProcessCoordinator;
+
+    #[tokio::test]
+    async fn what_is_published_or_evicted_while_it_is_looked_up_does_not_come_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let shelf = Arc::new(shelf(folder.path(), 1 << 20).await);
+        let coordinator: Arc<dyn Coordinator> = Arc::new(InProcessCoordinator::new());
+        let hearing = tokio::spawn(hear(Arc::clone(&coordinator), Arc::clone(&shelf), Arc::default()));
+        let mark = held("mark", 1, 10);
+        // Everything that was announced before is heard once this is.
+        let heard = async || {
+            shelf.put(&held("mark", 1, 10));
+            while shelf.peek(&mark.artifact.target).is_some() {
+                coordinator.announce(Event::Removed(mark.artifact.target.clone())).await;
+                tokio::task::yield_now().await;
+            }
+        };
+        heard().await;
+        for (name, event) in
+            [("published", Event::Published as fn(_, _) -> _), ("evicted", Event::Evicted as fn(_, _) -> _)]
+        {
+            let late = held(name, 1, 10);
+            let target = late.artifact.target.clone();
+            let removals = shelf.removals(&target);
+            coordinator.announce(event(target.clone(), Revision(2))).await;
+            heard().await;
+            shelf.put_looked_up(removals, &late);
+            assert!(shelf.peek(&target).is_none() && !late.is_current(), "{name}: nobody would take it off again");
+
+            // What is newer than the event stays where it is.
+            let newer = held(name, 3, 10);
+            shelf.put_looked_up(shelf.removals(&target), &newer);
+            coordinator.announce(event(target.clone(), Revision(2))).await;
+            heard().await;
+            assert!(shelf.peek(&target).is_some() && newer.is_current(), "{name}");
+        }
+        hearing.abort();
     }
 }

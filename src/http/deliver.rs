@@ -14,7 +14,7 @@ use super::error::Problem;
 use super::headers::{CACHE_STATUS, Representation, X_ARTIFACT_SOURCE};
 use super::range::{self, Ranges};
 use crate::engine::held::{Held, HeldBody};
-use crate::engine::read::{self, Source};
+use crate::engine::read::Source;
 use crate::spool::SpoolReader;
 use crate::upstream;
 
@@ -61,11 +61,10 @@ pub(super) fn whole_or_parts(
     mut about: Representation,
     origin: &Origin,
     status: &Status,
-    held: Option<&Held>,
+    age: Option<Duration>,
 ) -> Response {
-    if let Some(held) = held {
-        let age = read::age(held.confirmed_at()).as_secs();
-        about.headers.insert(header::AGE, HeaderValue::from(age));
+    if let Some(age) = age {
+        about.headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
     }
     about = match by_conditions(asked, head_only, about, status) {
         Ok(about) => about,

@@ -100,16 +100,22 @@ impl Target {
         Sha256::of(&keyed).hex16()
     }
 
+    /// What the keys of all its contents begin with.
+    #[must_use]
+    pub fn blob_prefix(&self) -> String {
+        format!("{}/{}/", self.repository, self.path_hash())
+    }
+
     /// Where the first content of this target is kept.
     #[must_use]
     pub fn first_blob_key(&self) -> BlobKey {
-        BlobKey(format!("{}/{}/{}", self.repository, self.path_hash(), self.path.file_name()))
+        BlobKey(format!("{}{}", self.blob_prefix(), self.path.file_name()))
     }
 
     /// Where a later content of this target is kept.
     #[must_use]
     pub fn later_blob_key(&self, content: &Sha256) -> BlobKey {
-        BlobKey(format!("{}/{}/{}/{}", self.repository, self.path_hash(), content.hex16(), self.path.file_name()))
+        BlobKey(format!("{}{}/{}", self.blob_prefix(), content.hex16(), self.path.file_name()))
     }
 }
 

@@ -8,8 +8,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::support::bodies::{noise, sha256};
 use crate::support::http::{Reply, Request};
+use crate::support::remotes::Remote;
 use crate::support::services::Backend::{self, Laptop, Shared};
-use crate::support::site::Site;
+use crate::support::site::{Setup, Site};
 use crate::support::testbed::fixture;
 
 const FILE: &str = "/api/files/10k.bin";
@@ -68,6 +69,32 @@ async fn what_the_headers_say() {
         agree(&warm, reply);
     }
     assert_eq!(head.body, b"");
+}
+
+/// A cache in front counts the age against the time that it may keep an answer. Of what is never asked about again, none is ever used
+/// up.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_fresh_for_ever_does_not_age() {
+    let setup = Setup::new(Shared).await;
+    let aging = Remote::new("aging", "generic", setup.upstream.url("/generic")).set("cache.file_ttl", "1d");
+    let mut site = setup.remote(aging).start().await;
+    for path in ["files/10k.bin", "files/5m.bin", "aging/10k.bin"] {
+        site.server.get(path).await.has(200);
+        site.server.holds(path).await;
+    }
+    let postgres = &site.services.as_ref().expect("services").postgres;
+    postgres.sql("artifacts", "update artifact set checked_at = checked_at - 7200000").await;
+    let other = site.replica().await;
+    // The long way first, then the short ones.
+    for way in ["long", "short"] {
+        for path in ["files/10k.bin", "files/5m.bin"] {
+            for request in [Request::get(format!("/api/{path}")), Request::head(format!("/api/{path}"))] {
+                assert_eq!(other.ask(&request).await.must("age"), "0", "{way}: {request:?}");
+            }
+        }
+        let age = other.get("aging/10k.bin").await.must("age").parse::<u64>().expect("seconds");
+        assert!((7_200..7_300).contains(&age), "{way}: {age}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

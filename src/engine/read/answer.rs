@@ -45,7 +45,8 @@ pub enum Reading {
         held: Arc<Held>,
         /// How it came about.
         source: Source,
-        /// How much longer it is fresh; `None` is for ever.
+        /// How much longer it is fresh; `None` is for ever. A [hit](Source::Hit) that is fresh for no time is right as long as
+        /// its index is.
         fresh_for: Option<Duration>,
     },
     /// A body on its way from upstream.

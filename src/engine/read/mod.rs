@@ -6,6 +6,7 @@
 
 mod answer;
 mod away;
+mod due;
 mod generation;
 mod local;
 mod members;
@@ -19,6 +20,7 @@ use std::time::{Duration, SystemTime};
 use artifactapi_formats::{Mutability, Role, Sha256};
 
 pub use self::answer::{ReadError, Reading, Source, Wish};
+use self::due::is_right_stale;
 pub use self::mirrors::{Listing, Offer};
 use self::remembered::{Asked, Negatives};
 use super::counts::Counts;
@@ -185,6 +187,9 @@ impl Reader {
         match decide(Some(held.confirmed_at()), lifetime_of(wish, &held.mutability, bond.as_ref()), wish.no_cache, at) {
             Decision::Serve { fresh_for } => Ok(hit(held, fresh_for)),
             _ if held.is_resting(at) && is_right_stale(bond.as_ref(), &held) => Ok(stale(held)),
+            _ if wish.role == Role::Package && remote.verify != Verify::Off => {
+                self.read_due_package(wish, remote, held).await
+            }
             _ => self.revalidate(wish, held, bond).await,
         }
     }
@@ -202,45 +207,6 @@ impl Reader {
                 false
             }
             Err(_) => false,
-        }
-    }
-
-    /// Asks upstream about what is held. Whatever comes of it, there is an answer, unless what is held belongs to an
-    /// index that was replaced since: then it would contradict what the client was given (DESIGN 4.1).
-    async fn revalidate(&self, wish: &Wish, held: Arc<Held>, bond: Option<Bond>) -> Result<Reading, ReadError> {
-        let order = order(wish, held.mutability.clone(), bond.as_ref());
-        let mut fill = self.fills.join(order, Some(Arc::clone(&held)));
-        let patience = wish.repository.cache.refresh_wait;
-        let state = match tokio::time::timeout(patience, fill.ready()).await {
-            Ok(State::Streaming(head, body)) => {
-                return Ok(Reading::Growing { head, body, fill, was_stale: true });
-            }
-            Ok(state) => state,
-            Err(_) if is_right_stale(bond.as_ref(), &held) => return Ok(stale(held)),
-            Err(_) => fill.ready().await,
-        };
-        let is_right_stale = is_right_stale(bond.as_ref(), &held);
-        match state {
-            State::Settled(Outcome::Held(now_held, via)) => Ok(Reading::Held {
-                fresh_for: self.fresh_for(wish, &now_held),
-                held: now_held,
-                source: Source::from(via),
-            }),
-            State::Settled(Outcome::NoRoom(unread)) if !is_right_stale => match unread.take() {
-                Some(answer) => Ok(through(wish, held.mutability.clone(), answer)),
-                None => self.pass_through(wish, held.mutability.clone()).await,
-            },
-            _ => {
-                if let Some(bond) = bond {
-                    bond.entry.doubt();
-                }
-                match state {
-                    _ if is_right_stale => Ok(stale(held)),
-                    State::Settled(Outcome::Absent(error)) => Err(self.absent(wish, &error)),
-                    State::Settled(Outcome::Failed(error)) => Err(error.into()),
-                    _ => Err(FillError::GivenUp.into()),
-                }
-            }
         }
     }
 
@@ -384,11 +350,6 @@ impl Reader {
     }
 }
 
-/// Whether some content may be served although upstream did not confirm it.
-fn is_right_stale(bond: Option<&Bond>, held: &Held) -> bool {
-    bond.is_none_or(|bond| bond.is_of_its_time(held))
-}
-
 /// A record without its bytes: what is fetched now replaces it, and its validators are not used.
 fn husk(mut artifact: Artifact, role: Role, mutability: &Mutability) -> Arc<Held> {
     artifact.validators = Validators::default();
@@ -444,6 +405,16 @@ pub fn promised_sha256(mutability: &Mutability) -> Option<Sha256> {
     match mutability {
         Mutability::Addressed(digest) => digest.bytes().try_into().ok().map(Sha256::from_bytes),
         Mutability::Mutable | Mutability::ByConvention => None,
+    }
+}
+
+/// The age of an answer for caches in front of us, which count it against the time that we give them. What is fresh for ever, and
+/// what its index vouches for, nobody confirms again: it is as new in a year as on its first day.
+#[must_use]
+pub fn age_of(held: &Held, source: Source, fresh_for: Option<Duration>) -> Duration {
+    match (source, fresh_for) {
+        (_, None) | (Source::Hit, Some(Duration::ZERO)) => Duration::ZERO,
+        _ => age(held.confirmed_at()),
     }
 }
 
