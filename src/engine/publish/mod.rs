@@ -278,11 +278,11 @@ impl Publisher {
         let Some(format) = repository.format.publish() else {
             return self.put_file(repository, local, target, role, spooled).await;
         };
-        if format.carried_kind(&target.path).is_some() {
+        if let Some(kind) = format.carried_kind(&target.path) {
             let root = super::generations::Generations::root_of(repository, &target.path);
             let root = root.ok_or(PublishError::OwnIndex)?;
             let path = target.path.clone();
-            self.read_whole(spooled, move |whole, limits| format.check_carried(&path, whole, limits)).await?;
+            self.read_whole(spooled, move |whole, limits| format.check_carried(&kind, &path, whole, limits)).await?;
             let record = self.put_aside(self.draft(repository, target.clone(), role, spooled), spooled).await?;
             return self.submit(repository, root.clone(), Some(root), Change::Carry { record }).await;
         }
