@@ -1,5 +1,8 @@
 //! A publisher over real stores in a folder, with faults where tests want them.
 
+mod files;
+mod terms;
+
 use std::io::Read as _;
 use std::time::SystemTime;
 
@@ -86,13 +89,19 @@ struct House {
     coordinator: Arc<InProcessCoordinator>,
     repositories: Arc<LiveRepositories>,
     publisher: Arc<Publisher>,
+    shelf: Arc<Shelf>,
 }
 
 fn configured(folder: &Path, overwrite: bool) -> crate::config::Repositories {
+    configured_with(folder, 2, overwrite)
+}
+
+fn configured_with(folder: &Path, depth: usize, overwrite: bool) -> crate::config::Repositories {
     let file = folder.join("remotes.yaml");
     let text = format!(
-        "remotes:\n  ours: {{ type: local, package: rpm, root_depth: 2, overwrite: {overwrite} }}\n  \
-         twin: {{ type: local, package: rpm, root_depth: 2 }}\n  apks: {{ type: local, package: alpine, overwrite: {overwrite} }}\n"
+        "remotes:\n  ours: {{ type: local, package: rpm, root_depth: {depth}, overwrite: {overwrite} }}\n  \
+         twin: {{ type: local, package: rpm, root_depth: 2 }}\n  apks: {{ type: local, package: alpine, overwrite: {overwrite} }}\n  \
+         small: {{ type: local, package: generic, overwrite: true, quota: 10 }}\n"
     );
     std::fs::write(&file, text).expect("written");
     let source = Source::find(Some(&file), folder, artifactapi_formats::FORMATS, Arc::new(|_: &str| None));
@@ -101,13 +110,18 @@ fn configured(folder: &Path, overwrite: bool) -> crate::config::Repositories {
 
 impl House {
     async fn new() -> Self {
+        Self::with_records(|catalog| catalog).await
+    }
+
+    /// With another catalog of records before the real one.
+    async fn with_records(records: impl FnOnce(Arc<dyn Catalog>) -> Arc<dyn Catalog>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let repositories = Arc::new(LiveRepositories::new(configured(folder.path(), true)));
         let spool = SpoolFolder::open(&folder.path().join("spool")).expect("a spool");
         let blobs: Arc<dyn BlobStore> = Arc::new(FileBlobs::open(folder.path()).expect("blobs"));
         let catalog = SqliteCatalog::open(&folder.path().join("catalog.sqlite")).await.expect("a catalog");
         let catalog = Arc::new(catalog);
-        let records: Arc<dyn Catalog> = Arc::clone(&catalog) as _;
+        let records = records(Arc::clone(&catalog) as _);
         let snapshots: Arc<dyn Snapshots> = Arc::clone(&catalog) as _;
         let coordinator = Arc::new(InProcessCoordinator::new());
         let coordinating: Arc<dyn Coordinator> = Arc::clone(&coordinator) as _;
@@ -126,7 +140,7 @@ impl House {
         let parts = PublisherParts {
             limits: Limits::default(),
             spool: spool.clone(),
-            shelf,
+            shelf: Arc::clone(&shelf),
             blobs: Arc::clone(&blobs),
             keeper,
             catalog: records,
@@ -137,7 +151,7 @@ impl House {
             repositories: Arc::clone(&repositories),
         };
         let publisher = Arc::new(Publisher::open(&folder.path().join("publish"), parts).expect("a publisher"));
-        Self { folder, spool, catalog, blobs, faulty, coordinator, repositories, publisher }
+        Self { folder, spool, catalog, blobs, faulty, coordinator, repositories, publisher, shelf }
     }
 
     fn repository(&self, name: &str) -> Arc<Repository> {
@@ -152,9 +166,28 @@ impl House {
 
     /// Uploads groups that the index carries, told from others by a word.
     async fn carry(&self, content: &str) -> Result<Outcome, PublishError> {
-        let target = target("ours", COMPS);
-        let spooled = self.spooled(&groups(content)).await;
-        let done = self.publisher.put(&self.repository("ours"), &target, &spooled).await;
+        self.put("ours", COMPS, &groups(content), Condition::default()).await
+    }
+
+    /// Uploads a file as clients do.
+    async fn put(
+        &self,
+        repository: &str,
+        path: &str,
+        content: &str,
+        condition: Condition,
+    ) -> Result<Outcome, PublishError> {
+        let (repository, target) = (self.repository(repository), target(repository, path));
+        let mut terms = self.publisher.terms(&repository, &target, None, condition).await?;
+        terms.take(content.len() as u64)?;
+        let spooled = self.spooled(content).await;
+        let done = self.publisher.put(&repository, &target, &spooled, terms).await;
+        done.map(|done| done.outcome)
+    }
+
+    async fn remove(&self, repository: &str, path: &str) -> Result<Outcome, PublishError> {
+        let (repository, target) = (self.repository(repository), target(repository, path));
+        let done = self.publisher.remove(&repository, &target, Condition::default()).await;
         done.map(|done| done.outcome)
     }
 
@@ -303,7 +336,8 @@ async fn a_task_that_dies_locks_no_root() {
     house.publish("ours", &[put]).await.expect("published");
     *house.faulty.fault.lock() = Fault::Panics;
     let again = house.package("ours", PACKAGE, "second").await;
-    let submitted = house.publisher.submit(&house.repository("ours"), root("ours"), Some(root("ours")), again).await;
+    let (ours, here) = (house.repository("ours"), root("ours"));
+    let submitted = house.publisher.submit(&ours, here.clone(), Some(here), again, Condition::default()).await;
     assert!(matches!(submitted, Err(PublishError::Unanswered)), "{submitted:?}");
     *house.faulty.fault.lock() = Fault::Nothing;
     let carried = tokio::time::timeout(Duration::from_secs(20), house.carry("b")).await;
@@ -358,7 +392,7 @@ async fn a_change_meets_what_those_before_it_leave_in_either_index_of_a_folder()
     for (root, change) in asked {
         let (asking, desk) = (Arc::clone(&house), v2.clone());
         answers.push(tokio::spawn(async move {
-            asking.publisher.submit(&asking.repository("apks"), desk, root, change).await
+            asking.publisher.submit(&asking.repository("apks"), desk, root, change, Condition::default()).await
         }));
         while house.publisher.waiting.lock().get(&v2).map_or(0, Vec::len) < answers.len() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -377,6 +411,26 @@ async fn a_change_meets_what_those_before_it_leave_in_either_index_of_a_folder()
     let record = house.catalog.lookup(&target("apks", APK)).await.expect("asked").expect("a record");
     assert_eq!(record.sha256, Sha256::of(b"third"));
     assert!(house.catalog.current(&v3).await.expect("asked").is_none());
+}
+
+#[tokio::test]
+async fn what_an_index_lists_is_removed_from_it_whatever_the_configuration_says_by_then() {
+    let house = House::new().await;
+    for path in [PACKAGE, "el9/x86_64/q-1-1.noarch.rpm"] {
+        let put = house.package("ours", path, path).await;
+        house.publish("ours", &[put]).await.expect("published");
+    }
+    for depth in [1, 3] {
+        house.repositories.replace(configured_with(house.folder.path(), depth, true));
+        let path = if depth == 1 { PACKAGE } else { "el9/x86_64/q-1-1.noarch.rpm" };
+        assert!(house.listed("ours").await.contains(path));
+        assert_eq!(house.remove("ours", path).await.expect("removed"), Outcome::Removed, "{depth}");
+        assert!(!house.listed("ours").await.contains(path), "{depth}");
+        assert_eq!(house.content(path).await, None);
+        assert_eq!(house.remove("ours", path).await.expect("asked"), Outcome::Absent, "{depth}");
+    }
+    let groups = house.carry("a").await;
+    assert!(matches!(groups, Err(PublishError::Invalid(_))), "there is no such index any more: {groups:?}");
 }
 
 #[tokio::test]

@@ -5,10 +5,12 @@ mod apk_v3;
 mod away;
 mod commands;
 mod files;
+mod forms;
 mod hostile;
 mod rebuilt;
 mod rpm;
 mod strangers;
+mod terms;
 mod together;
 
 use serde_json::Value;
