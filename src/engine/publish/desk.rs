@@ -154,8 +154,19 @@ impl Publisher {
             if jobs.is_empty() {
                 continue;
             }
-            let (changes, answers): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.change, job.answer)).unzip();
-            let published = self.publish(repository, local, &root, &changes).await;
+            let (mut changes, mut answers): (Vec<_>, Vec<_>) =
+                jobs.into_iter().map(|job| (job.change, job.answer)).unzip();
+            let published = loop {
+                let published = self.publish(repository, local, &root, &changes).await;
+                let Err(PublishError::Late(blob)) = &published else { break published };
+                // One that came too late costs the others nothing.
+                let Some(late) = changes.iter().position(|change| change.blob() == Some(blob)) else { break published };
+                changes.remove(late);
+                drop(answers.remove(late).send(Err(PublishError::Late(blob.clone()))));
+                if changes.is_empty() {
+                    break Ok(Vec::new());
+                }
+            };
             if let Err(error) = &published {
                 tracing::warn!(target: "artifactapi::publish", %root, changes = changes.len(), %error, "nothing published");
             }

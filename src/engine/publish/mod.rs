@@ -59,7 +59,7 @@ use crate::store::catalog::fragments::Fragments;
 use crate::store::catalog::snapshots::{PackageMark, SnapshotId, Snapshots};
 use crate::store::catalog::{Artifact, Catalog, CatalogError};
 use crate::store::coordinator::Coordinator;
-use crate::store::key::Target;
+use crate::store::key::{BlobKey, Target};
 
 /// The most changes that are published together.
 pub const MAX_BATCH: usize = 256;
@@ -126,6 +126,9 @@ pub enum PublishError {
         /// What it holds.
         held_bytes: u64,
     },
+    /// It waited so long for its publication that its bytes were taken for forgotten ones.
+    #[error("it took too long to be published, and {0} was deleted meanwhile; upload it again")]
+    Late(BlobKey),
     /// Others kept publishing first.
     #[error("other uploads kept being published first; try again")]
     Contended,
@@ -198,6 +201,14 @@ impl Change {
         match self {
             Self::Put { record, .. } | Self::Carry { record } => &record.target.path,
             Self::Remove { path } => path,
+        }
+    }
+
+    /// The blob that it brings.
+    const fn blob(&self) -> Option<&BlobKey> {
+        match self {
+            Self::Put { record, .. } | Self::Carry { record } => Some(&record.blob),
+            Self::Remove { .. } => None,
         }
     }
 }

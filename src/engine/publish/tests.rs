@@ -22,6 +22,7 @@ use crate::engine::pins::Pins;
 use crate::engine::shelf::{Found, ShelfBudget};
 use crate::store::blobs::files::FileBlobs;
 use crate::store::catalog::CatalogErrorKind;
+use crate::store::catalog::snapshots::SnapshotPublished;
 use crate::store::catalog::sqlite::SqliteCatalog;
 use crate::store::coordinator::Entered;
 use crate::store::coordinator::in_process::InProcessCoordinator;
@@ -322,7 +323,7 @@ async fn what_is_removed_is_gone_with_its_publication() {
     let format = repository.format.publish().expect("an index");
     let won =
         house.publisher.attempt(&repository, local, format, &root("ours"), &base, &plan).await.expect("published");
-    assert!(won.is_some());
+    assert!(matches!(won, SnapshotPublished::Won { .. }), "{won:?}");
     assert_eq!(house.content(PACKAGE).await, None);
     let first = Identity::File(Sha256::of(b"first").into());
     let past = house.catalog.content(&target("ours", PACKAGE), &first, None).await.expect("asked");
@@ -349,6 +350,37 @@ async fn a_task_that_dies_locks_no_root() {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), free).await.expect("nobody holds the root");
+}
+
+#[tokio::test]
+async fn what_waited_until_it_was_taken_for_garbage_costs_the_others_nothing() {
+    let house = Arc::new(House::new().await);
+    let here = root("ours");
+    let lease_on = Target::with_query(here.repository.clone(), here.path.clone(), "publish");
+    let Entered::Lead(lease) = house.coordinator.enter(&lease_on, LEASE_PATIENCE).await else {
+        panic!("somebody leads")
+    };
+    let late = house.package("ours", PACKAGE, "late").await;
+    let taken = house.catalog.take_garbage(now() + Duration::from_secs(3_600), 100).await.expect("taken");
+    assert_eq!(taken.first(), late.blob());
+    let other = house.package("ours", "el9/x86_64/q-1-1.noarch.rpm", "in time").await;
+    let mut answers = Vec::new();
+    for change in [late, other] {
+        let (asking, desk) = (Arc::clone(&house), here.clone());
+        answers.push(tokio::spawn(async move {
+            let ours = asking.repository("ours");
+            asking.publisher.submit(&ours, desk.clone(), Some(desk), change, Condition::default()).await
+        }));
+        while house.publisher.waiting.lock().get(&here).map_or(0, Vec::len) < answers.len() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    drop(lease);
+    let [late, other] = <[_; 2]>::try_from(answers).expect("two");
+    assert!(matches!(late.await.expect("done"), Err(PublishError::Late(_))));
+    assert_eq!(other.await.expect("done").expect("published").outcome, Outcome::Created);
+    let again = house.package("ours", PACKAGE, "late").await;
+    assert_eq!(house.publish("ours", &[again]).await.expect("published"), [Outcome::Created]);
 }
 
 #[tokio::test]

@@ -74,12 +74,15 @@ impl Publisher {
                 return Ok(plan.outcomes.into_iter().map(|outcome| Done { outcome, snapshot: current }).collect());
             }
             match self.attempt(repository, local, format, root, &base, &plan).await? {
-                Some(snapshot) => {
+                SnapshotPublished::Won { snapshot, .. } => {
                     self.finish(repository, root, &base, &plan, &snapshot).await;
                     let id = Some(snapshot.id);
                     return Ok(plan.outcomes.into_iter().map(|outcome| Done { outcome, snapshot: id }).collect());
                 }
-                None => self.sheets.remove(root),
+                SnapshotPublished::BlobLeaving(blob) if changes.iter().any(|change| change.blob() == Some(&blob)) => {
+                    return Err(PublishError::Late(blob));
+                }
+                SnapshotPublished::Lost(_) | SnapshotPublished::BlobLeaving(_) => self.sheets.remove(root),
             };
         }
         Err(PublishError::Contended)
@@ -169,7 +172,7 @@ impl Publisher {
         Ok(plan)
     }
 
-    /// Writes the index that a plan makes, and publishes it. `None` if another was published first.
+    /// Writes the index that a plan makes, and publishes it.
     pub(super) async fn attempt(
         &self,
         repository: &Arc<Repository>,
@@ -178,7 +181,7 @@ impl Publisher {
         root: &Target,
         base: &Base,
         plan: &Plan,
-    ) -> Result<Option<Snapshot>, PublishError> {
+    ) -> Result<SnapshotPublished, PublishError> {
         let draft = self.snapshots.begin(root, now()).await?;
         let publishing = async {
             if draft.follows != base.snapshot.as_ref().map(|snapshot| snapshot.id) {
@@ -192,16 +195,14 @@ impl Publisher {
             // Should the catalog be away, the next publication of the root takes its rows along.
             let _ = self.snapshots.abandon(draft.id).await;
         }
-        match published? {
-            SnapshotPublished::Won { snapshot, replaced } => {
-                for target in replaced {
-                    self.shelf.forget(&target);
-                    self.coordinator.announce(Event::Removed(target)).await;
-                }
-                Ok(Some(*snapshot))
+        let published = published?;
+        if let SnapshotPublished::Won { replaced, .. } = &published {
+            for target in replaced {
+                self.shelf.forget(target);
+                self.coordinator.announce(Event::Removed(target.clone())).await;
             }
-            SnapshotPublished::Lost(_) | SnapshotPublished::BlobLeaving(_) => Ok(None),
         }
+        Ok(published)
     }
 
     /// Publishes a draft. Whoever calls gives it up if that does not succeed.
@@ -445,9 +446,7 @@ impl Publisher {
         if let Some(known) = known.filter(|known| known.sha256 == spooled.sha256) {
             return Ok(Artifact { blob: known.blob, size: spooled.size, sha256: spooled.sha256, ..draft });
         }
-        let is_first = self.catalog.lookup(&draft.target).await?.is_none();
-        self.snapshots.stage(&self.keeper.keys_for(&draft.target, spooled), draft.stored_at).await?;
-        Ok(self.keeper.put_aside(spooled, draft, is_first).await?)
+        Ok(self.keeper.put_aside(spooled, draft).await?)
     }
 
     /// What follows a publication: everybody is told, removed packages lose their records, and the next one begins here.

@@ -317,7 +317,11 @@ fn from_publish(error: &PublishError, repository: &Repository, target: &Target) 
             format!("Nobody can say whether {named} was changed. Try again: nothing is done twice."),
             error,
         ),
-        PublishError::Contended | PublishError::Away(_) | PublishError::PieceLost | PublishError::Unreadable(_) => {
+        PublishError::Contended
+        | PublishError::Late(_)
+        | PublishError::Away(_)
+        | PublishError::PieceLost
+        | PublishError::Unreadable(_) => {
             Problem::unavailable(format!("{named} could not be changed; nothing was kept. Try again."), error)
         }
     }

@@ -242,8 +242,9 @@ pub trait Snapshots: Send + Sync {
     async fn current(&self, root: &Target) -> Result<Option<Snapshot>, CatalogError>;
 
     /// Lists blobs that are about to be written for a snapshot as garbage since `at`, so that they go away if it is never
-    /// published. Publishing it takes them off the list.
-    async fn stage(&self, blobs: &[BlobKey], at: SystemTime) -> Result<(), CatalogError>;
+    /// published. Publishing it takes them off the list. Returns those that must not be written, for they are just being
+    /// deleted or were within [`KEY_REST`](super::KEY_REST); nothing changes about these.
+    async fn stage(&self, blobs: &[BlobKey], at: SystemTime) -> Result<Vec<BlobKey>, CatalogError>;
 
     /// Begins a draft of the next snapshot of `root`.
     async fn begin(&self, root: &Target, at: SystemTime) -> Result<Draft, CatalogError>;

@@ -166,10 +166,7 @@ impl Fills {
 
     /// Makes spooled bytes durable without making them current.
     async fn put_aside(&self, draft: Artifact, spooled: Spooled) -> Result<Piece, NotBuilt> {
-        let is_first = self.catalog.lookup(&draft.target).await?.is_none();
-        let staged = self.keeper.keys_for(&draft.target, &spooled);
-        self.snapshots.stage(&staged, draft.stored_at).await?;
-        let record = self.keeper.put_aside(&spooled, draft, is_first).await?;
+        let record = self.keeper.put_aside(&spooled, draft).await?;
         Ok(Piece { record, spooled: Some(spooled) })
     }
 

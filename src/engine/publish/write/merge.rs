@@ -23,6 +23,7 @@ use super::{Base, LEASE_PATIENCE, Plan, TRIES};
 use crate::config::{Kind, Local, Repository, Virtual};
 use crate::engine::publish::choice::{Choice, Chosen};
 use crate::engine::publish::{PublishError, Publisher};
+use crate::store::catalog::snapshots::SnapshotPublished;
 use crate::store::catalog::snapshots::{PackageMark, Snapshot};
 use crate::store::coordinator::Entered;
 use crate::store::key::Target;
@@ -140,11 +141,11 @@ impl Publisher {
             let mut plan = self.plan_merge(repository, root, &base, &parts, &choice).await?;
             plan.source = source;
             match self.attempt(repository, &local, format, root, &base, &plan).await? {
-                Some(snapshot) => {
+                SnapshotPublished::Won { snapshot, .. } => {
                     self.finish(repository, root, &base, &plan, &snapshot).await;
                     return Ok(());
                 }
-                None => drop(self.sheets.remove(root)),
+                SnapshotPublished::Lost(_) | SnapshotPublished::BlobLeaving(_) => drop(self.sheets.remove(root)),
             }
         }
         Err(PublishError::Contended)

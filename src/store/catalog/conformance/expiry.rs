@@ -97,16 +97,22 @@ pub(super) async fn staged_blobs_are_garbage_unless_published(subject: Subject) 
     assert!(matches!(won, SnapshotPublished::Won { .. }));
     subject.snapshots.stage(&[kept.blob], at(20)).await.expect("passed over");
     assert_eq!(subject.taken(at(1000)).await, [left.blob.clone()]);
-    // Deleted and then written again: it has to be deleted again.
+    // Just being deleted, or deleted a moment ago: it must not be written, and whoever does it all the same does it in vain.
+    let others = [artifact("main/another", b"x").blob, left.blob.clone()];
+    let leaving = subject.snapshots.stage(&others, at(30)).await.expect("staged");
+    assert_eq!(leaving, [left.blob.clone()]);
     subject.catalog.garbage_deleted(std::slice::from_ref(&left.blob)).await.expect("noted");
-    subject.snapshots.stage(std::slice::from_ref(&left.blob), at(30)).await.expect("staged");
+    let leaving = subject.snapshots.stage(std::slice::from_ref(&left.blob), at(30)).await.expect("staged");
+    assert_eq!(leaving, [left.blob.clone()]);
+    assert_eq!(subject.taken(at(1000)).await, others[..1], "asking has not made it garbage once more");
+    subject.catalog.garbage_deleted(&others[..1]).await.expect("noted");
     assert_eq!(subject.catalog.publish(&left, None).await.expect("an answer"), Published::BlobLeaving);
     let later = SystemTime::now() + Duration::from_secs(3600);
     assert_eq!(subject.taken(later).await, [left.blob.clone()]);
     // A key that has rested is like new.
     subject.catalog.garbage_deleted(std::slice::from_ref(&left.blob)).await.expect("noted");
     subject.execute("UPDATE garbage SET deleted_at = deleted_at - 600001").await;
-    subject.snapshots.stage(std::slice::from_ref(&left.blob), at(30)).await.expect("staged");
+    assert_eq!(subject.snapshots.stage(std::slice::from_ref(&left.blob), at(30)).await.expect("staged"), []);
     let elsewhere = Artifact { target: target("elsewhere"), ..left };
     assert!(matches!(subject.catalog.publish(&elsewhere, None).await.expect("an answer"), Published::Won(_)));
 }

@@ -65,14 +65,14 @@ impl Snapshots for PostgresCatalog {
         read_snapshot(rows, during)
     }
 
-    async fn stage(&self, blobs: &[BlobKey], at: SystemTime) -> Result<(), CatalogError> {
+    async fn stage(&self, blobs: &[BlobKey], at: SystemTime) -> Result<Vec<BlobKey>, CatalogError> {
+        let during = "staging blobs";
         let blobs: Vec<&str> = blobs.iter().map(BlobKey::as_str).collect();
-        self.database
-            .call("staging blobs", async |db| {
-                let stage = query(STAGE).bind(blobs).bind(to_millis(at)).bind(rested_since(SystemTime::now()));
-                stage.execute(db).await.map(drop)
-            })
-            .await
+        let leaving = self.database.call(during, async |db| {
+            let stage = query_scalar(STAGE).bind(blobs).bind(to_millis(at)).bind(rested_since(SystemTime::now()));
+            stage.fetch_all(db).await
+        });
+        read_keys(leaving.await?, during)
     }
 
     async fn begin(&self, root: &Target, at: SystemTime) -> Result<Draft, CatalogError> {

@@ -48,7 +48,7 @@ impl Snapshots for SqliteCatalog {
         read_snapshot(rows, during)
     }
 
-    async fn stage(&self, blobs: &[BlobKey], at: SystemTime) -> Result<(), CatalogError> {
+    async fn stage(&self, blobs: &[BlobKey], at: SystemTime) -> Result<Vec<BlobKey>, CatalogError> {
         self.writer.change(Stage { blobs: blobs.to_vec(), at }).await
     }
 
