@@ -340,15 +340,17 @@ impl Publisher {
         spooled: &Spooled,
         condition: &Condition,
     ) -> Result<Done, PublishError> {
-        let Read { desk, root, described, fragments } = {
+        // The index says when it came, and so does the record, of which the index may have to be made again.
+        let (Read { desk, root, described, fragments }, uploaded_at) = {
             let _turn = self.reading.acquire().await.map_err(|_| PublishError::Contended)?;
-            let (path, sha256) = (target.path.clone(), spooled.sha256);
-            let unread = Unread { path, size: spooled.size, sha256, uploaded_at: now() };
-            self.describe(format, local.root_depth, unread, spooled.reader()).await?
+            let (path, sha256, uploaded_at) = (target.path.clone(), spooled.sha256, now());
+            let unread = Unread { path, size: spooled.size, sha256, uploaded_at };
+            (self.describe(format, local.root_depth, unread, spooled.reader()).await?, uploaded_at)
         };
         let [desk, root] = [desk, root].map(|root| Target::new(repository.name.clone(), root.entry));
         let mut draft = self.draft(repository, target.clone(), Role::Package, spooled);
         draft.identity = Some(described.entry.identity.clone());
+        draft.stored_at = uploaded_at;
         let record = self.put_aside(draft, spooled).await?;
         let fragment = (PackageMark::of(&described.entry), fragments);
         self.fragments.put_fragments(&root, &[fragment], now()).await?;

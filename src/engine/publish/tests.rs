@@ -544,3 +544,17 @@ async fn pieces_of_no_index_go() {
     let mut packed = Vec::new();
     assert!(last.iter().all(|chunk| chunk.read(0, &mut packed, None).is_ok()), "what the last index has stays");
 }
+
+#[tokio::test]
+async fn pieces_of_other_fragments_are_made_again() {
+    let house = House::new().await;
+    let put = house.package("ours", PACKAGE, "first").await;
+    house.publish("ours", &[put]).await.expect("published");
+    for piece in house.pieces() {
+        // Whole and undamaged, and not what was published.
+        let other = vec![b"<package>another</package>\n".to_vec(); 3];
+        chunks::write(&piece, &other, Compression::Gzip).expect("written");
+    }
+    let list = house.listed("ours").await;
+    assert!(list.contains("ours first") && !list.contains("another"), "{list}");
+}

@@ -107,8 +107,13 @@ impl Publisher {
         Ok(Base { snapshot: Some(snapshot), sheet })
     }
 
-    /// A sheet, with what changed since.
-    async fn followed(&self, sheet: &Sheet, from: SnapshotId, to: SnapshotId) -> Result<Option<Sheet>, PublishError> {
+    /// A sheet of one snapshot as it is in another, later or earlier. `None` if its own is not there any more.
+    pub(super) async fn followed(
+        &self,
+        sheet: &Sheet,
+        from: SnapshotId,
+        to: SnapshotId,
+    ) -> Result<Option<Sheet>, PublishError> {
         if self.snapshots.snapshot(from).await?.is_none() {
             return Ok(None);
         }
