@@ -19,7 +19,6 @@ mod linger;
 pub mod manage;
 mod mirror_list;
 mod own_url;
-mod patience;
 pub mod range;
 mod refused;
 pub mod serve;
