@@ -8,14 +8,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("disk", &[]),
     ("frames", &[]),
     ("memory", &[]),
+    ("patience", &[]),
     ("spool", &["disk"]),
     ("access", &["access", "store::key"]),
     ("store", &["disk", "spool", "store", "access"]),
     ("config", &["config", "store::key", "access"]),
-    ("upstream", &["upstream", "config", "store::key"]),
+    ("upstream", &["upstream", "patience", "config", "store::key"]),
     ("calendar", &[]),
     ("engine", &["engine", "store", "upstream", "spool", "config", "calendar", "access"]),
-    ("http", &["http", "engine", "calendar", "store", "upstream", "spool", "frames", "config", "access"]),
+    ("http", &["http", "engine", "patience", "calendar", "store", "upstream", "spool", "frames", "config", "access"]),
     ("app", &["http", "engine", "store", "upstream", "spool", "config", "access"]),
     ("cli", &["cli", "app", "config", "engine", "store", "calendar", "access"]),
 ];
@@ -143,10 +144,12 @@ fn the_environment_is_read_in_config_only() {
 #[test]
 fn status_codes_are_http_s() {
     for file in server_files() {
-        // Upstream's own answers are read where they arrive, and the two codes a fill tells apart.
         let part = part_of(&file);
         let names = code(&file).iter().any(|line| line.contains("axum::http") || line.contains("IntoResponse"));
         assert!(!names || ["http", "app"].contains(&part.as_str()), "{} makes responses", file.display());
+        // Others' answers are judged where they arrive.
+        let judges = code(&file).iter().any(|line| line.contains("StatusCode"));
+        assert!(!judges || ["http", "upstream", "cli"].contains(&part.as_str()), "{} knows codes", file.display());
     }
 }
 

@@ -110,7 +110,7 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
     };
     let reading = match parts.version {
         // The end of the connection is the end of the body: one that broke off would look whole.
-        Version::HTTP_10 | Version::HTTP_09 => reading.of_known_length().await.map_err(failed)?,
+        Version::HTTP_10 | Version::HTTP_09 if !head_only => reading.of_known_length().await.map_err(failed)?,
         _ => reading,
     };
     let response = match reading {
@@ -149,7 +149,7 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
             let mutability = repository.format.mutability(&wish.target.path);
             let about = Representation::of_head(&head, &wish.target.path, role, &mutability);
             let status = Status::forwarded("uri-miss");
-            finish(StatusCode::OK, about.headers, about.size, &status, ServedBody::empty())
+            finish(StatusCode::OK, about.headers, about.size, &status, ServedBody::Withheld)
         }
     };
     Ok(keep_private(response, &repository))
