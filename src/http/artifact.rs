@@ -135,7 +135,8 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
             let mutability = repository.format.mutability(&wish.target.path);
             let about = Representation::of_head(&head, &wish.target.path, role, &mutability);
             let why = if was_stale { "stale" } else { "uri-miss" };
-            let status = Status::forwarded(format_args!("{why}; stored"));
+            let kept = if head.is_worth_keeping { "stored" } else { "detail=\"not stored\"" };
+            let status = Status::forwarded(format_args!("{why}; {kept}"));
             growing(&parts.headers, head_only, about, body, &status)
         }
         Reading::Through { answer, head } => {
