@@ -278,7 +278,7 @@ async fn distant(
     };
     let Some(read) = read.filter(same) else {
         held.supersede();
-        return Err(Problem::not_found("The stored file is missing or damaged; ask again to have it fetched anew."));
+        return Err(Problem::try_again("The stored file is missing or damaged; ask again to have it fetched anew."));
     };
     let length = range.end - range.start;
     if code == StatusCode::PARTIAL_CONTENT {
@@ -288,13 +288,8 @@ async fn distant(
         BlobBody::Memory(bytes) => Origin::Memory(bytes).range(range),
         BlobBody::File(file) => Origin::File(file).range(range),
         BlobBody::Growing(reader) => Origin::Growing(reader).range(range),
-        BlobBody::Stream { range: covered, bytes } if covered == range => {
-            use futures_util::StreamExt as _;
-            ServedBody::Stream(bytes.map(|chunk| chunk.map_err(Into::into)).boxed())
-        }
-        BlobBody::Stream { .. } => {
-            return Err(Problem::not_found("The store answered with other bytes."));
-        }
+        BlobBody::Stream { range: covered, bytes } => ServedBody::cut(range, &covered, bytes)
+            .ok_or_else(|| Problem::try_again("The store answered with other bytes; ask again."))?,
     };
     Ok(finish(code, about.headers, Some(length), status, body))
 }
