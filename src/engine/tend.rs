@@ -4,7 +4,7 @@
 //! with the server.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::broadcast::error::RecvError;
 
@@ -27,6 +27,12 @@ const FRAGMENTS_EVERY: u32 = 60;
 
 /// How long a fragment is kept that no package has: longer than any upload takes to be published.
 const FRAGMENT_GRACE: Duration = Duration::from_secs(86_400);
+
+/// How old a write is that nobody is at any more: longer than any takes. As often it is looked for such.
+const ABANDONED_AFTER: Duration = Duration::from_secs(86_400);
+
+/// When the store could not be tidied, it is tried again after this.
+const TIDY_AGAIN: Duration = Duration::from_secs(3_600);
 
 /// For how long it matters that another replica replaced a package: as long as the default of `pin`.
 const CHANGED_FOR: Duration = Duration::from_secs(60);
@@ -86,10 +92,15 @@ pub async fn report_uses_now(catalog: &dyn Catalog, shelf: &Shelf) {
     }
 }
 
-/// Deletes blobs that nothing has named for [`BlobStore::grace`]: catalog first, blob after; and fragments that no package has.
+/// Deletes blobs that nothing has named for [`BlobStore::grace`]: catalog first, blob after; fragments that no package has; and what
+/// writes left behind that never ended.
 pub async fn sweep(catalog: Arc<dyn Catalog>, blobs: Arc<dyn BlobStore>, fragments: Arc<dyn Fragments>) {
     let mut rounds = 0_u32;
+    let mut tidy_at = None;
     loop {
+        if tidy_at.is_none_or(|at| at <= Instant::now()) {
+            tidy_at = Some(Instant::now() + tidy(&*blobs).await);
+        }
         tokio::time::sleep(SWEEP_EVERY).await;
         rounds = rounds.wrapping_add(1);
         if rounds.is_multiple_of(FRAGMENTS_EVERY)
@@ -104,6 +115,21 @@ pub async fn sweep(catalog: Arc<dyn Catalog>, blobs: Arc<dyn BlobStore>, fragmen
                 tracing::warn!(%error, "garbage could not be deleted; it is tried again later");
             }
             Err(SweepError::Catalog(error)) => tracing::debug!(%error, "garbage not looked for, or still listed"),
+        }
+    }
+}
+
+/// Removes what writes left behind that never ended. How long until the next look.
+async fn tidy(blobs: &dyn BlobStore) -> Duration {
+    match blobs.tidy(ABANDONED_AFTER).await {
+        Ok(0) => ABANDONED_AFTER,
+        Ok(left) => {
+            tracing::info!(left, "removed what writes left in the store that never ended");
+            ABANDONED_AFTER
+        }
+        Err(error) => {
+            tracing::debug!(%error, "the store was not looked through for writes that never ended");
+            TIDY_AGAIN
         }
     }
 }

@@ -111,7 +111,7 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
     };
     let reading = match parts.version {
         // The end of the connection is the end of the body: one that broke off would look whole.
-        Version::HTTP_10 | Version::HTTP_09 => reading.of_known_length().await.map_err(failed)?,
+        Version::HTTP_10 | Version::HTTP_09 if !head_only => reading.of_known_length().await.map_err(failed)?,
         _ => reading,
     };
     let response = match reading {
@@ -137,7 +137,8 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
             let mutability = repository.format.mutability(&wish.target.path);
             let about = Representation::of_head(&head, &wish.target.path, role, &mutability);
             let why = if was_stale { "stale" } else { "uri-miss" };
-            let status = Status::forwarded(format_args!("{why}; stored"));
+            let kept = if head.is_worth_keeping { "stored" } else { "detail=\"not stored\"" };
+            let status = Status::forwarded(format_args!("{why}; {kept}"));
             growing(&parts.headers, head_only, about, body, &status)
         }
         Reading::Through { answer, head } => {
@@ -151,7 +152,7 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
             let mutability = repository.format.mutability(&wish.target.path);
             let about = Representation::of_head(&head, &wish.target.path, role, &mutability);
             let status = Status::forwarded("uri-miss");
-            finish(StatusCode::OK, about.headers, about.size, &status, ServedBody::empty())
+            finish(StatusCode::OK, about.headers, about.size, &status, ServedBody::Withheld)
         }
     };
     Ok(keep_private(response, &repository))
@@ -276,7 +277,7 @@ async fn distant(
     let read = blobs::read_this(&*artifacts.blobs, &held.artifact.blob, Some(range.clone()), this).await;
     let Some(read) = read.map_err(|error| Problem::unavailable("The store does not answer.", &error))? else {
         held.supersede();
-        return Err(Problem::not_found("The stored file is missing or damaged; ask again to have it fetched anew."));
+        return Err(Problem::try_again("The stored file is missing or damaged; ask again to have it fetched anew."));
     };
     let length = range.end - range.start;
     if code == StatusCode::PARTIAL_CONTENT {
@@ -286,13 +287,8 @@ async fn distant(
         BlobBody::Memory(bytes) => Origin::Memory(bytes).range(range),
         BlobBody::File(file) => Origin::File(file).range(range),
         BlobBody::Growing(reader) => Origin::Growing(reader).range(range),
-        BlobBody::Stream { range: covered, bytes } if covered == range => {
-            use futures_util::StreamExt as _;
-            ServedBody::Stream(bytes.map(|chunk| chunk.map_err(Into::into)).boxed())
-        }
-        BlobBody::Stream { .. } => {
-            return Err(Problem::not_found("The store answered with other bytes."));
-        }
+        BlobBody::Stream { range: covered, bytes } => ServedBody::cut(range, &covered, bytes)
+            .ok_or_else(|| Problem::try_again("The store answered with other bytes; ask again."))?,
     };
     Ok(finish(code, about.headers, Some(length), status, body))
 }

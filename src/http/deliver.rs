@@ -16,7 +16,7 @@ use super::range::{self, Ranges};
 use crate::engine::held::{Held, HeldBody};
 use crate::engine::read::Source;
 use crate::spool::SpoolReader;
-use crate::upstream;
+use crate::upstream::{self, Sent};
 
 /// What an answer says of where it came from.
 pub(super) struct Status {
@@ -170,7 +170,7 @@ pub(super) fn growing(
         return whole_or_parts(asked, head_only, about, &Origin::Growing(body), status, None);
     }
     match by_conditions(asked, head_only, about, status) {
-        Ok(about) if head_only => finish(StatusCode::OK, about.headers, None, status, ServedBody::empty()),
+        Ok(about) if head_only => finish(StatusCode::OK, about.headers, None, status, ServedBody::Withheld),
         Ok(about) => finish(StatusCode::OK, about.headers, None, status, Origin::open_ended(body)),
         Err(response) => *response,
     }
@@ -182,16 +182,15 @@ pub(super) fn through(asked: &HeaderMap, head_only: bool, about: Representation,
         Ok(about) => about,
         Err(response) => return *response,
     };
-    let code = match (answer.status, answer.range) {
-        (StatusCode::PARTIAL_CONTENT, Some((first, last, total))) => {
+    let (code, length) = match answer.sent {
+        Sent::Part { first, last, total } => {
             let total = total.map_or_else(|| "*".to_owned(), |total| total.to_string());
             insert(&mut about.headers, header::CONTENT_RANGE, &format!("bytes {first}-{last}/{total}"));
-            StatusCode::PARTIAL_CONTENT
+            (StatusCode::PARTIAL_CONTENT, Some(last - first + 1))
         }
-        _ => StatusCode::OK,
+        Sent::Whole | Sent::Unchanged => (StatusCode::OK, answer.length),
     };
-    let length = answer.length;
-    let body = if head_only { ServedBody::empty() } else { passed_through(answer.body, length) };
+    let body = if head_only { ServedBody::Withheld } else { passed_through(answer.body, length) };
     finish(code, about.headers, length, &status, body)
 }
 

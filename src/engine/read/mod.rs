@@ -24,7 +24,7 @@ use self::due::is_right_stale;
 pub use self::mirrors::{Listing, Offer};
 use self::remembered::{Asked, Negatives};
 use super::counts::Counts;
-use super::fill::{Fill, FillError, Head, Order, Outcome, State};
+use super::fill::{Fill, FillError, Head, Order, Origin, Outcome, State};
 use super::fills::Fills;
 use super::freshness::{Decision, Lifetime, confirmed_after, decide, lifetime};
 use super::generations::Generations;
@@ -41,7 +41,7 @@ use crate::store::blobs::BlobStore;
 use crate::store::catalog::{Artifact, Revision, Validators};
 use crate::store::coordinator::Coordinator;
 use crate::store::key::Target;
-use crate::upstream::{Answer, Ask, How, UpstreamError, UpstreamErrorKind};
+use crate::upstream::{Answer, Ask, How, Sent, UpstreamError, UpstreamErrorKind};
 
 /// A range that begins further than this beyond what a fill has, in bytes, is passed through beside the fill.
 pub const FAR_AHEAD: u64 = 8 << 20;
@@ -255,7 +255,7 @@ impl Reader {
         }
         match state {
             State::Streaming(head, body) if is_far_ahead(wish, &head, &body) => {
-                match self.pass_range_through(wish, mutability).await {
+                match self.pass_range_through(wish, mutability, &head).await {
                     Some(through) => Ok(through),
                     None => Ok(Reading::Growing { head, body, fill, was_stale: false }),
                 }
@@ -316,20 +316,26 @@ impl Reader {
     }
 
     async fn head(&self, wish: &Wish, mutability: Mutability) -> Result<Reading, ReadError> {
-        let answer = self.ask(wish, How::Head).await?;
+        let answer = whole(self.ask(wish, How::Head).await?)?;
         Ok(Reading::Head(Head::of(&answer, &order(wish, mutability, None))))
     }
 
     async fn pass_through(&self, wish: &Wish, mutability: Mutability) -> Result<Reading, ReadError> {
-        Ok(through(wish, mutability, Box::new(self.ask(wish, How::Get).await?)))
+        Ok(through(wish, mutability, Box::new(whole(self.ask(wish, How::Get).await?)?)))
     }
 
-    async fn pass_range_through(&self, wish: &Wish, mutability: Mutability) -> Option<Reading> {
-        let (first, last) = wish.range?;
-        let answer = self.ask(wish, How::Range { first, last, if_range: None }).await.ok()?;
-        let (got_first, _, _) = answer.range?;
+    /// A range of what a fill brings, from where the fill has it. `None` if it cannot be told that it is of the same content.
+    async fn pass_range_through(&self, wish: &Wish, mutability: Mutability, of: &Head) -> Option<Reading> {
+        let ((first, last), size) = (wish.range?, of.size?);
+        let Origin { source, validator } = of.origin.as_ref()?;
+        let sources = self.fills.sources(&wish.repository, wish.role).await.ok()?;
+        let how = How::Range { first, last, if_range: Some(validator) };
+        let ask = Ask { remote: &sources, path: &wish.target.path, query: &wish.target.query, how };
+        let answer = self.fills.upstream().ask_one(&ask, sources.number_of(source)?).await.ok()?;
+        let end = last.map_or(size, |last| last.saturating_add(1).min(size));
+        let is_of_the_same = answer.sent == Sent::Part { first, last: end.checked_sub(1)?, total: Some(size) };
         let head = Head::of(&answer, &order(wish, mutability, None));
-        (got_first == first).then(|| Reading::Through { head, answer: Box::new(answer) })
+        is_of_the_same.then(|| Reading::Through { head, answer: Box::new(answer) })
     }
 
     async fn ask(&self, wish: &Wish, how: How<'_>) -> Result<Answer, ReadError> {
@@ -348,6 +354,17 @@ impl Reader {
             Decision::Revalidate | Decision::Fetch => Some(Duration::ZERO),
         }
     }
+}
+
+/// An answer that is the whole, or its head, as it was asked for.
+fn whole(answer: Answer) -> Result<Answer, ReadError> {
+    let why = match answer.sent {
+        Sent::Whole => return Ok(answer),
+        Sent::Part { .. } => "a part although the whole was asked for",
+        Sent::Unchanged => "304 to an unconditional request",
+    };
+    let error = answer.body.error(UpstreamErrorKind::Unfit(why.to_owned()));
+    Err(FillError::Upstream(error).into())
 }
 
 /// A record without its bytes: what is fetched now replaces it, and its validators are not used.

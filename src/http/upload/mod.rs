@@ -9,7 +9,7 @@
 //! A virtual repository with `deploy_to` is another way into that local repository and nothing else: its files change, so the
 //! token needs its grants there, and the answer and the audit name it. The patterns of both must admit the path.
 //!
-//! It never keeps a part of a body, and never waits for one for ever ([`super::patience`]).
+//! It never keeps a part of a body, and never waits for one for ever ([`crate::patience`]).
 
 mod conditions;
 mod digest;

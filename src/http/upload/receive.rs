@@ -1,6 +1,6 @@
 //! Receiving a body into the spool.
 //!
-//! How slow a client may be is the body's own affair ([`super::super::patience`]). What it holds meanwhile is little: what came is
+//! How slow a client may be is the body's own affair ([`crate::patience`]). What it holds meanwhile is little: what came is
 //! written down when nothing follows, and room on the disk is taken as bytes come, whatever was declared. So thousands that
 //! declare much and send little keep nobody else from uploading.
 

@@ -74,6 +74,18 @@ pub trait BlobStore: Send + Sync {
     /// opened it yet, and for those whom an open blob of this store does not protect.
     fn grace(&self) -> Duration;
 
+    /// Removes what writes that were begun longer than `age` ago and never ended left behind: no blob, and nothing that anybody
+    /// can read, but it takes room. How many there were. What others keep in the same place is theirs. Choose an age that no
+    /// write under way reaches.
+    ///
+    /// # Errors
+    /// As for [`BlobStore::read`].
+    async fn tidy(&self, age: Duration) -> Result<usize, BlobError> {
+        // A store that leaves nothing behind, or looks after it when it is opened.
+        let _ = age;
+        Ok(0)
+    }
+
     /// Whether the store answers now: one cheap round trip.
     ///
     /// # Errors

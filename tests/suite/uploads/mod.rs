@@ -19,7 +19,7 @@ use crate::support::http::{Connection, Reply, Request};
 use crate::support::server::{ADMINISTRATOR, Server};
 
 /// A request below `/api/` that may change something.
-fn asked(method: &str, path: &str) -> Request {
+pub(crate) fn asked(method: &str, path: &str) -> Request {
     Request::new(method, format!("/api/{path}")).with("Authorization", format!("Bearer {ADMINISTRATOR}"))
 }
 

@@ -213,6 +213,10 @@ impl<B: BlobStore + 'static> BlobStore for HotTier<B> {
         self.store.grace()
     }
 
+    async fn tidy(&self, age: Duration) -> Result<usize, BlobError> {
+        self.store.tidy(age).await
+    }
+
     async fn ping(&self) -> Result<(), BlobError> {
         self.store.ping().await
     }
