@@ -121,7 +121,7 @@ async fn many_who_want_what_an_earlier_index_names_cost_one_transfer() {
 /// What people take away, those who know of it still get, on a replica that has not heard of it, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_package_that_was_deleted_is_there_for_whoever_was_given_its_index() {
-    let site = Setup::new(Shared).await.remote(Remote::local("own", "alpine")).start().await;
+    let mut site = Setup::new(Shared).await.remote(Remote::local("own", "alpine")).start().await;
     let other = site.replica().await;
     let (folder, package) = ("own/x86_64", "own/x86_64/p-1.0-r0.apk");
     let (bytes, entry) = (apk("p", "1.0-r0", 1), format!("{folder}/APKINDEX.tar.gz"));
