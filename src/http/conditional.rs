@@ -129,6 +129,8 @@ mod tests {
 
     const ETAG: Option<&str> = Some("\"abc\"");
 
+    type Said<'s> = &'s [(HeaderName, &'s str)];
+
     fn modified() -> Option<SystemTime> {
         Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_000_500))
     }
@@ -177,7 +179,7 @@ mod tests {
         use header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
         let (before, same, after) = (http_date(-1), http_date(0), http_date(1));
         // With a file, and without one.
-        let table: &[(&[(HeaderName, &str)], bool, bool)] = &[
+        let table: &[(Said<'_>, bool, bool)] = &[
             (&[], true, true),
             (&[(IF_MATCH, "\"abc\"")], true, false),
             (&[(IF_MATCH, "\"x\", \"abc\"")], true, false),

@@ -286,7 +286,7 @@ impl Publisher {
         self.still_fits(target, spooled, &mut terms).await?;
         let done = self.put_whole(repository, target, spooled, &terms.condition).await?;
         if matches!(done.outcome, Outcome::Created | Outcome::Replaced) {
-            terms.is_published();
+            terms.settle();
         }
         Ok(done)
     }

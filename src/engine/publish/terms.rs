@@ -68,7 +68,7 @@ impl Terms {
     }
 
     /// What was brought is published, and will be seen by whoever adds up the repository.
-    pub(super) fn is_published(mut self) {
+    pub(super) fn settle(mut self) {
         if let Some(room) = &mut self.room {
             room.settle();
         }

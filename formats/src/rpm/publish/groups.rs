@@ -207,7 +207,7 @@ fn read(from: &mut dyn Read, limits: &Limits, all: &mut All) -> Result<(), Inval
             if depth_of_items == 3 {
                 entry.list_ends(recorded);
             }
-            all.take(mem::take(&mut entry), recorded, &namespaces)?;
+            all.take(&mem::take(&mut entry), recorded, &namespaces)?;
         }
     }
 }
@@ -246,14 +246,14 @@ impl All {
     }
 
     /// Takes an entry that was read, or what it adds to one of its name.
-    fn take(&mut self, read: Reading, recorded: &str, namespaces: &Namespaces) -> Result<(), Invalid> {
+    fn take(&mut self, read: &Reading, recorded: &str, namespaces: &Namespaces) -> Result<(), Invalid> {
         let name = match (read.id.trim(), read.name == LANGUAGE_PACKS.0) {
             (_, true) => digest(&[&read.name]),
             ("", false) => digest(&[&read.name, "", recorded]),
             (id, false) => digest(&[&read.name, id]),
         };
         if let Some(at) = self.known.get(&name).copied() {
-            return self.unite(at, &read, recorded, namespaces);
+            return self.unite(at, read, recorded, namespaces);
         }
         let mut text = Vec::new();
         bound(recorded, namespaces, &|_, _| false, &mut text);
