@@ -143,10 +143,12 @@ fn the_environment_is_read_in_config_only() {
 #[test]
 fn status_codes_are_http_s() {
     for file in server_files() {
-        // Upstream's own answers are read where they arrive, and the two codes a fill tells apart.
         let part = part_of(&file);
         let names = code(&file).iter().any(|line| line.contains("axum::http") || line.contains("IntoResponse"));
         assert!(!names || ["http", "app"].contains(&part.as_str()), "{} makes responses", file.display());
+        // Others' answers are judged where they arrive.
+        let judges = code(&file).iter().any(|line| line.contains("StatusCode"));
+        assert!(!judges || ["http", "upstream", "cli"].contains(&part.as_str()), "{} knows codes", file.display());
     }
 }
 

@@ -12,6 +12,7 @@ pub mod engine;
 pub mod frames;
 pub mod http;
 pub mod memory;
+pub mod patience;
 pub mod spool;
 pub mod store;
 pub mod upstream;

@@ -209,6 +209,14 @@ pub trait PublishFormat: Send + Sync {
         each: &mut dyn FnMut(Cut<'_>) -> ControlFlow<()>,
     ) -> Result<(), Invalid>;
 
+    /// Whether clients can read a fragment that was cut out of another's list: one that they cannot would take all others with it.
+    ///
+    /// # Errors
+    /// [`Invalid`] saying what they would stumble over.
+    fn check_fragment(&self, _root: &IndexRoot, _list: usize, _text: &[u8], _limits: &Limits) -> Result<(), Invalid> {
+        Ok(())
+    }
+
     /// The root that lists a package at `path`. `depth` is `root_depth` of the configuration: how many folders lead to a root.
     ///
     /// # Errors
@@ -237,12 +245,22 @@ pub trait PublishFormat: Send + Sync {
         None
     }
 
-    /// Reads a file that is to be carried ([`PublishFormat::carried_kind`]) from its start: clients must be able to read it, and to be
-    /// told its name.
+    /// Whether what an index names by this word is carried, too, whatever it is called: others call such files as they like.
+    fn is_carried(&self, _kind: &str) -> bool {
+        false
+    }
+
+    /// Reads a file that is to be carried as `kind` from its start: clients must be able to read it, and to be told its name.
     ///
     /// # Errors
-    /// [`Invalid`] when it is damaged, or is something else than its name says.
-    fn check_carried(&self, _path: &RepoPath, _whole: &mut dyn Read, _limits: &Limits) -> Result<(), Invalid> {
+    /// [`Invalid`] when it is damaged, or is something else than that word and its name say.
+    fn check_carried(
+        &self,
+        _kind: &str,
+        _path: &RepoPath,
+        _whole: &mut dyn Read,
+        _limits: &Limits,
+    ) -> Result<(), Invalid> {
         Ok(())
     }
 
@@ -252,7 +270,8 @@ pub trait PublishFormat: Send + Sync {
         None
     }
 
-    /// Joins carried files of one kind, the most wanted first, as [`PublishFormat::joined_name`] says. Memory is that of one entry.
+    /// Joins carried files of one kind, the most wanted first, as [`PublishFormat::joined_name`] says. Memory is within
+    /// [`Limits::fragment_bytes`].
     ///
     /// # Errors
     /// [`Invalid`] when they are not joined, or one is malformed or over a limit.

@@ -47,6 +47,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("quota", &["local"]),
     ("compression", &["local"]),
     ("signing_keys", &["local", "virtual"]),
+    ("retired_keys", &["local", "virtual"]),
     ("members", &["virtual"]),
     ("deploy_to", &["virtual"]),
 ];

@@ -5,7 +5,7 @@ use artifactapi_formats::publish::Compression;
 
 use super::reader::{Field, Reader, Table};
 use super::repositories::{Local, MAX_FILE_BYTES};
-use super::signing;
+use super::{retired, signing};
 
 /// Folders that may lead to an index root.
 const MAX_ROOT_DEPTH: usize = 8;
@@ -13,13 +13,17 @@ const MAX_ROOT_DEPTH: usize = 8;
 /// Reads them.
 pub(super) fn read(table: &Table<'_>, format: Option<&dyn Format>, reader: &mut Reader<'_, '_>) -> Local {
     let keys = |field: &Field<'_>, reader: &mut Reader<'_, '_>| signing::read(field, format?, reader);
+    let signing_keys = table.read(reader, "signing_keys", keys).unwrap_or_default();
+    let retired = |field: &Field<'_>, reader: &mut Reader<'_, '_>| retired::read(field, format?, &signing_keys, reader);
+    let retired_keys = table.read(reader, "retired_keys", retired).unwrap_or_default();
     Local {
         overwrite: table.read(reader, "overwrite", Field::flag).unwrap_or_default(),
         root_depth: table.read(reader, "root_depth", depth).unwrap_or_default(),
         max_file_bytes: table.read(reader, "max_file_bytes", Field::budget).unwrap_or(MAX_FILE_BYTES),
         quota: table.read(reader, "quota", Field::budget),
         compression: table.read(reader, "compression", compression),
-        signing_keys: table.read(reader, "signing_keys", keys).unwrap_or_default(),
+        signing_keys,
+        retired_keys,
     }
 }
 

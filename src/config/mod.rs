@@ -21,6 +21,7 @@ pub mod prefetch;
 pub mod problem;
 mod reader;
 pub mod repositories;
+mod retired;
 pub mod secret;
 mod services;
 pub mod settings;
@@ -45,6 +46,7 @@ pub use problem::{ConfigError, Place, Problem};
 pub use repositories::{
     CachePolicy, Credentials, FileTtl, Kind, Local, Remote, Repositories, Repository, Timeouts, Verify, Virtual,
 };
+pub use retired::RetiredKey;
 pub use secret::Secret;
 pub use settings::{LogFormat, LogSettings, PostgresSettings, RedisSettings, S3Keys, S3Settings, Settings};
 pub use source::{Environment, Source};

@@ -16,6 +16,7 @@ use url::Url;
 use super::access::ConfiguredToken;
 use super::patterns::Patterns;
 use super::prefetch::Prefetch;
+use super::retired::RetiredKey;
 use super::secret::Secret;
 #[cfg(doc)]
 use super::source::Source;
@@ -107,16 +108,17 @@ impl Repository {
         Policy { repository: &self.name, anonymous_read: self.anonymous_read }
     }
 
-    /// The public half of a key that signs this repository's indexes, if that is what is under a path: clients fetch it there
+    /// The public half of a key that signs this repository's indexes, or signed them before, if that is what is under a path: clients fetch it there
     /// in order to trust everything else, so nothing that people put in may be there.
     #[must_use]
     pub fn public_key(&self, path: &str) -> Option<&str> {
-        let keys = match &self.kind {
-            Kind::Local(local) => &local.signing_keys,
-            Kind::Virtual(all) => &all.signing_keys,
+        let (signing, retired) = match &self.kind {
+            Kind::Local(local) => (&local.signing_keys, &local.retired_keys),
+            Kind::Virtual(all) => (&all.signing_keys, &all.retired_keys),
             Kind::Remote(_) => return None,
         };
-        keys.public_keys().find(|(name, _)| *name == path).map(|(_, text)| text)
+        let retired = retired.iter().map(|key| (key.name.as_str(), key.text.as_str()));
+        signing.public_keys().chain(retired).find(|(name, _)| *name == path).map(|(_, text)| text)
     }
 
     fn remarks(&self) -> Vec<String> {
@@ -174,6 +176,8 @@ pub struct Local {
     pub compression: Option<Compression>,
     /// Who signs the indexes.
     pub signing_keys: SigningKeys,
+    /// Who signed them before.
+    pub retired_keys: Vec<RetiredKey>,
 }
 
 /// Several repositories under one name. It holds them as values: they are of one reading of the file, so none of them can be
@@ -186,6 +190,8 @@ pub struct Virtual {
     pub deploy_to: Option<Arc<Repository>>,
     /// Who signs the merged indexes.
     pub signing_keys: SigningKeys,
+    /// Who signed them before.
+    pub retired_keys: Vec<RetiredKey>,
 }
 
 impl std::fmt::Debug for Virtual {
@@ -195,6 +201,7 @@ impl std::fmt::Debug for Virtual {
             .field("members", &names)
             .field("deploy_to", &self.deploy_to.as_ref().map(|local| &local.name))
             .field("signing_keys", &self.signing_keys)
+            .field("retired_keys", &self.retired_keys)
             .finish()
     }
 }

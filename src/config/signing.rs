@@ -16,7 +16,7 @@ use super::suggest::closest;
 pub(super) const KEYS: &[&str] = &["file", "env", "name", "signature"];
 
 /// What public keys for apk are called.
-const SUFFIX: &str = ".rsa.pub";
+pub(super) const SUFFIX: &str = ".rsa.pub";
 
 /// Reads the list, for a repository of this format.
 pub(super) fn read(field: &Field<'_>, format: &dyn Format, reader: &mut Reader<'_, '_>) -> Option<SigningKeys> {

@@ -157,6 +157,8 @@ struct LocalView<'a> {
     compression: Option<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     signing_keys: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    retired_keys: Vec<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -253,7 +255,7 @@ fn remote_view(remote: &Remote) -> RemoteView<'_> {
 }
 
 fn local_view<'a>(local: &'a Local, format: &dyn Format) -> LocalView<'a> {
-    let Local { overwrite, root_depth, max_file_bytes, quota, compression, signing_keys } = local;
+    let Local { overwrite, root_depth, max_file_bytes, quota, compression, signing_keys, retired_keys } = local;
     let written = format.publish().map(|format| compression.or(format.compressions().first().copied()));
     LocalView {
         overwrite: *overwrite,
@@ -262,6 +264,7 @@ fn local_view<'a>(local: &'a Local, format: &dyn Format) -> LocalView<'a> {
         quota: *quota,
         compression: written.flatten().or(*compression).map(Compression::name),
         signing_keys: signing_keys.iter().map(SigningKey::name).collect(),
+        retired_keys: retired_keys.iter().map(|key| key.name.as_str()).collect(),
     }
 }
 

@@ -8,12 +8,15 @@ use artifactapi_formats::Format;
 use super::members::Member;
 use super::reader::{Field, Reader, Table};
 use super::repositories::Virtual;
-use super::signing;
+use super::{retired, signing};
 
 /// Reads what does not name other repositories.
 pub(super) fn read(table: &Table<'_>, format: Option<&dyn Format>, reader: &mut Reader<'_, '_>) -> Virtual {
     let keys = |field: &Field<'_>, reader: &mut Reader<'_, '_>| signing::read(field, format?, reader);
-    Virtual { signing_keys: table.read(reader, "signing_keys", keys).unwrap_or_default(), ..Virtual::default() }
+    let signing_keys = table.read(reader, "signing_keys", keys).unwrap_or_default();
+    let retired = |field: &Field<'_>, reader: &mut Reader<'_, '_>| retired::read(field, format?, &signing_keys, reader);
+    let retired_keys = table.read(reader, "retired_keys", retired).unwrap_or_default();
+    Virtual { signing_keys, retired_keys, ..Virtual::default() }
 }
 
 /// The names in `members:`.

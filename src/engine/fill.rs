@@ -11,12 +11,14 @@ use std::time::{Duration, SystemTime};
 use artifactapi_formats::{Expected, Mutability, Role};
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use url::Url;
 
+use super::fills::appearance::{Appearance, appearance};
 use super::held::Held;
 use crate::config::Repository;
 use crate::spool::{SpoolError, SpoolReader};
 use crate::store::key::Target;
-use crate::upstream::{Answer, UpstreamError};
+use crate::upstream::{Answer, Sources, UpstreamError};
 
 /// What a fill is for.
 #[derive(Debug, Clone)]
@@ -44,6 +46,19 @@ pub struct Head {
     pub content_type: String,
     /// `Last-Modified`, verbatim.
     pub last_modified: Option<String>,
+    /// Whether whoever is given it may keep it: it does not look like a page in place of the file.
+    pub is_worth_keeping: bool,
+    /// Where more of the same content can be had, if that can be told.
+    pub origin: Option<Origin>,
+}
+
+/// Where a content comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The source.
+    pub source: Url,
+    /// What tells there that it is still the same (`If-Range`).
+    pub validator: String,
 }
 
 impl Head {
@@ -55,7 +70,22 @@ impl Head {
             Some(said) if by_name == "application/octet-stream" => said.clone(),
             _ => by_name.to_owned(),
         };
-        Self { size: answer.length, content_type, last_modified: answer.last_modified.clone() }
+        Self {
+            size: answer.length,
+            content_type,
+            last_modified: answer.last_modified.clone(),
+            is_worth_keeping: matches!(appearance(order, answer), Appearance::Fit),
+            origin: None,
+        }
+    }
+
+    /// The head of an answer by one of these sources, of which more may be asked.
+    #[must_use]
+    pub fn with_origin(answer: &Answer, order: &Order, sources: &Sources) -> Self {
+        let origin = sources.url(answer.source).zip(answer.resume_validator());
+        let origin =
+            origin.map(|(source, validator)| Origin { source: source.clone(), validator: validator.to_owned() });
+        Self { origin, ..Self::of(answer, order) }
     }
 }
 

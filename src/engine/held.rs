@@ -40,6 +40,7 @@ pub struct Held {
     record_old_at_ms: AtomicU64,
     uses: AtomicU64,
     may_be_overwritten: AtomicBool,
+    is_doubtful: AtomicBool,
 }
 
 /// How the bytes are reached.
@@ -80,6 +81,7 @@ impl Held {
             record_old_at_ms: AtomicU64::new(millis(RECORD_AGE)),
             uses: AtomicU64::new(0),
             may_be_overwritten: AtomicBool::new(false),
+            is_doubtful: AtomicBool::new(false),
         }
     }
 
@@ -155,6 +157,17 @@ impl Held {
     #[must_use]
     pub fn may_be_overwritten(&self) -> bool {
         self.may_be_overwritten.load(Ordering::Relaxed)
+    }
+
+    /// Notes that it may not be what was asked for: it is passed on, and nobody is to keep it.
+    pub fn let_nobody_keep(&self) {
+        self.is_doubtful.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether whoever is given it may keep it.
+    #[must_use]
+    pub fn is_worth_keeping(&self) -> bool {
+        !self.is_doubtful.load(Ordering::Relaxed)
     }
 
     /// Counts one use.

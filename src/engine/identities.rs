@@ -98,7 +98,7 @@ impl Identities {
             }
             Err(why) => {
                 // Fetched anew, then; it may be another moment's trouble, so it is not remembered.
-                tracing::warn!(path = %record.target, why, "a stored package cannot be compared with its index");
+                tracing::warn!(path = %record.target, %why, "a stored package cannot be compared with its index");
                 return Ok(false);
             }
         };

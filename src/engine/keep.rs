@@ -11,12 +11,12 @@
 use std::sync::Arc;
 
 use super::growth::Growth;
+use super::held::now;
 use crate::spool::Spooled;
 use crate::store::blobs::{BlobAbout, BlobError, BlobStore, Written};
 use crate::store::catalog::snapshots::Snapshots;
 use crate::store::catalog::{Artifact, Catalog, CatalogError, Published, Revision};
 use crate::store::coordinator::{Coordinator, Event};
-use crate::store::key::{BlobKey, Target};
 
 /// How often a lost race is tried again.
 const TRIES: usize = 4;
@@ -85,13 +85,18 @@ impl Keeper {
         draft.size = spooled.size;
         draft.sha256 = spooled.sha256;
         let about = about(&draft);
-        let later = draft.target.later_blob_key(&spooled.sha256);
+        let mut later = draft.target.later_blob_key(&spooled.sha256);
         draft.blob = if replaces.is_none() { draft.target.first_blob_key() } else { later.clone() };
         // What is to be listed as garbage before the next write, until a record names it.
         let mut unstaged = vec![later.clone()];
         for _ in 0..TRIES {
             if draft.blob == later && !unstaged.is_empty() {
-                self.snapshots.stage(&std::mem::take(&mut unstaged), draft.stored_at).await?;
+                let leaving = self.snapshots.stage(&std::mem::take(&mut unstaged), draft.stored_at).await?;
+                if leaving.contains(&later) {
+                    later = draft.target.another_blob_key(&spooled.sha256, now());
+                    draft.blob = later.clone();
+                    self.snapshots.stage(std::slice::from_ref(&later), draft.stored_at).await?;
+                }
             }
             if self.blobs.write(&draft.blob, spooled, &about).await? == Written::Occupied {
                 if draft.blob == later {
@@ -121,8 +126,13 @@ impl Keeper {
                 }
                 Published::Lost(Some(current)) => replaces = Some(current.revision),
                 Published::Lost(None) => replaces = None,
-                Published::BlobLeaving if draft.blob != later => draft.blob = later.clone(),
-                Published::BlobLeaving => return Err(KeepError::Contended),
+                Published::BlobLeaving => {
+                    if draft.blob == later {
+                        later = draft.target.another_blob_key(&spooled.sha256, now());
+                        unstaged.push(later.clone());
+                    }
+                    draft.blob = later.clone();
+                }
             }
         }
         Err(KeepError::Contended)
@@ -131,30 +141,41 @@ impl Keeper {
 
 /// Writing bytes that a snapshot will name, without making them current.
 impl Keeper {
-    /// The keys that [`Keeper::put_aside`] may write these bytes under.
-    #[must_use]
-    pub fn keys_for(&self, target: &Target, spooled: &Spooled) -> Vec<BlobKey> {
-        vec![target.first_blob_key(), target.later_blob_key(&spooled.sha256)]
-    }
-
-    /// Makes the bytes durable under a key that no record names. `draft` says everything but the blob and what the bytes
-    /// themselves say; `is_first` is whether the target has no record yet.
+    /// Makes the bytes durable under a key that no record names, listed as garbage until one does. `draft` says everything but the
+    /// blob and what the bytes themselves say.
     ///
     /// # Errors
     /// [`KeepError`] when the store does not take them.
-    pub async fn put_aside(
-        &self,
-        spooled: &Spooled,
-        mut draft: Artifact,
-        is_first: bool,
-    ) -> Result<Artifact, KeepError> {
+    pub async fn put_aside(&self, spooled: &Spooled, mut draft: Artifact) -> Result<Artifact, KeepError> {
         draft.size = spooled.size;
         draft.sha256 = spooled.sha256;
-        draft.blob = draft.target.first_blob_key();
-        if is_first && self.blobs.write(&draft.blob, spooled, &about(&draft)).await? == Written::Stored {
-            return Ok(draft);
+        let is_first = self.catalog.lookup(&draft.target).await?.is_none();
+        let first = is_first.then(|| draft.target.first_blob_key());
+        let later = draft.target.later_blob_key(&spooled.sha256);
+        let another = draft.target.another_blob_key(&spooled.sha256, now());
+        for key in first.into_iter().chain([later, another]) {
+            draft.blob = key;
+            if self.write_staged(spooled, &draft).await? {
+                return Ok(draft);
+            }
         }
-        self.put_elsewhere(spooled, draft).await
+        Err(KeepError::Contended)
+    }
+
+    /// The same once more, under a key that the bytes never had: the other one is just being deleted.
+    ///
+    /// # Errors
+    /// [`KeepError`] when the store does not take them.
+    pub async fn put_elsewhere(&self, spooled: &Spooled, mut draft: Artifact) -> Result<Artifact, KeepError> {
+        draft.blob = draft.target.another_blob_key(&spooled.sha256, now());
+        if self.write_staged(spooled, &draft).await? { Ok(draft) } else { Err(KeepError::Contended) }
+    }
+
+    /// `false` if the key is taken or may not be used now. Only one that is about to be written is listed, for a key that was
+    /// listed in vain is deleted, and has to rest, too.
+    async fn write_staged(&self, spooled: &Spooled, draft: &Artifact) -> Result<bool, KeepError> {
+        let leaving = self.snapshots.stage(std::slice::from_ref(&draft.blob), draft.stored_at).await?;
+        Ok(leaving.is_empty() && self.blobs.write(&draft.blob, spooled, &about(draft)).await? == Written::Stored)
     }
 
     /// Writes the bytes that a record promised.
@@ -164,22 +185,6 @@ impl Keeper {
     pub async fn write_as(&self, spooled: &Spooled, record: &Artifact) -> Result<(), KeepError> {
         match self.blobs.write(&record.blob, spooled, &about(record)).await? {
             Written::Stored => Ok(()),
-            Written::Occupied => Err(KeepError::Contended),
-        }
-    }
-
-    /// The same under the other key: the first one is taken, or is just being deleted.
-    ///
-    /// # Errors
-    /// [`KeepError`] when the store does not take them.
-    pub async fn put_elsewhere(&self, spooled: &Spooled, mut draft: Artifact) -> Result<Artifact, KeepError> {
-        let later = draft.target.later_blob_key(&spooled.sha256);
-        if draft.blob == later {
-            return Err(KeepError::Contended);
-        }
-        draft.blob = later;
-        match self.blobs.write(&draft.blob, spooled, &about(&draft)).await? {
-            Written::Stored => Ok(draft),
             Written::Occupied => Err(KeepError::Contended),
         }
     }

@@ -134,9 +134,7 @@ impl Rebuild<'_> {
             Err(error) => return Err(error.into()),
         };
         let target = match &about.repository {
-            Some(repository) => {
-                target_of(repository, &about).filter(|target| lies_where_it_should(target, &about, key))
-            }
+            Some(repository) => target_of(repository, &about).filter(|target| target.may_be_kept_under(key)),
             None => self.adopted(&about, key),
         };
         let Some(target) = target else { return Ok(Became::Foreign) };
@@ -211,10 +209,6 @@ impl Rebuild<'_> {
 fn target_of(repository: &RepositoryName, about: &BlobAbout) -> Option<Target> {
     let path = RepoPath::new(&about.path).ok().filter(|path| !path.is_directory())?;
     Some(Target::with_query(repository.clone(), path, &about.query))
-}
-
-fn lies_where_it_should(target: &Target, about: &BlobAbout, key: &BlobKey) -> bool {
-    target.first_blob_key() == *key || target.later_blob_key(&about.sha256) == *key
 }
 
 #[cfg(test)]

@@ -13,8 +13,10 @@ use artifactapi_formats::{Algorithm, Expected, Identity, Limits, RepoPath, Role,
 
 use super::held::{Held, HeldBody};
 use super::shelf::{Found, Shelf};
+use super::switches::means;
 use crate::config::Repository;
 use crate::spool::FileReader;
+use crate::store::catalog::CatalogError;
 use crate::store::catalog::snapshots::{Generation, NamedPackage, Snapshots};
 use crate::store::key::Target;
 
@@ -28,7 +30,8 @@ pub struct Roots {
     shelf: Arc<Shelf>,
     snapshots: Arc<dyn Snapshots>,
     limits: Limits,
-    parsed: quick_cache::sync::Cache<Sha256, Members>,
+    /// By the entry's digest and its path: what it names lies below its own folder.
+    parsed: quick_cache::sync::Cache<(Sha256, RepoPath), Members>,
 }
 
 /// What the index of a path says.
@@ -56,6 +59,12 @@ impl Bond {
             }
             _ => None,
         }
+    }
+
+    /// Whether a package's record says that it is the one which the index names; `None` when it does not say what it is.
+    #[must_use]
+    pub fn means(&self, package: &Held) -> Option<bool> {
+        means(&self.expected.as_ref()?.identity, &package.artifact)
     }
 
     /// Whether upstream confirmed some content while the index was the one that is held now.
@@ -97,12 +106,29 @@ impl Roots {
     /// away: a package must then only be whole in itself.
     pub async fn of_package(&self, repository: &Repository, target: &Target) -> Option<Bond> {
         let named = self.snapshots.named(&target.repository, &target.path, Generation::Current).await.ok()?;
-        let mut identities = named.iter().map(|named| &named.package.identity);
-        let first = identities.next()?;
-        if identities.any(|other| other != first) {
-            return None;
-        }
-        let NamedPackage { root, package, .. } = named.into_iter().next()?;
+        self.bond_to(repository, all_agree(named)?).await
+    }
+
+    /// The bond of a package that is held to an index that names it: to one that means what is held, if there is one.
+    ///
+    /// # Errors
+    /// [`CatalogError`] when it is not known what names it.
+    pub async fn of_held_package(&self, repository: &Repository, held: &Held) -> Result<Option<Bond>, CatalogError> {
+        let target = &held.artifact.target;
+        let named = self.snapshots.named(&target.repository, &target.path, Generation::Current).await?;
+        let is_meant = |named: &&NamedPackage| means(&named.package.identity, &held.artifact) == Some(true);
+        let named = match named.iter().find(is_meant) {
+            Some(meant) => Some(meant.clone()),
+            None => all_agree(named),
+        };
+        Ok(match named {
+            Some(named) => self.bond_to(repository, named).await,
+            None => None,
+        })
+    }
+
+    async fn bond_to(&self, repository: &Repository, named: NamedPackage) -> Option<Bond> {
+        let NamedPackage { root, package, .. } = named;
         let mutability = repository.format.mutability(&root.path);
         let Ok(Found::Held(entry)) = self.shelf.find(&root, Role::Index, &mutability).await else {
             return None;
@@ -116,8 +142,8 @@ impl Roots {
         root: &artifactapi_formats::IndexRoot,
         entry: &Arc<Held>,
     ) -> Option<Members> {
-        let sha256 = entry.artifact.sha256;
-        if let Some(members) = self.parsed.get(&sha256) {
+        let key = (entry.artifact.sha256, root.entry.clone());
+        if let Some(members) = self.parsed.get(&key) {
             return Some(members);
         }
         let (format, root, limits, body) = (repository.format, root.clone(), self.limits.clone(), entry.body.clone());
@@ -127,9 +153,15 @@ impl Roots {
             Some(members.into_iter().map(|member| (member.path, member.expected)).collect::<HashMap<_, _>>())
         });
         let members = Arc::new(parsing.await.ok()??);
-        self.parsed.insert(sha256, Arc::clone(&members));
+        self.parsed.insert(key, Arc::clone(&members));
         Some(members)
     }
+}
+
+/// One of those who name a package, if all of them mean the same.
+fn all_agree(named: Vec<NamedPackage>) -> Option<NamedPackage> {
+    let agree = named.windows(2).all(|two| two[0].package.identity == two[1].package.identity);
+    named.into_iter().next().filter(|_| agree)
 }
 
 fn entry_bytes(body: &HeldBody, limits: &Limits) -> Option<Vec<u8>> {
@@ -143,3 +175,6 @@ fn entry_bytes(body: &HeldBody, limits: &Limits) -> Option<Vec<u8>> {
         HeldBody::Growing(_) | HeldBody::Distant => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,9 +18,9 @@ use parking_lot::Mutex;
 use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
 
 use super::held::{Held, HeldBody};
-use crate::spool::FileReader;
-use crate::store::blobs::{BlobBody, BlobError, BlobStore};
-use crate::store::catalog::{Artifact, Catalog, CatalogError, Use};
+use crate::spool::{FileReader, SpoolError, SpoolReader};
+use crate::store::blobs::{self, BlobBody, BlobError, BlobErrorKind, BlobStore};
+use crate::store::catalog::{Artifact, Catalog, CatalogError, Revision, Use};
 use crate::store::key::{RepositoryName, Target};
 
 /// The largest body kept in memory, in bytes.
@@ -281,16 +281,18 @@ impl Shelf {
         role: Role,
         mutability: &Mutability,
     ) -> Result<Found, ShelfError> {
-        let Some(read) = self.blobs.read(&artifact.blob, None).await? else {
+        let this = (artifact.size, &artifact.sha256);
+        let Some(read) = blobs::read_this(&*self.blobs, &artifact.blob, None, this).await? else {
             return Ok(Found::Bodiless(Box::new(artifact)));
         };
-        // A store that cannot refuse to replace a blob says which one it gave us (DESIGN 4.4).
-        if read.size != artifact.size || read.sha256.is_some_and(|sha256| sha256 != artifact.sha256) {
-            return Ok(Found::Bodiless(Box::new(artifact)));
-        }
         let body = match read.body {
             BlobBody::Memory(bytes) => HeldBody::Memory(bytes),
             BlobBody::File(file) if read.size <= MEMORY_BODY => match whole(&file, read.size).await {
+                Some(bytes) => HeldBody::Memory(bytes),
+                None => return Ok(Found::Bodiless(Box::new(artifact))),
+            },
+            // It is here in a moment, and who wants it whole, as the members of an index are read, need not know of the way.
+            BlobBody::Growing(reader) if read.size <= MEMORY_BODY => match arrived(reader, &artifact).await? {
                 Some(bytes) => HeldBody::Memory(bytes),
                 None => return Ok(Found::Bodiless(Box::new(artifact))),
             },
@@ -316,6 +318,16 @@ impl Shelf {
         let mut removals = self.turns.of(target).lock();
         *removals += 1;
         if let Some((_, held)) = self.cache.remove(target) {
+            held.supersede();
+        }
+    }
+
+    /// Takes a target off the shelf if what is there is of such a revision. What is being looked up may be, too, so it is not
+    /// put there, whatever it turns out to be.
+    pub fn forget_if(&self, target: &Target, goes: impl FnOnce(Revision) -> bool) {
+        let mut removals = self.turns.of(target).lock();
+        *removals += 1;
+        if let Some((_, held)) = self.cache.remove_if(target, |held| goes(held.artifact.revision)) {
             held.supersede();
         }
     }
@@ -368,6 +380,19 @@ impl Shelf {
     }
 }
 
+/// Waits for a small body that is on its way; `None` if it is not what its record says.
+async fn arrived(mut reader: SpoolReader, artifact: &Artifact) -> Result<Option<Bytes>, BlobError> {
+    match reader.finished().await {
+        Ok(_) => Ok(whole(reader.file(), artifact.size).await),
+        Err(SpoolError::Invalid(_)) => Ok(None),
+        Err(error) => Err(BlobError {
+            kind: BlobErrorKind::Unavailable,
+            during: format!("reading {}", artifact.blob),
+            source: Some(Box::new(error)),
+        }),
+    }
+}
+
 /// Reads a small file whole; `None` if it is not as long as it should be.
 pub(super) async fn whole(file: &Arc<std::fs::File>, size: u64) -> Option<Bytes> {
     use std::io::Read as _;
@@ -381,84 +406,4 @@ pub(super) async fn whole(file: &Arc<std::fs::File>, size: u64) -> Option<Bytes>
 }
 
 #[cfg(test)]
-mod tests {
-    use artifactapi_formats::{RepoPath, Sha256};
-
-    use super::*;
-    use crate::store::blobs::files::FileBlobs;
-    use crate::store::catalog::sqlite::SqliteCatalog;
-    use crate::store::catalog::{Revision, Validators};
-
-    async fn shelf(folder: &std::path::Path, budget: u64) -> Shelf {
-        let catalog = SqliteCatalog::open(&folder.join("catalog.sqlite")).await.expect("a catalog");
-        let blobs = FileBlobs::open(folder).expect("blobs");
-        Shelf::new(ShelfBudget(budget), Arc::new(catalog), Arc::new(blobs))
-    }
-
-    fn held(name: &str, revision: i64, size: usize) -> Arc<Held> {
-        let target = Target::new("files".parse().expect("a name"), RepoPath::new(name).expect("a path"));
-        let at = SystemTime::UNIX_EPOCH;
-        let artifact = Artifact {
-            revision: Revision(revision),
-            blob: target.first_blob_key(),
-            size: size as u64,
-            sha256: Sha256::of(name.as_bytes()),
-            content_type: "text/plain".to_owned(),
-            validators: Validators::default(),
-            last_modified: at,
-            stored_at: at,
-            checked_at: at,
-            identity: None,
-            target,
-        };
-        let body = HeldBody::Memory(Bytes::from(vec![0; size]));
-        Arc::new(Held::new(artifact, Role::File, Mutability::ByConvention, body))
-    }
-
-    #[tokio::test]
-    async fn what_is_removed_while_it_is_looked_up_does_not_come_back() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let shelf = shelf(folder.path(), 1 << 20).await;
-        let late = held("a", 1, 10);
-        let target = late.artifact.target.clone();
-        let removals = shelf.removals(&target);
-        shelf.forget(&target);
-        shelf.put_looked_up(removals, &late);
-        assert!(shelf.peek(&target).is_none() && !late.is_current());
-        let next = held("a", 2, 10);
-        shelf.put_looked_up(shelf.removals(&target), &next);
-        assert!(shelf.peek(&target).is_some() && next.is_current());
-        let removals = shelf.removals(&target);
-        shelf.forget_all(None);
-        shelf.put_looked_up(removals, &held("a", 3, 10));
-        assert!(shelf.peek(&target).is_none(), "all of them were removed");
-    }
-
-    #[tokio::test]
-    async fn whatever_leaves_is_superseded_and_its_uses_are_told() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let shelf = shelf(folder.path(), 1 << 20).await;
-        let first = held("first", 1, 1_000);
-        shelf.put(&first);
-        first.used();
-        first.used();
-        let others: Vec<_> = (0..64).map(|number| held(&format!("other-{number}"), 1, 50_000)).collect();
-        // Each is asked for more than once, and so worth more than the first.
-        for other in others.iter().chain(&others) {
-            shelf.put(other);
-            let _ = shelf.peek(&other.artifact.target);
-        }
-        let (bytes, _) = shelf.fullness();
-        assert!(bytes <= 1 << 20, "{bytes} bytes");
-        for all in others.iter().chain([&first]) {
-            let on_shelf = shelf.peek(&all.artifact.target).is_some();
-            assert_eq!(all.is_current(), on_shelf, "{}", all.artifact.target);
-        }
-        assert!(!first.is_current(), "it made room");
-        let uses = shelf.take_uses(SystemTime::UNIX_EPOCH);
-        let of_first: Vec<_> = uses.iter().filter(|used| used.target == first.artifact.target).collect();
-        assert_eq!(of_first.len(), 1);
-        assert_eq!(of_first[0].count, 2);
-        assert!(shelf.take_uses(SystemTime::UNIX_EPOCH).is_empty(), "once");
-    }
-}
+pub(crate) mod tests;

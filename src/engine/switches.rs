@@ -79,7 +79,7 @@ impl Switches {
             return;
         }
         let changes = match before {
-            Some(before) => self.changes(before, snapshot).await,
+            Some(before) => self.changes(repository, before, snapshot).await,
             None => None,
         };
         // From here on nothing gets onto the shelf that was looked up before; what is there already goes now.
@@ -108,6 +108,22 @@ impl Switches {
         }
     }
 
+    /// Notices the switches that took a package out of its indexes, if there were any.
+    ///
+    /// # Errors
+    /// When the catalog cannot say.
+    pub async fn notice_removal(&self, repository: &Repository, package: &Target) -> Result<(), CatalogError> {
+        let named = self.snapshots.named(&package.repository, &package.path, Generation::Any).await?;
+        let mut roots: Vec<&Target> = named.iter().map(|named| &named.root).collect();
+        roots.dedup();
+        for root in roots {
+            if let Some(current) = self.snapshots.current(root).await? {
+                self.notice(repository, &current, None).await;
+            }
+        }
+        Ok(())
+    }
+
     /// A path is about to stand for something else, in another index than before: for a while it matters who asks for it.
     pub fn changes_hands(&self, repository: &Repository, package: &Target) {
         self.pins.change(package.clone(), repository.cache.pin);
@@ -115,8 +131,15 @@ impl Switches {
     }
 
     /// The paths that stand for something else than before, and whether they stood for something before; `None` when that is too
-    /// much to remember or cannot be known.
-    async fn changes(&self, before: SnapshotId, snapshot: &Snapshot) -> Option<Vec<(Target, bool)>> {
+    /// much to remember or cannot be known. What is removed from an index of our own stands for nothing; what upstream does not name
+    /// any more is still there.
+    async fn changes(
+        &self,
+        repository: &Repository,
+        before: SnapshotId,
+        snapshot: &Snapshot,
+    ) -> Option<Vec<(Target, bool)>> {
+        let are_ours = matches!(repository.kind, Kind::Local(_));
         let (mut changed, mut after, mut seen) = (Vec::new(), None, 0);
         self.snapshots.snapshot(before).await.ok()??;
         loop {
@@ -130,8 +153,9 @@ impl Switches {
                 return None;
             }
             changed.extend(changes.into_iter().filter_map(|change| {
-                let to = change.to?;
-                Some((Target::new(snapshot.root.repository.clone(), to.path), change.from.is_some()))
+                let stood_for_something = change.from.is_some();
+                let path = change.to.or(change.from.filter(|_| are_ours))?.path;
+                Some((Target::new(snapshot.root.repository.clone(), path), stood_for_something))
             }));
         }
     }
@@ -285,7 +309,7 @@ fn agrees(repository: &Repository, named: &[NamedPackage], record: &Artifact) ->
 }
 
 /// Whether an identity is that of these bytes, as far as the record says what they are.
-fn means(identity: &Identity, record: &Artifact) -> Option<bool> {
+pub(super) fn means(identity: &Identity, record: &Artifact) -> Option<bool> {
     match &record.identity {
         Some(known) => Some(known == identity),
         None if identity.sha256() == Some(record.sha256) => Some(true),

@@ -4,7 +4,7 @@
 //! with the server.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::broadcast::error::RecvError;
 
@@ -28,6 +28,12 @@ const FRAGMENTS_EVERY: u32 = 60;
 /// How long a fragment is kept that no package has: longer than any upload takes to be published.
 const FRAGMENT_GRACE: Duration = Duration::from_secs(86_400);
 
+/// How old a write is that nobody is at any more: longer than any takes. As often it is looked for such.
+const ABANDONED_AFTER: Duration = Duration::from_secs(86_400);
+
+/// When the store could not be tidied, it is tried again after this.
+const TIDY_AGAIN: Duration = Duration::from_secs(3_600);
+
 /// For how long it matters that another replica replaced a package: as long as the default of `pin`.
 const CHANGED_FOR: Duration = Duration::from_secs(60);
 
@@ -41,9 +47,7 @@ pub async fn hear(coordinator: Arc<dyn Coordinator>, shelf: Arc<Shelf>, pins: Ar
         match events.recv().await {
             Ok(Event::Published(target, revision)) => {
                 // Our own publication comes back to us; what we put on the shelf since is as new.
-                if shelf.peek(&target).is_some_and(|held| held.artifact.revision < revision) {
-                    shelf.forget(&target);
-                }
+                shelf.forget_if(&target, |on_shelf| on_shelf < revision);
             }
             Ok(Event::Removed(target)) => {
                 // Noted first: what is asked for in between must not be remembered as everybody's.
@@ -52,9 +56,7 @@ pub async fn hear(coordinator: Arc<dyn Coordinator>, shelf: Arc<Shelf>, pins: Ar
             }
             Ok(Event::Evicted(target, revision)) => {
                 // It may have been fetched again since. Whoever asks is given the same content, so nobody is pinned.
-                if shelf.peek(&target).is_some_and(|held| held.artifact.revision <= revision) {
-                    shelf.forget(&target);
-                }
+                shelf.forget_if(&target, |on_shelf| on_shelf <= revision);
             }
             Ok(Event::Purged(repository)) => shelf.forget_all(Some(&repository)),
             Ok(Event::HandedOut(Handout { agent, root, entry, at, promised_for })) => {
@@ -90,10 +92,15 @@ pub async fn report_uses_now(catalog: &dyn Catalog, shelf: &Shelf) {
     }
 }
 
-/// Deletes blobs that nothing has named for [`BlobStore::grace`]: catalog first, blob after; and fragments that no package has.
+/// Deletes blobs that nothing has named for [`BlobStore::grace`]: catalog first, blob after; fragments that no package has; and what
+/// writes left behind that never ended.
 pub async fn sweep(catalog: Arc<dyn Catalog>, blobs: Arc<dyn BlobStore>, fragments: Arc<dyn Fragments>) {
     let mut rounds = 0_u32;
+    let mut tidy_at = None;
     loop {
+        if tidy_at.is_none_or(|at| at <= Instant::now()) {
+            tidy_at = Some(Instant::now() + tidy(&*blobs).await);
+        }
         tokio::time::sleep(SWEEP_EVERY).await;
         rounds = rounds.wrapping_add(1);
         if rounds.is_multiple_of(FRAGMENTS_EVERY)
@@ -108,6 +115,21 @@ pub async fn sweep(catalog: Arc<dyn Catalog>, blobs: Arc<dyn BlobStore>, fragmen
                 tracing::warn!(%error, "garbage could not be deleted; it is tried again later");
             }
             Err(SweepError::Catalog(error)) => tracing::debug!(%error, "garbage not looked for, or still listed"),
+        }
+    }
+}
+
+/// Removes what writes left behind that never ended. How long until the next look.
+async fn tidy(blobs: &dyn BlobStore) -> Duration {
+    match blobs.tidy(ABANDONED_AFTER).await {
+        Ok(0) => ABANDONED_AFTER,
+        Ok(left) => {
+            tracing::info!(left, "removed what writes left in the store that never ended");
+            ABANDONED_AFTER
+        }
+        Err(error) => {
+            tracing::debug!(%error, "the store was not looked through for writes that never ended");
+            TIDY_AGAIN
         }
     }
 }
@@ -137,5 +159,50 @@ pub async fn sweep_now(catalog: &dyn Catalog, blobs: &dyn BlobStore) -> Result<u
         blobs.delete(&taken).await?;
         catalog.garbage_deleted(&taken).await?;
         deleted += taken.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::shelf::tests::{held, shelf};
+    use crate::store::catalog::Revision;
+    use crate::store::coordinator::in_process::InProcessCoordinator;
+
+    #[tokio::test]
+    async fn what_is_published_or_evicted_while_it_is_looked_up_does_not_come_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let shelf = Arc::new(shelf(folder.path(), 1 << 20).await);
+        let coordinator: Arc<dyn Coordinator> = Arc::new(InProcessCoordinator::new());
+        let hearing = tokio::spawn(hear(Arc::clone(&coordinator), Arc::clone(&shelf), Arc::default()));
+        let mark = held("mark", 1, 10);
+        // Everything that was announced before is heard once this is.
+        let heard = async || {
+            shelf.put(&held("mark", 1, 10));
+            while shelf.peek(&mark.artifact.target).is_some() {
+                coordinator.announce(Event::Removed(mark.artifact.target.clone())).await;
+                tokio::task::yield_now().await;
+            }
+        };
+        heard().await;
+        for (name, event) in
+            [("published", Event::Published as fn(_, _) -> _), ("evicted", Event::Evicted as fn(_, _) -> _)]
+        {
+            let late = held(name, 1, 10);
+            let target = late.artifact.target.clone();
+            let removals = shelf.removals(&target);
+            coordinator.announce(event(target.clone(), Revision(2))).await;
+            heard().await;
+            shelf.put_looked_up(removals, &late);
+            assert!(shelf.peek(&target).is_none() && !late.is_current(), "{name}: nobody would take it off again");
+
+            // What is newer than the event stays where it is.
+            let newer = held(name, 3, 10);
+            shelf.put_looked_up(shelf.removals(&target), &newer);
+            coordinator.announce(event(target.clone(), Revision(2))).await;
+            heard().await;
+            assert!(shelf.peek(&target).is_some() && newer.is_current(), "{name}");
+        }
+        hearing.abort();
     }
 }

@@ -8,11 +8,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::StatusCode;
-
 use super::fill::{FillError, FillSender, Head, Order};
 use crate::spool::{SpoolReader, SpoolWriter};
-use crate::upstream::{Answer, Ask, Body, How, Sources, Upstream, UpstreamError, UpstreamErrorKind};
+use crate::upstream::{Answer, Ask, Body, How, Sent, Sources, Upstream, UpstreamError, UpstreamErrorKind};
 
 /// How often in a row a broken body is resumed without having got any further.
 const RESUMES: u32 = 3;
@@ -61,8 +59,8 @@ impl Tries {
 
 /// What came of asking for the rest.
 enum Rest {
-    /// This is it.
-    Here(Body),
+    /// This is it, and how long the whole is.
+    Here(Body, u64),
     /// There is no rest of that content to be had.
     Gone,
     /// Upstream is in trouble; it may be over in a moment.
@@ -82,7 +80,7 @@ impl Transfer<'_> {
     /// Moves the whole body of `answer` into `writer`.
     pub(super) async fn run(&self, answer: Answer, writer: &mut SpoolWriter) -> Result<(), FillError> {
         let validator = answer.resume_validator().map(str::to_owned);
-        let (declared, source) = (answer.length, answer.source);
+        let (mut declared, source) = (answer.length, answer.source);
         let mut body = answer.body;
         let mut got: u64 = 0;
         let mut tries = Tries::default();
@@ -90,6 +88,8 @@ impl Transfer<'_> {
             let before = got;
             let trouble = match self.drain(&mut body, declared, &mut got, writer).await? {
                 None => return Ok(()),
+                // Whoever drips has had his time, and would have it again.
+                Some(trouble) if matches!(trouble.kind, UpstreamErrorKind::TooSlow(_)) => return Err(trouble.into()),
                 Some(trouble) => trouble,
             };
             let mut brought = got - before;
@@ -106,7 +106,10 @@ impl Transfer<'_> {
                 self.show(writer).await?;
                 tokio::time::sleep(pause).await;
                 match self.resume(got, declared, validator, source).await {
-                    Rest::Here(rest) => break rest,
+                    Rest::Here(rest, size) => {
+                        declared = Some(size);
+                        break rest.in_place_of(body);
+                    }
                     Rest::Gone => return Err(trouble.into()),
                     // What broke the body is what is told of.
                     Rest::Trouble(error) => {
@@ -169,18 +172,15 @@ impl Transfer<'_> {
             query: &self.order.target.query,
             how: How::Range { first: got, last: None, if_range: Some(validator) },
         };
-        let answer = match self.upstream.ask(&ask, Some(source)).await {
+        let answer = match self.upstream.ask_one(&ask, source).await {
             Ok(answer) => answer,
             Err(error) if error.kind.may_pass() => return Rest::Trouble(error),
             Err(_) => return Rest::Gone,
         };
-        let Some((first, last, total)) = answer.range else { return Rest::Gone };
-        let is_the_rest = answer.status == StatusCode::PARTIAL_CONTENT
-            && answer.source == source
-            && first == got
-            && declared.is_none_or(|declared| last + 1 == declared)
-            && (total.is_none() || declared.is_none() || total == declared);
-        if is_the_rest { Rest::Here(answer.body) } else { Rest::Gone }
+        match size_with(got, declared, answer.sent) {
+            Some(size) => Rest::Here(answer.body, size),
+            None => Rest::Gone,
+        }
     }
 
     fn let_readers_follow(&self) {
@@ -193,9 +193,40 @@ impl Transfer<'_> {
     }
 }
 
+/// How long a content is of which `got` bytes are here, if what was sent is all the rest of it. Of one whose length was not declared
+/// only the total tells what all is.
+fn size_with(got: u64, declared: Option<u64>, sent: Sent) -> Option<u64> {
+    let Sent::Part { first, last, total } = sent else { return None };
+    let end = last + 1;
+    let is_all_the_rest = match declared {
+        Some(declared) => end == declared && total.is_none_or(|total| total == declared),
+        None => total == Some(end),
+    };
+    (first == got && is_all_the_rest).then_some(end)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_all_the_rest_is_the_rest() {
+        let part = |first, last, total| Sent::Part { first, last, total };
+        assert_eq!(size_with(1_000, Some(5_000), part(1_000, 4_999, Some(5_000))), Some(5_000));
+        assert_eq!(size_with(1_000, Some(5_000), part(1_000, 4_999, None)), Some(5_000));
+        assert_eq!(size_with(1_000, None, part(1_000, 4_999, Some(5_000))), Some(5_000));
+        for (declared, sent) in [
+            (None, part(1_000, 1_999, Some(5_000))),
+            (None, part(1_000, 4_999, None)),
+            (Some(5_000), part(1_000, 1_999, Some(5_000))),
+            (Some(5_000), part(1_000, 4_999, Some(6_000))),
+            (Some(5_000), part(999, 4_999, Some(5_000))),
+            (Some(5_000), Sent::Whole),
+            (None, Sent::Unchanged),
+        ] {
+            assert_eq!(size_with(1_000, declared, sent), None, "{declared:?} {sent:?}");
+        }
+    }
 
     #[test]
     fn tries_end_when_nothing_comes_of_them() {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use artifactapi_formats::mirrors::ListKind;
 use artifactapi_formats::{IndexFormat, MirrorFormat, RepoPath, Role};
@@ -28,7 +29,7 @@ use crate::engine::counts::RepositoryCounts;
 use crate::engine::generations::When;
 use crate::engine::held::Held;
 use crate::engine::read::{self, Listing, Reader, Reading, Source, Wish};
-use crate::store::blobs::{BlobBody, BlobStore};
+use crate::store::blobs::{self, BlobBody, BlobStore};
 use crate::store::catalog::Catalog;
 use crate::store::key::Target;
 
@@ -110,7 +111,7 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
     };
     let reading = match parts.version {
         // The end of the connection is the end of the body: one that broke off would look whole.
-        Version::HTTP_10 | Version::HTTP_09 => reading.of_known_length().await.map_err(failed)?,
+        Version::HTTP_10 | Version::HTTP_09 if !head_only => reading.of_known_length().await.map_err(failed)?,
         _ => reading,
     };
     let response = match reading {
@@ -124,9 +125,10 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
             }
             let about = Representation::of_held(&held);
             let status = source_headers(source, fresh_for);
+            let age = read::age_of(&held, source, fresh_for);
             match origin(&held) {
-                Some(origin) => whole_or_parts(&parts.headers, head_only, about, &origin, &status, Some(&held)),
-                None => distant(&artifacts, &parts.headers, head_only, about, &held, &status).await?,
+                Some(origin) => whole_or_parts(&parts.headers, head_only, about, &origin, &status, Some(age)),
+                None => distant(&artifacts, &parts.headers, head_only, (about, age), &held, &status).await?,
             }
         }
         Reading::Growing { head, body, was_stale, .. } => {
@@ -135,7 +137,8 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
             let mutability = repository.format.mutability(&wish.target.path);
             let about = Representation::of_head(&head, &wish.target.path, role, &mutability);
             let why = if was_stale { "stale" } else { "uri-miss" };
-            let status = Status::forwarded(format_args!("{why}; stored"));
+            let kept = if head.is_worth_keeping { "stored" } else { "detail=\"not stored\"" };
+            let status = Status::forwarded(format_args!("{why}; {kept}"));
             growing(&parts.headers, head_only, about, body, &status)
         }
         Reading::Through { answer, head } => {
@@ -149,7 +152,7 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
             let mutability = repository.format.mutability(&wish.target.path);
             let about = Representation::of_head(&head, &wish.target.path, role, &mutability);
             let status = Status::forwarded("uri-miss");
-            finish(StatusCode::OK, about.headers, about.size, &status, ServedBody::empty())
+            finish(StatusCode::OK, about.headers, about.size, &status, ServedBody::Withheld)
         }
     };
     Ok(keep_private(response, &repository))
@@ -250,7 +253,7 @@ async fn distant(
     artifacts: &Artifacts,
     asked: &HeaderMap,
     head_only: bool,
-    mut about: Representation,
+    (mut about, age): (Representation, Duration),
     held: &Arc<Held>,
     status: &Status,
 ) -> Result<Response, Problem> {
@@ -264,20 +267,17 @@ async fn distant(
     let (code, range) = match wanted {
         _ if head_only || !conditions_hold => {
             let nothing = Origin::Memory(Bytes::new());
-            return Ok(whole_or_parts(asked, true, about, &nothing, status, Some(held)));
+            return Ok(whole_or_parts(asked, true, about, &nothing, status, Some(age)));
         }
         Ranges::Unsatisfiable => return Ok(unsatisfiable(size)),
         Ranges::Parts(parts) if parts.len() == 1 => (StatusCode::PARTIAL_CONTENT, parts[0].clone()),
         _ => (StatusCode::OK, 0..size),
     };
-    let read = artifacts.blobs.read(&held.artifact.blob, Some(range.clone())).await;
-    let read = read.map_err(|error| Problem::unavailable("The store does not answer.", &error))?;
-    let same = |read: &crate::store::blobs::BlobRead| {
-        read.size == size && read.sha256.is_none_or(|sha256| sha256 == held.artifact.sha256)
-    };
-    let Some(read) = read.filter(same) else {
+    let this = (size, &held.artifact.sha256);
+    let read = blobs::read_this(&*artifacts.blobs, &held.artifact.blob, Some(range.clone()), this).await;
+    let Some(read) = read.map_err(|error| Problem::unavailable("The store does not answer.", &error))? else {
         held.supersede();
-        return Err(Problem::not_found("The stored file is missing or damaged; ask again to have it fetched anew."));
+        return Err(Problem::try_again("The stored file is missing or damaged; ask again to have it fetched anew."));
     };
     let length = range.end - range.start;
     if code == StatusCode::PARTIAL_CONTENT {
@@ -287,13 +287,8 @@ async fn distant(
         BlobBody::Memory(bytes) => Origin::Memory(bytes).range(range),
         BlobBody::File(file) => Origin::File(file).range(range),
         BlobBody::Growing(reader) => Origin::Growing(reader).range(range),
-        BlobBody::Stream { range: covered, bytes } if covered == range => {
-            use futures_util::StreamExt as _;
-            ServedBody::Stream(bytes.map(|chunk| chunk.map_err(Into::into)).boxed())
-        }
-        BlobBody::Stream { .. } => {
-            return Err(Problem::not_found("The store answered with other bytes."));
-        }
+        BlobBody::Stream { range: covered, bytes } => ServedBody::cut(range, &covered, bytes)
+            .ok_or_else(|| Problem::try_again("The store answered with other bytes; ask again."))?,
     };
     Ok(finish(code, about.headers, Some(length), status, body))
 }

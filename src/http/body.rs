@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream, StreamExt as _};
 use http_body::{Frame, SizeHint};
 use tokio::task::JoinHandle;
 
@@ -80,11 +80,43 @@ pub enum ServedBody {
     Parts(VecDeque<Piece>),
     /// A stream from elsewhere, passed through.
     Stream(BoxStream<'static, Result<Bytes, BodyError>>),
+    /// Not sent, for only the head was asked for: its length is what the header says, or unknown.
+    Withheld,
     /// What the router's other handlers made.
     Other(axum::body::Body),
 }
 
 impl ServedBody {
+    /// One range of something, cut out of a stream that covers `covered` of it. `None` if that is not all of the range.
+    #[must_use]
+    pub fn cut<E>(range: Range<u64>, covered: &Range<u64>, bytes: BoxStream<'static, Result<Bytes, E>>) -> Option<Self>
+    where
+        E: Into<BodyError> + 'static,
+    {
+        if covered.start > range.start || covered.end < range.end {
+            return None;
+        }
+        let uncut = (bytes, range.start - covered.start, range.end - range.start);
+        let pieces = stream::unfold(uncut, |(mut bytes, mut before, mut left)| async move {
+            // What comes after the range is not waited for.
+            while left > 0 {
+                let piece = match bytes.next().await? {
+                    Ok(piece) => piece,
+                    Err(error) => return Some((Err(error.into()), (bytes, 0, 0))),
+                };
+                let length = piece.len() as u64;
+                let skipped = before.min(length);
+                let taken = left.min(length - skipped);
+                (before, left) = (before - skipped, left - taken);
+                if taken > 0 {
+                    return Some((Ok(slice(&piece, &(skipped..skipped + taken))), (bytes, before, left)));
+                }
+            }
+            None
+        });
+        Some(Self::Stream(pieces.boxed()))
+    }
+
     /// A body in memory.
     #[must_use]
     pub fn memory(bytes: Bytes) -> Self {
@@ -115,6 +147,7 @@ impl http_body::Body for ServedBody {
                 }
             },
             Self::Stream(stream) => ready!(stream.as_mut().poll_next(cx)),
+            Self::Withheld => None,
             Self::Other(body) => {
                 return Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)));
             }
@@ -246,5 +279,41 @@ impl Growing {
             self.ready = Some(FilePiece { frames, loading: None });
             self.reader = Some(reader);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is cut out of ten bytes that come in pieces of so many.
+    async fn cut(range: Range<u64>, covered: Range<u64>, piece: usize) -> Option<Vec<u8>> {
+        let all: Vec<u8> = (u8::try_from(covered.start).expect("small")..).take(10).collect();
+        let pieces: Vec<Result<Bytes, BodyError>> =
+            all.chunks(piece).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+        let ServedBody::Stream(stream) = ServedBody::cut(range, &covered, stream::iter(pieces).boxed())? else {
+            return None;
+        };
+        let pieces: Vec<Bytes> = stream.map(|piece| piece.expect("bytes")).collect().await;
+        Some(pieces.concat())
+    }
+
+    #[tokio::test]
+    async fn a_range_is_cut_out_of_what_covers_it() {
+        for piece in 1..=10 {
+            assert_eq!(cut(3..7, 0..10, piece).await.expect("covered"), [3, 4, 5, 6], "{piece}");
+            assert_eq!(cut(20..23, 20..30, piece).await.expect("covered"), [20, 21, 22], "{piece}");
+            assert_eq!(cut(27..30, 20..30, piece).await.expect("covered"), [27, 28, 29], "{piece}");
+        }
+        assert_eq!(cut(19..23, 20..30, 3).await, None);
+        assert_eq!(cut(25..31, 20..30, 3).await, None);
+    }
+
+    #[tokio::test]
+    async fn what_comes_after_a_range_is_not_waited_for() {
+        let bytes = stream::iter([Ok::<_, BodyError>(Bytes::from_static(b"abc"))]);
+        let endless = bytes.chain(stream::pending()).boxed();
+        let Some(ServedBody::Stream(stream)) = ServedBody::cut(1..3, &(0..10), endless) else { panic!("covered") };
+        assert_eq!(stream.map(|piece| piece.expect("bytes")).collect::<Vec<_>>().await.concat(), b"bc");
     }
 }

@@ -52,6 +52,23 @@ pub fn evaluate(headers: &HeaderMap, etag: Option<&str>, last_modified: Option<S
     }
 }
 
+/// Whether the preconditions of a request that changes something hold (RFC 9110, 13.2.2). Without an `etag` there is nothing to
+/// change yet. Those about being newer are for reading only.
+#[must_use]
+pub fn allows_change(headers: &HeaderMap, etag: Option<&str>, last_modified: Option<SystemTime>) -> bool {
+    if headers.contains_key(header::IF_MATCH) {
+        // What cannot be read matches nothing.
+        if !matches_strongly(&list(headers, &header::IF_MATCH).unwrap_or_default(), etag) {
+            return false;
+        }
+    } else if let (Some(date), Some(modified)) = (date(headers, &header::IF_UNMODIFIED_SINCE), last_modified)
+        && whole_seconds(modified) > date
+    {
+        return false;
+    }
+    list(headers, &header::IF_NONE_MATCH).is_none_or(|known| !matches_weakly(&known, etag))
+}
+
 /// Whether a Range header applies: there is no If-Range, or it names just this representation.
 #[must_use]
 pub fn range_applies(headers: &HeaderMap, etag: Option<&str>, last_modified: Option<SystemTime>) -> bool {
@@ -112,6 +129,8 @@ mod tests {
 
     const ETAG: Option<&str> = Some("\"abc\"");
 
+    type Said<'s> = &'s [(HeaderName, &'s str)];
+
     fn modified() -> Option<SystemTime> {
         Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_000_500))
     }
@@ -153,6 +172,38 @@ mod tests {
             assert_eq!(evaluate(&headers(pairs), ETAG, modified()), *verdict, "{pairs:?}");
             assert_eq!(has_conditions(&headers(pairs)), !pairs.is_empty(), "{pairs:?}");
         }
+    }
+
+    #[test]
+    fn changes() {
+        use header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
+        let (before, same, after) = (http_date(-1), http_date(0), http_date(1));
+        // With a file, and without one.
+        let table: &[(Said<'_>, bool, bool)] = &[
+            (&[], true, true),
+            (&[(IF_MATCH, "\"abc\"")], true, false),
+            (&[(IF_MATCH, "\"x\", \"abc\"")], true, false),
+            (&[(IF_MATCH, "\"x\"")], false, false),
+            (&[(IF_MATCH, "W/\"abc\"")], false, false),
+            (&[(IF_MATCH, "*")], true, false),
+            (&[(IF_MATCH, "")], false, false),
+            (&[(IF_NONE_MATCH, "*")], false, true),
+            (&[(IF_NONE_MATCH, "\"abc\"")], false, true),
+            (&[(IF_NONE_MATCH, "\"x\"")], true, true),
+            (&[(IF_MATCH, "\"abc\""), (IF_NONE_MATCH, "*")], false, false),
+            (&[(IF_UNMODIFIED_SINCE, &before)], false, true),
+            (&[(IF_UNMODIFIED_SINCE, &same)], true, true),
+            (&[(IF_UNMODIFIED_SINCE, "yesterday")], true, true),
+            (&[(IF_MATCH, "\"abc\""), (IF_UNMODIFIED_SINCE, &before)], true, false),
+            (&[(IF_MODIFIED_SINCE, &after)], true, true),
+        ];
+        for (pairs, with, without) in table {
+            assert_eq!(allows_change(&headers(pairs), ETAG, modified()), *with, "{pairs:?}");
+            assert_eq!(allows_change(&headers(pairs), None, None), *without, "{pairs:?}, nothing there");
+        }
+        let mut unreadable = HeaderMap::new();
+        unreadable.insert(IF_MATCH, header::HeaderValue::from_bytes(b"\"\xff\"").expect("a value"));
+        assert!(!allows_change(&unreadable, ETAG, modified()));
     }
 
     #[test]

@@ -14,9 +14,9 @@ use super::error::Problem;
 use super::headers::{CACHE_STATUS, Representation, X_ARTIFACT_SOURCE};
 use super::range::{self, Ranges};
 use crate::engine::held::{Held, HeldBody};
-use crate::engine::read::{self, Source};
+use crate::engine::read::Source;
 use crate::spool::SpoolReader;
-use crate::upstream;
+use crate::upstream::{self, Sent};
 
 /// What an answer says of where it came from.
 pub(super) struct Status {
@@ -61,11 +61,10 @@ pub(super) fn whole_or_parts(
     mut about: Representation,
     origin: &Origin,
     status: &Status,
-    held: Option<&Held>,
+    age: Option<Duration>,
 ) -> Response {
-    if let Some(held) = held {
-        let age = read::age(held.confirmed_at()).as_secs();
-        about.headers.insert(header::AGE, HeaderValue::from(age));
+    if let Some(age) = age {
+        about.headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
     }
     about = match by_conditions(asked, head_only, about, status) {
         Ok(about) => about,
@@ -171,7 +170,7 @@ pub(super) fn growing(
         return whole_or_parts(asked, head_only, about, &Origin::Growing(body), status, None);
     }
     match by_conditions(asked, head_only, about, status) {
-        Ok(about) if head_only => finish(StatusCode::OK, about.headers, None, status, ServedBody::empty()),
+        Ok(about) if head_only => finish(StatusCode::OK, about.headers, None, status, ServedBody::Withheld),
         Ok(about) => finish(StatusCode::OK, about.headers, None, status, Origin::open_ended(body)),
         Err(response) => *response,
     }
@@ -183,16 +182,15 @@ pub(super) fn through(asked: &HeaderMap, head_only: bool, about: Representation,
         Ok(about) => about,
         Err(response) => return *response,
     };
-    let code = match (answer.status, answer.range) {
-        (StatusCode::PARTIAL_CONTENT, Some((first, last, total))) => {
+    let (code, length) = match answer.sent {
+        Sent::Part { first, last, total } => {
             let total = total.map_or_else(|| "*".to_owned(), |total| total.to_string());
             insert(&mut about.headers, header::CONTENT_RANGE, &format!("bytes {first}-{last}/{total}"));
-            StatusCode::PARTIAL_CONTENT
+            (StatusCode::PARTIAL_CONTENT, Some(last - first + 1))
         }
-        _ => StatusCode::OK,
+        Sent::Whole | Sent::Unchanged => (StatusCode::OK, answer.length),
     };
-    let length = answer.length;
-    let body = if head_only { ServedBody::empty() } else { passed_through(answer.body, length) };
+    let body = if head_only { ServedBody::Withheld } else { passed_through(answer.body, length) };
     finish(code, about.headers, length, &status, body)
 }
 

@@ -132,6 +132,13 @@ impl Problem {
             .with(header::RETRY_AFTER, HeaderValue::from_static("5"))
     }
 
+    /// 503: it did not work this time.
+    #[must_use]
+    pub fn try_again(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "Cannot be read now", detail)
+            .with(header::RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+
     /// Says more.
     #[must_use]
     pub fn also(mut self, sentence: &str) -> Self {
@@ -243,7 +250,9 @@ impl Problem {
 
     fn from_upstream(error: &UpstreamError, of: &str) -> Self {
         let (status, title) = match error.kind {
-            UpstreamErrorKind::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "Upstream was too slow"),
+            UpstreamErrorKind::TimedOut { .. } | UpstreamErrorKind::TooSlow(_) => {
+                (StatusCode::GATEWAY_TIMEOUT, "Upstream was too slow")
+            }
             UpstreamErrorKind::Unfit(_) | UpstreamErrorKind::WrongLength { .. } => {
                 (StatusCode::BAD_GATEWAY, "Upstream sent something else")
             }

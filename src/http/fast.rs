@@ -58,6 +58,14 @@ struct Found {
 }
 
 impl Found {
+    /// In seconds, as the long way says it.
+    fn age(&self) -> u64 {
+        match self.hit.fresh_until {
+            Some(_) => age(self.held.confirmed_at()).as_secs(),
+            None => 0,
+        }
+    }
+
     fn count(&self) {
         self.held.used();
         self.hit.counts.hit.inc();
@@ -82,9 +90,9 @@ impl WireHit {
         }
     }
 
-    /// Seconds since upstream confirmed it.
+    /// Its age in seconds.
     pub(super) fn age(&self) -> u64 {
-        age(self.0.held.confirmed_at()).as_secs()
+        self.0.age()
     }
 
     /// Counts it as answered.
@@ -182,8 +190,7 @@ impl Fast {
         };
         let mut response = Response::new(body);
         *response.headers_mut() = found.hit.headers.clone();
-        let age = age(found.held.confirmed_at()).as_secs();
-        response.headers_mut().insert(header::AGE, HeaderValue::from(age));
+        response.headers_mut().insert(header::AGE, HeaderValue::from(found.age()));
         found.count();
         Some(response)
     }

@@ -55,6 +55,9 @@ impl Representation {
             // The ETag is strong: asking whether it is still the same costs whoever keeps a copy next to nothing.
             about.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         }
+        if !held.is_worth_keeping() {
+            about.headers.insert(header::CACHE_CONTROL, NOT_TO_BE_KEPT);
+        }
         about
     }
 
@@ -68,7 +71,11 @@ impl Representation {
             _ => None,
         };
         let promised = promised_sha256(mutability);
-        Self::new(path, role, mutability, &head.content_type, head.size, promised.as_ref(), date)
+        let mut about = Self::new(path, role, mutability, &head.content_type, head.size, promised.as_ref(), date);
+        if !head.is_worth_keeping {
+            about.headers.insert(header::CACHE_CONTROL, NOT_TO_BE_KEPT);
+        }
+        about
     }
 
     /// Of a document that was made for a request.
@@ -111,6 +118,9 @@ impl Representation {
         Self { size, etag, last_modified, headers }
     }
 }
+
+/// For what may be a page in place of the file: it is passed on once.
+const NOT_TO_BE_KEPT: HeaderValue = HeaderValue::from_static("no-store");
 
 /// What browsers may do with a page that is not ours: show it, follow its links, and fetch what these lead to.
 const NOT_OURS: HeaderValue = HeaderValue::from_static("sandbox allow-downloads; default-src 'none'");

@@ -6,7 +6,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -14,7 +14,10 @@ use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep_until};
 
 use super::linger::Course;
-use super::patience::{Patience, TooSlow};
+use crate::patience::{Patience, Rule, TooSlow};
+
+/// How slow a client may be. [`super::upload`]'s largest file takes a day at 125 kB a second.
+const OF_CLIENTS: Rule = Rule { span: Duration::from_secs(30), longest: Some(Duration::from_secs(24 * 3_600)) };
 
 /// Why a body has no further frame.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +42,7 @@ pub(super) struct Heard {
 
 impl Heard {
     pub(super) fn new(body: Incoming, course: Arc<Course>) -> Self {
-        Self { body, is_over: false, course, patience: Patience::default(), timer: None }
+        Self { body, is_over: false, course, patience: Patience::new(OF_CLIENTS), timer: None }
     }
 
     /// Nothing has come yet. Ready when that went on for too long.

@@ -2,7 +2,7 @@
 //!
 //! | room | what changes belong there |
 //! |---|---|
-//! | [`serve`], `direct`, `linger`, `patience`, `refused`, `host`, `heard`, `ordinary` | connections: accepting, the bare path of hits, slow and wrong clients |
+//! | [`serve`], `direct`, `linger`, `refused`, `host`, `heard`, `ordinary` | connections: accepting, the bare path of hits, slow and wrong clients |
 //! | [`artifact`], `deliver`, [`fast`], `folder`, `mirror_list` | `GET /api/…`: from what the engine answers to a response |
 //! | [`conditional`], [`mod@range`], [`headers`], [`body`] | the rules of RFC 9110, and bodies |
 //! | [`upload`] | what is put in below `/api/…` |
@@ -29,7 +29,6 @@ pub mod manage;
 mod mirror_list;
 mod ordinary;
 mod own_url;
-mod patience;
 pub mod range;
 mod refused;
 pub mod serve;

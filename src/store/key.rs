@@ -3,12 +3,14 @@
 //! A [`BlobKey`] is predictable: `{repository}/{path_hash}/{filename}`, where `path_hash` is the first 16 hexadecimal
 //! digits of the SHA-256 of the decoded path. An operator finds a file in the bucket from its URL, and so does the server
 //! while the catalog is away. Blobs are immutable, so later contents of one path get one more segment,
-//! `{repository}/{path_hash}/{content_sha256_16}/{filename}`. Earlier versions kept files of absolute URLs at
+//! `{repository}/{path_hash}/{content_sha256_16}/{filename}`; and a content that comes again while the keys that it had are being
+//! deleted, one with a digest of its digest and the time in that place. Earlier versions kept files of absolute URLs at
 //! `{hostname}/{url_hash}/{filename}`; such keys are read, and not written any more.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use artifactapi_formats::{RepoPath, Sha256};
 
@@ -100,16 +102,43 @@ impl Target {
         Sha256::of(&keyed).hex16()
     }
 
+    /// What the keys of all its contents begin with.
+    #[must_use]
+    pub fn blob_prefix(&self) -> String {
+        format!("{}/{}/", self.repository, self.path_hash())
+    }
+
     /// Where the first content of this target is kept.
     #[must_use]
     pub fn first_blob_key(&self) -> BlobKey {
-        BlobKey(format!("{}/{}/{}", self.repository, self.path_hash(), self.path.file_name()))
+        BlobKey(format!("{}{}", self.blob_prefix(), self.path.file_name()))
     }
 
     /// Where a later content of this target is kept.
     #[must_use]
     pub fn later_blob_key(&self, content: &Sha256) -> BlobKey {
-        BlobKey(format!("{}/{}/{}/{}", self.repository, self.path_hash(), content.hex16(), self.path.file_name()))
+        BlobKey(format!("{}{}/{}", self.blob_prefix(), content.hex16(), self.path.file_name()))
+    }
+
+    /// Where a content is kept whose other keys may not be used now: the one that it had at another time, or one that it never
+    /// had before.
+    #[must_use]
+    pub fn another_blob_key(&self, content: &Sha256, at: SystemTime) -> BlobKey {
+        let since_epoch = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let keyed = [&content.as_bytes()[..], &since_epoch.as_nanos().to_le_bytes()].concat();
+        self.later_blob_key(&Sha256::of(&keyed))
+    }
+
+    /// Whether a content of this target may be kept under a key.
+    #[must_use]
+    pub fn may_be_kept_under(&self, key: &BlobKey) -> bool {
+        let Some(rest) = key.as_str().strip_prefix(&self.blob_prefix()) else { return false };
+        let is_hex16 =
+            |text: &str| text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        match rest.split_once('/') {
+            None => rest == self.path.file_name(),
+            Some((content, name)) => is_hex16(content) && name == self.path.file_name(),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -14,8 +14,9 @@ use url::{Host, Url};
 use super::address::{NotPublic, is_public};
 use super::client::host_of;
 use super::word::{Led, Word};
-use super::{Answer, Ask, Chunk, How, MAX_REDIRECTS, UpstreamError, UpstreamErrorKind};
+use super::{Answer, Ask, Chunk, How, MAX_REDIRECTS, Sent, UpstreamError, UpstreamErrorKind};
 use crate::config::{Credentials, Remote};
+use crate::patience::{Patience, Rule};
 
 /// Connection pools for one connect time-out.
 #[derive(Debug, Clone)]
@@ -152,12 +153,19 @@ fn refuse_private_literal(url: &Url) -> Result<(), UpstreamError> {
 
 fn judge(response: Response, url: Url, idle: Duration, led: Led) -> Result<Answer, UpstreamError> {
     let status = response.status();
-    match status.as_u16() {
-        200 | 206 | 304 => {}
-        403 | 404 | 410 => return Err(error(&url, UpstreamErrorKind::Absent(status))),
-        _ => return Err(error(&url, UpstreamErrorKind::Status(status))),
-    }
     let headers = response.headers();
+    let range = text(headers, &header::CONTENT_RANGE).and_then(|range| content_range(&range));
+    let sent = match (status.as_u16(), range) {
+        (200, _) => Sent::Whole,
+        (206, Some((first, last, total))) => Sent::Part { first, last, total },
+        (304, _) => Sent::Unchanged,
+        (206, None) => {
+            let why = "a part, without saying which".to_owned();
+            return Err(error(&url, UpstreamErrorKind::Unfit(why)));
+        }
+        (403 | 404 | 410, _) => return Err(error(&url, UpstreamErrorKind::Absent(status))),
+        _ => return Err(error(&url, UpstreamErrorKind::Status(status))),
+    };
     if let Some(encoding) = text(headers, &header::CONTENT_ENCODING).filter(|e| !e.eq_ignore_ascii_case("identity")) {
         // Asked for identity, got something else: storing it would break every checksum downstream.
         let kind = UpstreamErrorKind::Unfit(format!("a body encoded as {encoding}, which was not asked for"));
@@ -166,16 +174,15 @@ fn judge(response: Response, url: Url, idle: Duration, led: Led) -> Result<Answe
         }
     }
     Ok(Answer {
-        status,
+        sent,
         length: text(headers, &header::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
-        range: text(headers, &header::CONTENT_RANGE).and_then(|range| content_range(&range)),
         etag: text(headers, &header::ETAG),
         last_modified: text(headers, &header::LAST_MODIFIED),
         content_type: text(headers, &header::CONTENT_TYPE),
         accepts_ranges: text(headers, &header::ACCEPT_RANGES).is_some_and(|units| units == "bytes"),
         source: 0,
         led,
-        body: Body { host: host_of(&url), idle, bytes: Box::pin(response.bytes_stream()) },
+        body: Body::new(host_of(&url), idle, Box::pin(response.bytes_stream())),
         url,
     })
 }
@@ -189,18 +196,24 @@ fn content_range(value: &str) -> Option<(u64, u64, Option<u64>)> {
     let (range, total) = value.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
     let total = if total == "*" { None } else { Some(total.parse().ok()?) };
-    Some((first.parse().ok()?, last.parse().ok()?, total))
+    let (first, last) = (first.parse().ok()?, last.parse::<u64>().ok()?);
+    // Whoever counts on from the last byte must be able to.
+    (first <= last && last < u64::MAX).then_some((first, last, total))
 }
 
 pub(super) fn error(url: &Url, kind: UpstreamErrorKind) -> UpstreamError {
     UpstreamError { host: host_of(url), kind }
 }
 
-/// A response body. Reading it fails when upstream is silent for longer than the remote's idle time-out.
+/// The bytes of a body as they come.
+type Bytestream = Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>;
+
+/// A response body. Reading it fails when upstream is silent for longer than the remote's idle time-out, and when it drips.
 pub struct Body {
     host: String,
     idle: Duration,
-    bytes: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>,
+    patience: Patience,
+    bytes: Bytestream,
 }
 
 impl std::fmt::Debug for Body {
@@ -210,14 +223,54 @@ impl std::fmt::Debug for Body {
 }
 
 impl Body {
+    fn new(host: String, idle: Duration, bytes: Bytestream) -> Self {
+        // Twice the longest pause, so that whoever makes such pauses can make up for them.
+        let rule = Rule { span: idle.saturating_mul(2), longest: None };
+        Self { host, idle, patience: Patience::new(rule), bytes }
+    }
+
+    /// Goes on in place of a body that broke: what that one has used up stays used up.
+    #[must_use]
+    pub fn in_place_of(self, broken: Self) -> Self {
+        Self { patience: broken.patience, ..self }
+    }
+
+    /// What was read of it, to be read again.
+    #[must_use]
+    pub(super) fn made_of(self, pieces: Vec<Bytes>) -> Self {
+        Self { bytes: Box::pin(futures_util::stream::iter(pieces.into_iter().map(Ok))), ..self }
+    }
+
     /// The next bytes; `None` at the end.
     pub async fn next(&mut self) -> Option<Chunk> {
-        match tokio::time::timeout(self.idle, self.bytes.next()).await {
-            Ok(Some(Ok(bytes))) => Some(Ok(bytes)),
-            Ok(Some(Err(cause))) => Some(Err(self.error(broken(&cause)))),
-            Ok(None) => None,
+        match tokio::time::timeout(self.idle, self.patiently()).await {
+            Ok(chunk) => chunk,
             Err(_) => {
+                let _ = self.heard(0);
                 Some(Err(self.error(UpstreamErrorKind::TimedOut { during: "reading the body", after: self.idle })))
+            }
+        }
+    }
+
+    async fn patiently(&mut self) -> Option<Chunk> {
+        loop {
+            let look = self.patience.wait(Instant::now());
+            let comes = tokio::time::timeout_at(look.into(), self.bytes.next()).await;
+            let bytes = match &comes {
+                Ok(Some(Ok(bytes))) => bytes.len(),
+                Ok(Some(Err(_)) | None) | Err(_) => 0,
+            };
+            let heard = self.heard(bytes);
+            match comes {
+                Ok(None) => return None,
+                Ok(Some(Err(cause))) => return Some(Err(self.error(broken(&cause)))),
+                Ok(Some(Ok(bytes))) => return Some(heard.map(|()| bytes)),
+                // The timer rings a moment late, never early: a span that was made use of is over, and the next begins.
+                Err(_) => {
+                    if let Err(too_slow) = heard {
+                        return Some(Err(too_slow));
+                    }
+                }
             }
         }
     }
@@ -226,7 +279,15 @@ impl Body {
     pub fn try_next(&mut self) -> Option<Chunk> {
         use futures_util::FutureExt as _;
         let chunk = self.bytes.next().now_or_never()??;
-        Some(chunk.map_err(|cause| self.error(broken(&cause))))
+        Some(match chunk {
+            Ok(bytes) => self.heard(bytes.len()).map(|()| bytes),
+            Err(cause) => Err(self.error(broken(&cause))),
+        })
+    }
+
+    fn heard(&mut self, bytes: usize) -> Result<(), UpstreamError> {
+        let heard = self.patience.heard(bytes as u64, Instant::now());
+        heard.map_err(|too_slow| self.error(UpstreamErrorKind::TooSlow(too_slow)))
     }
 
     /// Host (and port) that sends it.
@@ -264,11 +325,77 @@ mod tests {
         assert!(!refused("https://1.1.1.1/") && !refused("https://localhost/"));
     }
 
+    /// Reads a body that sends so many bytes after each such pause, with this limit of silence, to its end. How long that took.
+    async fn read(idle: Duration, pauses: &[(u64, usize)]) -> (Duration, Result<usize, UpstreamError>) {
+        let pauses = pauses.to_vec();
+        let bytes = futures_util::stream::iter(pauses).then(|(millis, count)| async move {
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            Ok(Bytes::from(vec![0; count]))
+        });
+        let (began, mut got) = (Instant::now(), 0);
+        let mut body = Body::new("here".to_owned(), idle, Box::pin(bytes));
+        while let Some(chunk) = body.next().await {
+            match chunk {
+                Ok(bytes) => got += bytes.len(),
+                Err(error) => return (began.elapsed(), Err(error)),
+            }
+        }
+        (began.elapsed(), Ok(got))
+    }
+
+    #[tokio::test]
+    async fn a_body_that_drips_is_given_up() {
+        let idle = Duration::from_millis(200);
+        // Never silent for long enough, and never worth waiting for.
+        let (took, end) = read(idle, &[(20, 1); 1_000]).await;
+        let error = end.expect_err("it drips");
+        assert!(matches!(error.kind, UpstreamErrorKind::TooSlow(_)) && !error.kind.may_pass(), "{error}");
+        assert!(took >= idle * 2 && took < idle * 50, "{took:?}");
+        // Ten times what is asked, and pauses that are made up for.
+        assert_eq!(read(idle, &[(20, 410); 50]).await.1.expect("slow and honest"), 50 * 410);
+        assert_eq!(read(idle, &[(1, 0), (100, 2_048)].repeat(8)).await.1.expect("with pauses"), 8 * 2_048);
+        let (_, end) = read(idle, &[(1, 1), (60_000, 1)]).await;
+        assert!(matches!(end.expect_err("silence").kind, UpstreamErrorKind::TimedOut { .. }));
+    }
+
+    #[tokio::test]
+    async fn what_we_take_ourselves_is_not_waiting() {
+        let bytes = futures_util::stream::iter((0..10).map(|_| Ok(Bytes::from_static(b"a"))));
+        let mut body = Body::new("here".to_owned(), Duration::from_millis(10), Box::pin(bytes));
+        for _ in 0..10 {
+            body.next().await.expect("more").expect("bytes");
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn who_breaks_off_again_and_again_does_not_begin_anew() {
+        let idle = Duration::from_millis(100);
+        let drip = || {
+            futures_util::stream::iter(0..5).then(|_| async {
+                tokio::time::sleep(Duration::from_millis(15)).await;
+                Ok(Bytes::from_static(b"a"))
+            })
+        };
+        let mut body = Body::new("here".to_owned(), idle, Box::pin(drip()));
+        let mut pieces = 0;
+        loop {
+            match body.next().await {
+                Some(Ok(_)) => pieces += 1,
+                Some(Err(error)) => break assert!(matches!(error.kind, UpstreamErrorKind::TooSlow(_)), "{error}"),
+                None => body = Body::new("here".to_owned(), idle, Box::pin(drip())).in_place_of(body),
+            }
+        }
+        assert!(pieces > 5, "a body alone is over before its span is");
+    }
+
     #[test]
     fn content_ranges() {
         assert_eq!(content_range("bytes 5-9/20"), Some((5, 9, Some(20))));
         assert_eq!(content_range("bytes 5-9/*"), Some((5, 9, None)));
         assert_eq!(content_range("bytes */20"), None);
+        assert_eq!(content_range("bytes 9-5/20"), None);
+        assert_eq!(content_range("bytes 0-18446744073709551615/*"), None);
         assert_eq!(content_range("chunks 1-2/3"), None);
     }
 }

@@ -109,6 +109,16 @@ impl Upstream {
         self.in_turn(ask.remote, &ask.how, first_source, |base| target_url(base, ask)).await
     }
 
+    /// Asks one source, once.
+    ///
+    /// # Errors
+    /// Whatever that source says, and [`UpstreamErrorKind::Unreachable`] when there is none of that number.
+    pub async fn ask_one(&self, ask: &Ask<'_>, source: usize) -> Result<Answer, UpstreamError> {
+        let clients = self.clients_for(ask.remote)?;
+        let base = ask.remote.url(source).ok_or_else(|| none(ask.remote))?;
+        self.at(&clients, ask.remote, &ask.how, (source, base), target_url(base, ask)).await
+    }
+
     /// Asks the sources in turn for the page in which they list a folder; `None` is the top of the repository, which
     /// no path names.
     ///
@@ -130,25 +140,48 @@ impl Upstream {
         let mut trouble: Option<UpstreamError> = None;
         for number in self.ranking.order(&sources, first_source, Instant::now()) {
             let Some(base) = sources.get(number) else { continue };
-            match attempt::attempt(&clients, remote, how, start(base), remote.word()).await {
-                Ok(mut answer) => {
-                    self.ranking.answered(base);
-                    answer.source = number;
-                    return Ok(answer);
-                }
-                Err(error) => {
-                    if error.kind.is_the_sources_fault() {
-                        self.ranking.failed(base, Instant::now());
-                    }
-                    trouble = Some(worse(trouble, error));
-                }
+            match self.at(&clients, remote, how, (number, base), start(base)).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => trouble = Some(worse(trouble, error)),
             }
         }
-        Err(trouble.unwrap_or_else(|| UpstreamError {
-            host: host_of(remote.home()),
-            kind: UpstreamErrorKind::Unreachable("no upstream is configured".into()),
-        }))
+        Err(trouble.unwrap_or_else(|| none(remote)))
     }
+
+    /// One attempt at one source. A head that is refused where the whole need not be is that of the whole, whose body nobody reads.
+    async fn at(
+        &self,
+        clients: &Clients,
+        remote: &Sources,
+        how: &How<'_>,
+        (number, base): (usize, &Url),
+        start: Url,
+    ) -> Result<Answer, UpstreamError> {
+        let mut answer = attempt::attempt(clients, remote, how, start.clone(), remote.word()).await;
+        if let (How::Head, Err(error)) = (how, &answer)
+            && error.kind.may_be_the_methods()
+        {
+            answer = attempt::attempt(clients, remote, &How::Get, start, remote.word()).await;
+        }
+        match answer {
+            Ok(mut answer) => {
+                self.ranking.answered(base);
+                answer.source = number;
+                Ok(answer)
+            }
+            Err(error) => {
+                if error.kind.is_the_sources_fault() {
+                    self.ranking.failed(base, Instant::now());
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+fn none(remote: &Remote) -> UpstreamError {
+    let kind = UpstreamErrorKind::Unreachable("no upstream is configured".into());
+    UpstreamError { host: host_of(remote.home()), kind }
 }
 
 impl Upstream {

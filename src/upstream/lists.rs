@@ -17,13 +17,12 @@ use std::time::{Duration, Instant};
 use artifactapi_formats::mirrors::MirrorList;
 use artifactapi_formats::{Limits, MirrorFormat};
 use parking_lot::Mutex;
-use reqwest::StatusCode;
 use url::Url;
 
 use super::attempt::attempt;
 use super::client::{Upstream, host_of};
 use super::word::{Home, Word};
-use super::{Answer, Freshness, How, UpstreamError, UpstreamErrorKind};
+use super::{Answer, Freshness, How, Sent, UpstreamError, UpstreamErrorKind};
 use crate::config::{Credentials, List, Remote, Repository};
 use crate::store::key::RepositoryName;
 
@@ -204,8 +203,8 @@ impl Lists {
     }
 
     async fn body(&self, mut answer: Answer) -> Result<Vec<u8>, UpstreamError> {
-        if answer.status != StatusCode::OK {
-            return Err(answer.body.error(UpstreamErrorKind::Status(answer.status)));
+        if answer.sent != Sent::Whole {
+            return Err(answer.body.error(UpstreamErrorKind::Unfit("a part, or nothing, in place of it".to_owned())));
         }
         let (most, declared) = (self.limits.entry_bytes, answer.length);
         let mut body = Vec::new();

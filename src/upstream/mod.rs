@@ -9,8 +9,8 @@
 //!   when it is old and no younger one can be had. What it names is a stranger's word.
 //! - **Redirects are followed here**, at most [`MAX_REDIRECTS`], never with credentials to another origin, and never to
 //!   a private address on a public host's word ([`address`]).
-//! - **A transfer may take for ever, silence may not**: connecting, waiting for the head and every pause in the body
-//!   are limited; the whole is not.
+//! - **A transfer may take as long as it goes on**: connecting, waiting for the head and every pause in the body are limited,
+//!   and a body that drips is given up ([`crate::patience`]); the whole is not limited.
 //!
 //! It has no trait: the seam for tests is HTTP itself.
 
@@ -32,6 +32,8 @@ use url::Url;
 pub use attempt::Body;
 pub use client::{Upstream, folder_url};
 pub use sources::Sources;
+
+use crate::patience::TooSlow;
 
 /// The most redirects followed for one request.
 pub const MAX_REDIRECTS: usize = 10;
@@ -83,15 +85,31 @@ pub enum How<'a> {
     },
 }
 
+/// What of the content an answer brings. It need not be what was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// All of it.
+    Whole,
+    /// A range of its bytes.
+    Part {
+        /// The first.
+        first: u64,
+        /// The last, which is not before the first.
+        last: u64,
+        /// How many there are in all, if that is said.
+        total: Option<u64>,
+    },
+    /// Nothing: it is what the one who asks has.
+    Unchanged,
+}
+
 /// What upstream answered: a success, or "not modified".
 #[derive(Debug)]
 pub struct Answer {
-    /// 200, 206 or 304.
-    pub status: StatusCode,
+    /// What the body is.
+    pub sent: Sent,
     /// Length of the body in bytes, as declared.
     pub length: Option<u64>,
-    /// `Content-Range` as (first, last, total).
-    pub range: Option<(u64, u64, Option<u64>)>,
     /// `ETag`, verbatim.
     pub etag: Option<String>,
     /// `Last-Modified`, verbatim.
@@ -118,6 +136,25 @@ impl Answer {
             Some(etag) if !etag.starts_with("W/") => Some(etag),
             _ => self.last_modified.as_deref(),
         }
+    }
+
+    /// The same with its length, whole: what it sends is waited for, up to so many bytes.
+    ///
+    /// # Errors
+    /// When it breaks off, or is longer.
+    pub async fn measured(mut self, most: u64) -> Result<Self, UpstreamError> {
+        let (mut pieces, mut got) = (Vec::new(), 0);
+        while let Some(piece) = self.body.next().await {
+            let piece = piece?;
+            got += piece.len() as u64;
+            if got > most {
+                let why =
+                    format!("a body of unknown length of more than {most} bytes, which this client cannot be given");
+                return Err(self.body.error(UpstreamErrorKind::Unfit(why)));
+            }
+            pieces.push(piece);
+        }
+        Ok(Self { length: Some(got), body: self.body.made_of(pieces), ..self })
     }
 
     /// Whether redirects led from a file's name to a folder's: what came is a listing, not the file.
@@ -157,6 +194,9 @@ pub enum UpstreamErrorKind {
         /// The limit.
         after: Duration,
     },
+    /// A body came, but hardly.
+    #[error("was too slow: {0}")]
+    TooSlow(TooSlow),
     /// A redirect that is not followed.
     #[error("sent a redirect that is not followed: {0}")]
     Redirect(String),
@@ -187,12 +227,18 @@ impl UpstreamErrorKind {
             Self::Status(status) => status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS,
             Self::Unreachable(_) | Self::WrongLength { .. } => true,
             Self::TimedOut { .. }
+            | Self::TooSlow(_)
             | Self::Absent(_)
             | Self::Redirect(_)
             | Self::Private(_)
             | Self::NoList(_)
             | Self::Unfit(_) => false,
         }
+    }
+
+    /// Whether it may be the method that is refused, and not the content: a URL signed for a GET takes no HEAD.
+    fn may_be_the_methods(&self) -> bool {
+        matches!(self, Self::Absent(status) | Self::Status(status) if matches!(status.as_u16(), 403 | 405 | 501))
     }
 
     /// Whether it says something about the source, and not about the path that was asked for.
@@ -202,6 +248,7 @@ impl UpstreamErrorKind {
             Self::Status(status) => status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS,
             Self::Unreachable(_)
             | Self::TimedOut { .. }
+            | Self::TooSlow(_)
             | Self::Redirect(_)
             | Self::Private(_)
             | Self::WrongLength { .. }

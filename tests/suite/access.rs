@@ -340,6 +340,51 @@ async fn a_change_is_in_the_audit() {
     }
 }
 
+/// A line for each file that was put in or deleted, whatever it was put in by; of a form that came to nothing, one for its folder.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_put_in_is_in_the_audit() {
+    let mut site = with_closed(Laptop).await.start().await;
+    let token = new_token(&site.server.plan, "ci", &["mine=write", "mine=delete"]).await;
+    let ask = |method: &str, path: &str| with(Request::new(method, path), Some(&token));
+    let form = |names: &[&str]| {
+        let part = |name: &&str| {
+            format!("--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"{name}\"\r\n\r\nx\r\n")
+        };
+        let body = names.iter().map(part).collect::<String>() + "--b--\r\n";
+        ask("POST", "/api/mine/folder").with("Content-Type", "multipart/form-data; boundary=b").body(body)
+    };
+    site.server.ask(&ask("PUT", "/api/mine/one").body(*b"x")).await.has(201);
+    site.server.ask(&ask("PUT", "/api/mine/two").with("X-Checksum-Sha256", "0".repeat(64)).body(*b"x")).await.has(422);
+    site.server.ask(&form(&["a", "b"])).await.has(201);
+    site.server.ask(&form(&["c", "../d"])).await.has(400);
+    site.server.ask(&ask("DELETE", "/api/mine/one")).await.has(200);
+    site.server.ask(&ask("DELETE", "/api/mine/one")).await.has(404);
+    let expected = [
+        ("upload", "one", "done", None),
+        ("upload", "two", "failed", Some(422)),
+        ("upload", "folder/a", "done", None),
+        ("upload", "folder/b", "done", None),
+        ("upload", "folder", "failed", Some(400)),
+        ("delete", "one", "done", None),
+        ("delete", "one", "failed", Some(404)),
+    ];
+    for (what, path, outcome, status) in expected {
+        let words = [
+            "artifactapi::audit".to_owned(),
+            "\"who\":\"ci\"".to_owned(),
+            "\"repository\":\"mine\"".to_owned(),
+            format!("\"what\":\"{what}\""),
+            format!("\"path\":\"{path}\""),
+            format!("\"outcome\":\"{outcome}\""),
+            status.map_or(String::new(), |status: u16| format!("\"status\":{status}")),
+        ];
+        site.server.says(&words.each_ref().map(String::as_str)).await;
+    }
+    site.server.stop().await;
+    let lines = site.server.lines().all();
+    assert_eq!(lines.iter().filter(|line| line.contains("artifactapi::audit")).count(), expected.len(), "{lines:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_token_in_a_log_an_answer_or_an_error() {
     const OPERATORS: &str = "planted-token-of-a-job";

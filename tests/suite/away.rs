@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use crate::snapshots::{shows, snapshots};
 use crate::support::bodies::noise;
 use crate::support::http::Request;
 use crate::support::load::Load;
@@ -188,6 +189,31 @@ async fn without_postgresql_hits_go_on_and_misses_stream_through() {
         is_kept_in_time(&loaded.site.server, path, body).await;
     }
     loaded.recovers().await;
+}
+
+/// A package that was built again under its name: another replica knows the index that names the new one, and nothing but the catalog
+/// says which of the two in the bucket that is.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_postgresql_no_earlier_build_of_a_package_is_given() {
+    const REBUILT: &str = "rpm/el9/x86_64/Packages/r/rebuilt-1.0-1.el9.x86_64.rpm";
+    let [old, new] = [1, 2].map(|number| fixture(number, REBUILT));
+    let mut site = Setup::new(Shared).await.set("cache.index_ttl", 0).start().await;
+    site.server.get(INDEX).await.is(&fixture(1, INDEX));
+    snapshots(&site.server, INDEX, 1).await;
+    site.server.get(REBUILT).await.is(&old);
+    site.server.holds(REBUILT).await;
+    site.switch_to(2);
+    shows(&site.server, INDEX, 2).await;
+    let other = site.replica().await;
+    other.get(INDEX).await.is(&fixture(2, INDEX));
+    site.server.get(REBUILT).await.is(&new);
+    site.server.holds(REBUILT).await;
+
+    site.services.as_mut().expect("services").postgres.kill().await;
+    other.get(REBUILT).await.is(&new);
+    site.upstream.stop().await;
+    let reply = other.get(REBUILT).await;
+    assert!(reply.status >= 500, "{reply:?}");
 }
 
 async fn without_s3(frozen: bool) {

@@ -8,9 +8,11 @@ use sha2::{Digest as _, Sha256};
 
 use crate::support::bodies::{noise, sha256};
 use crate::support::http::{Reply, Request};
+use crate::support::remotes::Remote;
 use crate::support::services::Backend::{self, Laptop, Shared};
-use crate::support::site::Site;
+use crate::support::site::{Setup, Site};
 use crate::support::testbed::fixture;
+use crate::support::upstream::fault::Fault;
 
 const FILE: &str = "/api/files/10k.bin";
 
@@ -70,6 +72,32 @@ async fn what_the_headers_say() {
     assert_eq!(head.body, b"");
 }
 
+/// A cache in front counts the age against the time that it may keep an answer. Of what is never asked about again, none is ever used
+/// up.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_fresh_for_ever_does_not_age() {
+    let setup = Setup::new(Shared).await;
+    let aging = Remote::new("aging", "generic", setup.upstream.url("/generic")).set("cache.file_ttl", "1d");
+    let mut site = setup.remote(aging).start().await;
+    for path in ["files/10k.bin", "files/5m.bin", "aging/10k.bin"] {
+        site.server.get(path).await.has(200);
+        site.server.holds(path).await;
+    }
+    let postgres = &site.services.as_ref().expect("services").postgres;
+    postgres.sql("artifacts", "update artifact set checked_at = checked_at - 7200000").await;
+    let other = site.replica().await;
+    // The long way first, then the short ones.
+    for way in ["long", "short"] {
+        for path in ["files/10k.bin", "files/5m.bin"] {
+            for request in [Request::get(format!("/api/{path}")), Request::head(format!("/api/{path}"))] {
+                assert_eq!(other.ask(&request).await.must("age"), "0", "{way}: {request:?}");
+            }
+        }
+        let age = other.get("aging/10k.bin").await.must("age").parse::<u64>().expect("seconds");
+        assert!((7_200..7_300).contains(&age), "{way}: {age}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn media_types_go_by_name() {
     let site = Site::on(Laptop).await;
@@ -115,6 +143,49 @@ async fn head_before_get_fetches_nothing() {
     assert_eq!(head.must("etag"), get.must("etag"));
     assert_eq!(site.upstream.log().of(&format!("/alpine/{index}")).len(), 1);
     site.server.ask(&Request::head("/api/files/nothing")).await.has(404);
+}
+
+/// A URL that is signed for a GET takes no HEAD. That says nothing of the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_upstream_refuses_is_not_an_absence() {
+    let site = Site::on(Laptop).await;
+    let body = fixture(1, "generic/10k.bin");
+    for (number, status) in [403, 405, 501].into_iter().enumerate() {
+        let path = format!("/generic/{number}");
+        site.upstream.put(&path, body.clone());
+        site.upstream.spoil(&path, Fault::RefusesHead(status));
+        let head = site.server.ask(&Request::head(format!("/api/files/{number}"))).await;
+        assert_eq!((head.has(200).length(), head.body.len()), (Some(body.len() as u64), 0), "{status}");
+        site.server.get(&format!("files/{number}")).await.is(&body);
+    }
+    site.upstream.spoil("/generic/closed", Fault::Status(403));
+    site.server.ask(&Request::head("/api/files/closed")).await.has(404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_of_unknown_length_says_none() {
+    let site = Site::on(Laptop).await;
+    site.upstream.spoil("/generic/10k.bin", Fault::Chunked);
+    let head = site.server.ask(&Request::head("/api/files/10k.bin")).await;
+    assert_eq!(head.has(200).length(), None, "{head:?}");
+    site.server.get("files/10k.bin").await.is(&fixture(1, "generic/10k.bin"));
+}
+
+/// What may be a page in place of the file is passed on, and nobody is told to keep it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_in_place_of_a_file_is_not_to_be_kept() {
+    let site = Site::on(Laptop).await;
+    let says = |reply: &Reply| reply.has(200).must("cache-control").to_owned();
+    let (head, get) = (Request::head("/api/files/10k.bin"), Request::get("/api/files/10k.bin"));
+    site.upstream.spoil("/generic/10k.bin", Fault::Page);
+    for request in [&head, &get, &get] {
+        assert_eq!(says(&site.server.ask(request).await), "no-store", "{request:?}");
+    }
+    // It is waited for, and then there is all of it.
+    site.upstream.spoil("/generic/10k.bin", Fault::Chunked);
+    assert_eq!(says(&site.server.ask(&get.clone().old()).await), "no-store");
+    site.upstream.heal();
+    assert_eq!(says(&site.server.ask(&get).await), "public, max-age=300");
 }
 
 #[tokio::test(flavor = "multi_thread")]

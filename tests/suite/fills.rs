@@ -3,8 +3,9 @@
 
 use crate::support::bodies::{assert_same, noise};
 use crate::support::http::{self, Connection, End, Request};
+use crate::support::remotes::Remote;
 use crate::support::services::Backend::{self, Laptop, Shared};
-use crate::support::site::Site;
+use crate::support::site::{Setup, Site};
 use crate::support::upstream::Validators;
 use crate::support::upstream::fault::Fault;
 
@@ -163,6 +164,73 @@ async fn a_refused_try_to_resume_is_one_try() {
     assert_eq!(statuses, [200, 503, 503, 206]);
 }
 
+/// Whoever broke off is asked again, and only he: another source that is well by itself has nothing to say to that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_that_broke_off_may_refuse_once() {
+    let setup = Setup::new(Laptop).await;
+    let body = noise(1, 3 * MIB);
+    setup.upstream.put(PATH, body.clone());
+    let (base, mirror) = (format!("/@base{PATH}"), format!("/@mirror{PATH}"));
+    let source = |tag: &str| setup.upstream.url(&format!("/@{tag}/generic"));
+    let remote = Remote::new("some", "generic", source("base")).set("mirrors", serde_json::json!([source("mirror")]));
+    let site = setup.remote(remote).start().await;
+    site.upstream.spoil_times(&base, 1, Fault::Truncated(MIB as u64));
+    let gate = site.upstream.gate(&base, MIB as u64);
+    let request = Request::get("/api/some/big");
+    let mut client = Connection::open(site.server.address()).await;
+    client.send(&request).await;
+    client.head(&request).await;
+    gate.reached().await;
+    site.upstream.spoil_times(&base, 1, Fault::Status(503));
+    gate.open();
+    let (got, end) = client.rest().await;
+    assert_eq!(end, End::Whole);
+    assert_same(&got, &body, "what the client got");
+    let statuses: Vec<_> = site.upstream.log().of(&base).iter().map(|seen| seen.status).collect();
+    assert_eq!(statuses, [200, 503, 206]);
+    assert!(site.upstream.log().of(&mirror).is_empty(), "{:?}", site.upstream.log().lines());
+}
+
+/// Where no length was declared, only the total says what all the rest is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_piece_of_the_rest_is_not_the_rest() {
+    let (site, body) = site_with(Laptop, 3 * MIB).await;
+    site.upstream.spoil_times(PATH, 1, Fault::ChunkedCut(MIB as u64));
+    site.upstream.spoil(PATH, Fault::Short(MIB));
+    let reply = site.server.get("files/big").await;
+    assert!(
+        reply.end == End::Cut && body.starts_with(&reply.body),
+        "a part ended as if it were whole: {:?}",
+        reply.head
+    );
+    let statuses = || site.upstream.log().of(PATH).iter().map(|seen| seen.status).collect::<Vec<_>>();
+    assert_eq!(statuses(), [200, 206]);
+    site.server.get("files/big").await.is(&body);
+    assert_eq!(statuses(), [200, 206, 200], "nothing of it was kept");
+}
+
+/// Never silent for long, and never done: it does not keep the repository's turn for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_drips_gives_its_turn_to_the_next() {
+    let setup = Setup::new(Laptop).await;
+    let remote = Remote::new("narrow", "generic", setup.upstream.url("/generic"));
+    let site = setup.remote(remote.set("max_parallel", 1).set("idle_timeout", "1s")).start().await;
+    let (slow, next) = (noise(1, MIB), noise(2, MIB));
+    site.upstream.put(PATH, slow.clone());
+    site.upstream.put("/generic/next", next.clone());
+    site.upstream.spoil(PATH, Fault::Drip(50));
+    let request = Request::get("/api/narrow/big");
+    let mut client = Connection::open(site.server.address()).await;
+    client.send(&request).await;
+    client.head(&request).await;
+    // It has the only turn.
+    site.server.get("narrow/next").await.is(&next);
+    let (got, end) = client.rest().await;
+    assert_eq!(end, End::Cut);
+    assert!(slow.starts_with(&got), "the client got bytes of something else");
+    assert_eq!(site.upstream.log().lines(), ["GET /generic/big 200", "GET /generic/next 200"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_cannot_be_resumed_is_discarded() {
     let at = MIB as u64;
@@ -228,6 +296,43 @@ async fn a_range_far_ahead_does_not_wait_for_the_fill() {
     // What was passed through is not the file; the fill is.
     site.upstream.stop().await;
     site.server.get("files/big").await.is(&body);
+}
+
+/// Sources may have different builds under one name: a range is of the one that the fill brings, or is cut out of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_far_ahead_is_of_what_the_fill_brings() {
+    let setup = Setup::new(Laptop).await;
+    let [ours, theirs, later] = [1, 2, 3].map(|seed| noise(seed, 30 * MIB));
+    setup.upstream.put(PATH, ours.clone());
+    setup.upstream.put("/other/big", theirs);
+    let remote = Remote::new("some", "generic", setup.upstream.url("/generic"))
+        .set("mirrors", serde_json::json!([setup.upstream.url("/other")]));
+    let site = setup.remote(remote).start().await;
+    let gate = site.upstream.gate(PATH, MIB as u64);
+    let request = Request::get("/api/some/big");
+    let mut filling = Connection::open(site.server.address()).await;
+    filling.send(&request).await;
+    filling.head(&request).await;
+    gate.reached().await;
+    // From now on the mirror is the first to be asked.
+    site.upstream.put("/other/small", &b"small"[..]);
+    site.upstream.spoil("/generic/small", Fault::Status(503));
+    site.server.get("some/small").await.is(b"small");
+
+    let (first, last) = (25 * MIB, 25 * MIB + 99_999);
+    let far = request.clone().with("Range", format!("bytes={first}-{last}"));
+    site.server.ask(&far).await.is_with(206, &ours[first..=last]);
+    // Nor is it of what has come to the same place since.
+    site.upstream.put(PATH, later);
+    let mut waiting = Connection::open(site.server.address()).await;
+    waiting.send(&far).await;
+    site.upstream.log().reaches(PATH, 3).await;
+    gate.open();
+    waiting.reply(&far).await.is_with(206, &ours[first..=last]);
+    let (got, end) = filling.rest().await;
+    assert_eq!(end, End::Whole);
+    assert_same(&got, &ours, "what the filling client got");
+    assert!(site.upstream.log().of("/other/big").is_empty(), "{:?}", site.upstream.log().lines());
 }
 
 /// A client that has the beginning of another content must not be given the end of this one, and only the whole says which it is.

@@ -19,6 +19,7 @@
 //! | `travel` | after twenty generations, real clients install from any of them, and what differs between two is told rightly |
 //! | `retention` | budgets hold while files are read; what is superseded stays for its time |
 //! | `trust` | with keys configured, what none of them signed is not shown |
+//! | `unkept` | what came and could not be kept is named by no snapshot |
 //! | `unnamed` | packages that were fetched before their index are what it names, or are fetched again |
 //! | `prefetch` | packages are there before anybody asks for them |
 //! | `remembered` | what was found out is forgotten when its configuration or its index is over |
@@ -57,6 +58,7 @@ mod stopping;
 mod support;
 mod travel;
 mod trust;
+mod unkept;
 mod unnamed;
 mod uploads;
 mod urls;

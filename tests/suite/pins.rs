@@ -2,11 +2,14 @@
 
 use crate::snapshots::{PLAIN, PLAIN_FILES, complete, publish_at, shows, snapshots};
 use crate::support::http::{Connection, Request};
+use crate::support::made::{apk, listed};
+use crate::support::remotes::Remote;
 use crate::support::server::Server;
 use crate::support::services::Backend::{Laptop, Shared};
 use crate::support::site::Setup;
 use crate::support::testbed::fixture;
 use crate::support::until;
+use crate::uploads::asked;
 
 /// A client that is told from others by its user agent only.
 fn by(agent: &str, path: &str) -> Request {
@@ -113,4 +116,27 @@ async fn many_who_want_what_an_earlier_index_names_cost_one_transfer() {
     }
     let asked = site.upstream.log().of(package).len();
     assert!(asked * 4 <= connections.len(), "{asked} transfers: one, and another for those who came when it was over");
+}
+
+/// What people take away, those who know of it still get, on a replica that has not heard of it, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_that_was_deleted_is_there_for_whoever_was_given_its_index() {
+    let mut site = Setup::new(Shared).await.remote(Remote::local("own", "alpine")).start().await;
+    let other = site.replica().await;
+    let (folder, package) = ("own/x86_64", "own/x86_64/p-1.0-r0.apk");
+    let (bytes, entry) = (apk("p", "1.0-r0", 1), format!("{folder}/APKINDEX.tar.gz"));
+    let put = site.server.ask(&asked("PUT", package).body(bytes.clone())).await;
+    assert_eq!(put.status, 201);
+    for agent in ["early", "none"] {
+        assert_eq!(site.server.ask(&by(agent, &entry)).await.status, 200);
+    }
+    assert_eq!(other.ask(&asked("DELETE", package)).await.status, 200);
+    site.server.ask(&by("early", package)).await.is(&bytes);
+    // From the new entry on it is another client.
+    until("the new index", || async {
+        listed(&site.server.ask(&by("none", &entry)).await.body).is_empty().then_some(())
+    })
+    .await;
+    assert_eq!(site.server.ask(&by("none", package)).await.status, 404);
+    assert_eq!(site.server.ask(&by("nobody", package)).await.status, 404);
 }

@@ -3,7 +3,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::support::bodies::noise;
-use crate::support::http::{Connection, Request};
+use crate::support::http::{Connection, End, Request};
 use crate::support::remotes::Remote;
 use crate::support::services::Backend::Laptop;
 use crate::support::site::{Setup, Site};
@@ -316,6 +316,39 @@ async fn an_old_client_is_not_given_a_part_for_the_whole() {
     let reply = site.server.ask(&Request::get("/api/files/whole").old()).await;
     reply.is(&body);
     assert_eq!(reply.length(), Some(body.len() as u64), "it was waited for");
+}
+
+/// Nor is a listing, which nobody keeps, given to it in part. It is given to everybody as a whole, or not at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_is_passed_on_whole_or_not_at_all() {
+    let site = Site::on(Laptop).await;
+    let page = noise(1, 300_000);
+    for (name, fault) in [
+        ("cut", Fault::ChunkedCut(100_000)),
+        ("chunked", Fault::Chunked),
+        ("unchanged", Fault::NotModified),
+        ("half", Fault::Half),
+    ] {
+        site.upstream.put(&format!("/generic/{name}/"), page.clone());
+        site.upstream.spoil(&format!("/generic/{name}/"), fault);
+    }
+    let huge = noise(2, 5 << 20);
+    site.upstream.put("/generic/huge/", huge.clone());
+    site.upstream.spoil("/generic/huge/", Fault::Chunked);
+    let ask = |name: &str| Request::get(format!("/api/files/{name}/"));
+    site.server.ask(&ask("cut").old()).await.problem(502);
+    let whole = site.server.ask(&ask("chunked").old()).await;
+    assert_eq!(whole.is(&page).length(), Some(page.len() as u64), "it was waited for");
+    site.server.ask(&ask("chunked")).await.is(&page);
+    assert_eq!(site.server.ask(&ask("cut")).await.end, End::Cut);
+    let problem = site.server.ask(&ask("huge").old()).await.problem(502);
+    assert!(problem.detail.contains("4194304 bytes"), "{problem:?}");
+    site.server.ask(&ask("huge")).await.is(&huge);
+    for name in ["unchanged", "half"] {
+        for request in [ask(name), ask(name).old(), Request::head(format!("/api/files/{name}/"))] {
+            site.server.ask(&request).await.has(502);
+        }
+    }
 }
 
 /// A query is a part of a file's name: it is kept wherever the name is.

@@ -108,7 +108,7 @@ fn keys_in_the_wrong_place() {
         ["5:5: remotes.r.colour: unknown key; the keys here are type, package, description, include_patterns, \
          exclude_patterns, anonymous_read, cache, base_url, mirrors, mirrorlist, metalink, connect_timeout, idle_timeout, \
          allow_private_redirects, max_parallel, allow_rollback, verify, hold, trusted_keys, prefetch, overwrite, \
-         root_depth, max_file_bytes, quota, compression, signing_keys, members, deploy_to, username, username_env, username_file, password, password_env, password_file, token, token_env, token_file"]
+         root_depth, max_file_bytes, quota, compression, signing_keys, retired_keys, members, deploy_to, username, username_env, username_file, password, password_env, password_file, token, token_env, token_file"]
     );
     assert_eq!(with("include: []"), ["5:5: remotes.r.include: unknown key; did you mean include_patterns?"]);
     assert_eq!(with("cache: {ttl: 1}"), ["5:13: remotes.r.cache.ttl: unknown key; did you mean file_ttl?"]);

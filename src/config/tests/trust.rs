@@ -122,3 +122,47 @@ fn a_key_of_the_other_kind() {
     let expected = "2:72: remotes.r.trusted_keys[0]: \"the.key\" is not a PEM public key (-----BEGIN PUBLIC KEY-----)";
     assert_eq!(problems, [expected]);
 }
+
+#[test]
+fn keys_that_sign_no_more_are_served_under_their_names() {
+    let folder = tempfile::tempdir().expect("folder");
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("write");
+    write(NAME, &fixture(ALPINE));
+    write("old", &fixture(RPM));
+    write("unnamed", &fixture(ALPINE));
+    let read = |text: &str| {
+        write("remotes.yaml", &format!("remotes:\n{text}"));
+        source(folder.path()).load()
+    };
+    let text = format!(
+        "  apk: {{type: local, package: alpine, retired_keys: [{NAME}]}}\n  rpm: {{type: local, package: rpm, retired_keys: [old]}}\n  \
+         all: {{type: virtual, package: rpm, members: [rpm], retired_keys: [old]}}\n"
+    );
+    let repositories = read(&text).expect("valid");
+    let served = |repository: &str, name: &str| {
+        let repository = repositories.get(repository).expect("a repository");
+        repository.public_key(name).map(str::to_owned)
+    };
+    assert_eq!(served("apk", NAME), Some(fixture(ALPINE)));
+    let Kind::Local(local) = &repositories.get("rpm").expect("rpm").kind else { panic!("it is local") };
+    let name = &local.retired_keys.first().expect("a key").name;
+    assert!(name.len() == 44 && name.ends_with(".asc"), "{name}");
+    for repository in ["rpm", "all"] {
+        assert_eq!(served(repository, name), Some(fixture(RPM)));
+    }
+
+    let table = [
+        ("alpine, retired_keys: [old]", "is not a PEM public key"),
+        ("alpine, retired_keys: [unnamed]", "does not end in .rsa.pub"),
+        ("alpine, retired_keys: [gone]", "cannot read \"gone\""),
+        ("rpm, retired_keys: [old, old]", "is the second key named"),
+        ("rpm, retired_keys: [unnamed]", "is not an OpenPGP public key"),
+        ("generic, retired_keys: [old]", "is for formats whose indexes are signed"),
+    ];
+    for (keys, why) in table {
+        let refused = read(&format!("  r: {{type: local, package: {keys}}}\n"));
+        let Err(ConfigError::Invalid { problems, .. }) = refused else { panic!("{keys}: {refused:?}") };
+        let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        assert!(problems.len() == 1 && problems.iter().all(|problem| problem.contains(why)), "{keys}: {problems:?}");
+    }
+}

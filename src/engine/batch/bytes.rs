@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::report::Reason;
 use crate::engine::held::{Held, HeldBody};
 use crate::spool::{FileReader, SpoolReader};
-use crate::store::blobs::{BlobBody, BlobError, BlobStore};
+use crate::store::blobs::{self, BlobBody, BlobError, BlobStore};
 
 /// Pieces of a distant blob that wait for the thread that reads it.
 const AHEAD: usize = 4;
@@ -35,11 +35,9 @@ async fn grown(mut reader: SpoolReader) -> Result<Box<dyn Read + Send>, Reason> 
     Ok(Box::new(FileReader::new(Arc::clone(reader.file())).take(size)))
 }
 
-async fn distant(held: &Held, blobs: &Arc<dyn BlobStore>) -> Result<Box<dyn Read + Send>, Reason> {
-    let read = blobs.read(&held.artifact.blob, None).await.map_err(|_| Reason::Away)?.ok_or(Reason::Away)?;
-    if read.size != held.artifact.size || read.sha256.is_some_and(|sha256| sha256 != held.artifact.sha256) {
-        return Err(Reason::Away);
-    }
+async fn distant(held: &Held, store: &Arc<dyn BlobStore>) -> Result<Box<dyn Read + Send>, Reason> {
+    let (key, this) = (&held.artifact.blob, (held.artifact.size, &held.artifact.sha256));
+    let read = blobs::read_this(&**store, key, None, this).await.map_err(|_| Reason::Away)?.ok_or(Reason::Away)?;
     match read.body {
         BlobBody::Memory(bytes) => Ok(memory(bytes)),
         BlobBody::File(file) => Ok(Box::new(FileReader::new(file))),

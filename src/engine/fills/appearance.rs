@@ -10,7 +10,7 @@ use super::super::fill::Order;
 use crate::upstream::Answer;
 
 /// What the head of an answer lets one think of its body.
-pub(super) enum Appearance {
+pub(in super::super) enum Appearance {
     /// It may well be the file.
     Fit,
     /// To be passed on, but not to be kept.
@@ -24,7 +24,7 @@ const NEVER_THE_FILE: &[&str] =
     &["text/html", "application/metalink+xml", "application/metalink4+xml", "application/x-zsync"];
 
 /// Looks at the head of `answer`.
-pub(super) fn appearance(order: &Order, answer: &Answer) -> Appearance {
+pub(in super::super) fn appearance(order: &Order, answer: &Answer) -> Appearance {
     if answer.became_listing(&order.target.path) || order.role == Role::Listing {
         return Appearance::Doubtful;
     }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use artifactapi_formats::{Role, Sha256};
-use reqwest::StatusCode;
 
 use super::super::fill::{FillError, FillSender, Head, Order, Outcome, Unread, Via};
 use super::super::freshness::last_modified;
@@ -24,7 +23,7 @@ use super::{Fills, ROOMLESS_FOR};
 use crate::config::Remote;
 use crate::spool::{SpoolError, Spooled};
 use crate::store::catalog::{Artifact, Revision, Validators};
-use crate::upstream::{Answer, Ask, How, Sources, UpstreamError, UpstreamErrorKind};
+use crate::upstream::{Answer, Ask, How, Sent, Sources, UpstreamError, UpstreamErrorKind};
 
 /// How many of the pauses of [`MID_UPDATE`] a root has that nothing is held of, when its signature is wrong. Its client waits with
 /// nothing in its hands, and an index and its signature are replaced within a moment of each other.
@@ -276,7 +275,7 @@ impl Fills {
         let is_conditional = matches!(how, How::GetIfChanged { .. });
         let ask = Ask { remote, path: &order.target.path, query: &order.target.query, how };
         let answer = self.upstream.ask(&ask, source).await.map_err(|error| Miss::Everywhere(error.into()))?;
-        if answer.status == StatusCode::NOT_MODIFIED {
+        if answer.sent == Sent::Unchanged {
             return match held.filter(|_| is_conditional) {
                 Some(held) => {
                     let (host, source) = (answer.body.host().to_owned(), answer.source);
@@ -286,7 +285,7 @@ impl Fills {
                 None => Err(unfit(&answer, "304 to an unconditional request")),
             };
         }
-        if answer.status != StatusCode::OK {
+        if answer.sent != Sent::Whole {
             return Err(unfit(&answer, "a part although the whole was asked for"));
         }
         let worth_keeping = match appearance(order, &answer) {
@@ -326,7 +325,7 @@ impl Fills {
             Err(error) => return Err(Miss::Everywhere(error.into())),
         };
         let source = answer.source;
-        let head = Arc::new(Head::of(&answer, order));
+        let head = Arc::new(Head::with_origin(&answer, order, remote));
         let host = answer.body.host().to_owned();
         let draft = draft(order, &answer, &head);
         let transfer = Transfer {
@@ -396,6 +395,9 @@ impl Fills {
         let held = self.held(order, artifact, &spooled).await;
         // It is not what the next request finds.
         held.supersede();
+        if !worth_keeping {
+            held.let_nobody_keep();
+        }
         Outcome::Held(held, Via::Unkept)
     }
 

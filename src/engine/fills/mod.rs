@@ -5,7 +5,7 @@
 //! the result on the shelf. Whatever happens to it, the target is free for the next attempt afterwards, and a source
 //! that sent something unfit is not the first to be asked then.
 
-mod appearance;
+pub(super) mod appearance;
 mod beside;
 mod completing;
 mod fetch;

@@ -10,7 +10,7 @@ use crate::store::blobs::files::FileBlobs;
 use crate::store::catalog::sqlite::SqliteCatalog;
 use crate::store::catalog::{CatalogErrorKind, ListQuery, Totals, Use, Validators};
 use crate::store::coordinator::in_process::InProcessCoordinator;
-use crate::store::key::RepositoryName;
+use crate::store::key::{BlobKey, RepositoryName, Target};
 
 /// A catalog that goes away just when a record is to be written.
 struct Leaving(Arc<SqliteCatalog>);
@@ -138,4 +138,48 @@ async fn what_gets_no_record_is_garbage_unless_its_path_finds_it() {
     leaving.keep(&spooled("1").await, draft(&again, 50), None).await.expect_err("no record");
     there.keep(&spooled("1").await, draft(&again, 60), None).await.expect("kept");
     assert_eq!(garbage().await, []);
+}
+
+#[tokio::test]
+async fn a_content_whose_keys_are_being_deleted_finds_another() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let spool = SpoolFolder::open(&folder.path().join("spool")).expect("a spool");
+    let blobs: Arc<dyn BlobStore> = Arc::new(FileBlobs::open(folder.path()).expect("blobs"));
+    let catalog = Arc::new(SqliteCatalog::open(&folder.path().join("catalog.sqlite")).await.expect("a catalog"));
+    let coordinator = Arc::new(InProcessCoordinator::new());
+    let keeper =
+        Keeper::new(Arc::clone(&blobs), Arc::clone(&catalog) as _, Arc::clone(&catalog) as _, coordinator as _);
+    let (mut writer, _) = spool.create(None, None).await.expect("a spool");
+    writer.append(Bytes::from_static(b"content")).await.expect("appended");
+    let spooled = writer.complete().await.expect("complete");
+    let target = Target::new("files".parse().expect("a name"), RepoPath::new("file").expect("a path"));
+    let deleted = async || {
+        let garbage = catalog.take_garbage(at(1_000), 100).await.expect("taken");
+        blobs.delete(&garbage).await.expect("deleted");
+        catalog.garbage_deleted(&garbage).await.expect("noted");
+        garbage
+    };
+
+    // Nobody published it, three times; it was the garbage that it said it was before it was written.
+    let mut keys = Vec::new();
+    for second in [10, 20, 30] {
+        let aside = keeper.put_aside(&spooled, draft(&target, second)).await.expect("put aside");
+        assert_eq!(deleted().await, [aside.blob.clone()], "that key, and no other, is deleted");
+        assert!(target.may_be_kept_under(&aside.blob) && !keys.contains(&aside.blob), "{keys:?}");
+        keys.push(aside.blob);
+    }
+    assert_eq!(keys[..2], [target.first_blob_key(), target.later_blob_key(&spooled.sha256)]);
+    let aside = keeper.put_aside(&spooled, draft(&target, 40)).await.expect("put aside");
+    assert!(matches!(catalog.publish(&aside, None).await.expect("published"), Published::Won(_)));
+    assert_eq!(deleted().await, []);
+
+    // The same of what was fetched.
+    let current = catalog.lookup(&target).await.expect("asked").expect("a record");
+    assert!(catalog.remove(&target, current.revision, at(50)).await.expect("removed"));
+    assert_eq!(deleted().await, [aside.blob]);
+    let Kept::Current(kept) = keeper.keep(&spooled, draft(&target, 60), None).await.expect("kept") else {
+        panic!("nobody else keeps it")
+    };
+    assert!(!keys.contains(&kept.blob));
+    assert_eq!(catalog.lookup(&target).await.expect("asked").expect("a record").blob, kept.blob);
 }

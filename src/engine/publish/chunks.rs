@@ -53,6 +53,8 @@ pub(super) enum Trust {
     Usual,
     /// One has just been found to be [`Lost`]: all of them are read once, and what is not whole is made again.
     Shaken,
+    /// What was made of them is not what it should be: all of them are made again.
+    Gone,
 }
 
 /// Makes chunks, and knows them.
@@ -93,11 +95,11 @@ impl Chunks {
         self.folder.uses(root, wanted.iter().map(|(name, _)| *name).collect());
         let mut there: HashMap<ChunkName, Arc<Chunk>> = match trust {
             Trust::Usual => wanted.iter().filter_map(|(name, _)| Some((*name, self.known.get(name)?))).collect(),
-            Trust::Shaken => HashMap::new(),
+            Trust::Shaken | Trust::Gone => HashMap::new(),
         };
         let unknown: Vec<ChunkName> =
             wanted.iter().map(|(name, _)| *name).filter(|name| !there.contains_key(name)).collect();
-        if !unknown.is_empty() {
+        if !unknown.is_empty() && trust != Trust::Gone {
             there.extend(self.find(unknown, shape, trust).await?);
         }
         let (mut chunks, mut has_made) = (Vec::with_capacity(wanted.len()), false);

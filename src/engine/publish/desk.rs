@@ -10,9 +10,11 @@
 
 use std::sync::Arc;
 
+use artifactapi_formats::publish::PublishFormat;
 use artifactapi_formats::{IndexRoot, RepoPath};
 use tokio::sync::oneshot;
 
+use super::terms::Condition;
 use super::{Change, Done, LEASE_PATIENCE, MAX_BATCH, Outcome, PublishError, Publisher, local_of};
 use crate::config::{Local, Repository};
 use crate::store::catalog::snapshots::Generation;
@@ -26,6 +28,7 @@ pub(super) struct Job {
     /// The root that it is about; `None` for whichever of the desk's lists the path.
     root: Option<Target>,
     change: Change,
+    condition: Condition,
     answer: oneshot::Sender<Result<Done, PublishError>>,
 }
 
@@ -47,9 +50,10 @@ impl Publisher {
         desk: Target,
         root: Option<Target>,
         change: Change,
+        condition: Condition,
     ) -> Result<Done, PublishError> {
         let (answer, answered) = oneshot::channel();
-        let job = Job { format: repository.format.name(), root, change, answer };
+        let job = Job { format: repository.format.name(), root, change, condition, answer };
         let is_being_written = {
             let mut waiting = self.waiting.lock();
             let is_being_written = waiting.contains_key(&desk);
@@ -98,7 +102,9 @@ impl Publisher {
                 |(_, jobs): &&(Target, Vec<Job>)| jobs.iter().any(|other| other.change.path() == job.change.path());
             let before = round.iter().find(has_path).map(|(root, _)| root);
             // A plan knows of one root only, so what was asked before of another, or of whichever lists the path, has happened by then.
-            if roots.len() > 1 && before.is_some() && before != job.root.as_ref() {
+            // And a condition is about what is there when all that was asked before has happened.
+            let is_of_another = roots.len() > 1 && before != job.root.as_ref();
+            if before.is_some() && (is_of_another || job.condition.asks_something()) {
                 self.write_round(repository, local, &roots, std::mem::take(&mut round)).await;
             }
             let root = match &job.root {
@@ -131,6 +137,7 @@ impl Publisher {
 
     async fn write_round(&self, repository: &Arc<Repository>, local: &Local, roots: &[Target], round: Round) {
         for (root, jobs) in round {
+            let jobs = self.those_that_may(&root, jobs).await;
             let others: Vec<&Target> = roots.iter().filter(|other| **other != root).collect();
             let displaced = match self.displaced(repository, local, &others, &jobs).await {
                 Ok(displaced) => displaced,
@@ -147,8 +154,19 @@ impl Publisher {
             if jobs.is_empty() {
                 continue;
             }
-            let (changes, answers): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.change, job.answer)).unzip();
-            let published = self.publish(repository, local, &root, &changes).await;
+            let (mut changes, mut answers): (Vec<_>, Vec<_>) =
+                jobs.into_iter().map(|job| (job.change, job.answer)).unzip();
+            let published = loop {
+                let published = self.publish(repository, local, &root, &changes).await;
+                let Err(PublishError::Late(blob)) = &published else { break published };
+                // One that came too late costs the others nothing.
+                let Some(late) = changes.iter().position(|change| change.blob() == Some(blob)) else { break published };
+                changes.remove(late);
+                drop(answers.remove(late).send(Err(PublishError::Late(blob.clone()))));
+                if changes.is_empty() {
+                    break Ok(Vec::new());
+                }
+            };
             if let Err(error) = &published {
                 tracing::warn!(target: "artifactapi::publish", %root, changes = changes.len(), %error, "nothing published");
             }
@@ -162,6 +180,52 @@ impl Publisher {
                 Err(error) => answers.into_iter().for_each(|answer| drop(answer.send(Err(error.clone())))),
             }
         }
+    }
+
+    /// The changes whose conditions hold of what is there now; the others are answered. While a replica has the lease of its desk, nobody
+    /// changes that before they are published.
+    async fn those_that_may(&self, root: &Target, jobs: Vec<Job>) -> Vec<Job> {
+        let mut may = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            if job.condition.asks_something() {
+                let target = Target::new(root.repository.clone(), job.change.path().clone());
+                let current = self.catalog.lookup(&target).await.map_err(PublishError::from);
+                if let Err(error) = current.and_then(|current| job.condition.check(current.as_ref())) {
+                    job.end(Err(error));
+                    continue;
+                }
+            }
+            may.push(job);
+        }
+        may
+    }
+
+    /// Where the changes of a package wait: at the desks of those indexes that list it now. If none does, of the one that would. The
+    /// configuration may have said another depth of roots when the package came.
+    pub(super) async fn desks_of(
+        &self,
+        repository: &Repository,
+        local: &Local,
+        format: &dyn PublishFormat,
+        path: &RepoPath,
+    ) -> Result<Vec<Target>, PublishError> {
+        let usual = |depth: usize| {
+            let root = format.root_for(path, depth).ok()?;
+            Some(Target::new(repository.name.clone(), root.entry))
+        };
+        let mut desks = Vec::new();
+        for named in self.snapshots.named(&repository.name, path, Generation::Current).await? {
+            let mut possible = (0..=path.as_str().matches('/').count()).filter_map(usual);
+            let desk = possible.find(|desk| roots_of(repository, desk).contains(&named.root));
+            let desk = desk.unwrap_or(named.root);
+            if !desks.contains(&desk) {
+                desks.push(desk);
+            }
+        }
+        if desks.is_empty() {
+            desks.extend(usual(local.root_depth));
+        }
+        Ok(desks)
     }
 
     /// The paths of packages to be put that another root of the desk lists. If they may be replaced, it lists them no more.

@@ -17,12 +17,14 @@ mod chunks;
 mod cuttings;
 mod describe;
 mod desk;
+mod files;
 mod joined;
 mod plan;
 mod promised;
 mod restore;
 mod sheet;
 mod spooling;
+mod terms;
 mod write;
 
 use std::collections::HashMap;
@@ -40,8 +42,11 @@ use self::describe::{Read, Unread};
 use self::desk::Job;
 pub use self::restore::{Restorable, Restoring};
 use self::sheet::Sheet;
+use self::terms::Underway;
+pub use self::terms::{Condition, Terms};
 use self::write::merge::Merging;
 pub use self::write::merge::Standing;
+use super::generations::Generations;
 use super::held::now;
 use super::keep::{KeepError, Keeper};
 use super::shelf::Shelf;
@@ -52,9 +57,9 @@ use crate::spool::{FileReader, SpoolError, SpoolFolder, Spooled};
 use crate::store::blobs::BlobStore;
 use crate::store::catalog::fragments::Fragments;
 use crate::store::catalog::snapshots::{PackageMark, SnapshotId, Snapshots};
-use crate::store::catalog::{Artifact, Catalog, CatalogError, Published};
-use crate::store::coordinator::{Coordinator, Event};
-use crate::store::key::Target;
+use crate::store::catalog::{Artifact, Catalog, CatalogError};
+use crate::store::coordinator::Coordinator;
+use crate::store::key::{BlobKey, Target};
 
 /// The most changes that are published together.
 pub const MAX_BATCH: usize = 256;
@@ -110,6 +115,9 @@ pub enum PublishError {
     /// The file is not what it claims to be.
     #[error("{0}")]
     Invalid(Arc<Invalid>),
+    /// It was to be done only if something holds of the current content, and that does not.
+    #[error("what is there now is not what the request's conditions ask for")]
+    Precondition,
     /// It would be more than the repository may hold.
     #[error("the repository may hold {limit_bytes} bytes and has {held_bytes}")]
     Quota {
@@ -118,6 +126,9 @@ pub enum PublishError {
         /// What it holds.
         held_bytes: u64,
     },
+    /// It waited so long for its publication that its bytes were taken for forgotten ones.
+    #[error("it took too long to be published, and {0} was deleted meanwhile; upload it again")]
+    Late(BlobKey),
     /// Others kept publishing first.
     #[error("other uploads kept being published first; try again")]
     Contended,
@@ -192,6 +203,14 @@ impl Change {
             Self::Remove { path } => path,
         }
     }
+
+    /// The blob that it brings.
+    const fn blob(&self) -> Option<&BlobKey> {
+        match self {
+            Self::Put { record, .. } | Self::Carry { record } => Some(&record.blob),
+            Self::Remove { .. } => None,
+        }
+    }
 }
 
 /// Takes uploads and deletions.
@@ -201,6 +220,7 @@ pub struct Publisher {
     waiting: Mutex<HashMap<Target, Vec<Job>>>,
     /// Virtual roots that are being merged.
     merging: Mutex<HashMap<Target, Merging>>,
+    underway: Arc<Underway>,
     sheets: quick_cache::sync::Cache<Target, (SnapshotId, Arc<Sheet>)>,
     opened: quick_cache::sync::Cache<Sha256, carried::Open>,
     reading: tokio::sync::Semaphore,
@@ -244,6 +264,7 @@ impl Publisher {
             chunks: Chunks::open(folder, FOLDER_BYTES, Arc::clone(&parts.fragments))?,
             waiting: Mutex::default(),
             merging: Mutex::default(),
+            underway: Arc::default(),
             sheets: quick_cache::sync::Cache::new(SHEETS),
             opened: quick_cache::sync::Cache::new(carried::OPENED),
             reading: tokio::sync::Semaphore::new(READING),
@@ -262,7 +283,7 @@ impl Publisher {
         })
     }
 
-    /// Takes a whole file as the content of `target`.
+    /// Takes a whole file as the content of `target`, on the terms on which it was received.
     ///
     /// # Errors
     /// [`PublishError`]; nothing is then visible that was not before.
@@ -271,24 +292,41 @@ impl Publisher {
         repository: &Arc<Repository>,
         target: &Target,
         spooled: &Spooled,
+        mut terms: Terms,
+    ) -> Result<Done, PublishError> {
+        self.still_fits(target, spooled, &mut terms).await?;
+        let done = self.put_whole(repository, target, spooled, &terms.condition).await?;
+        if matches!(done.outcome, Outcome::Created | Outcome::Replaced) {
+            terms.settle();
+        }
+        Ok(done)
+    }
+
+    async fn put_whole(
+        self: &Arc<Self>,
+        repository: &Arc<Repository>,
+        target: &Target,
+        spooled: &Spooled,
+        condition: &Condition,
     ) -> Result<Done, PublishError> {
         let local = local_of(repository)?;
         let role = repository.format.classify(&target.path);
-        self.within_quota(repository, local, spooled.size).await?;
         let Some(format) = repository.format.publish() else {
-            return self.put_file(repository, local, target, role, spooled).await;
+            return self.put_file(repository, local, (target, role), spooled, condition).await;
         };
-        if format.carried_kind(&target.path).is_some() {
-            let root = super::generations::Generations::root_of(repository, &target.path);
-            let root = root.ok_or(PublishError::OwnIndex)?;
+        if let Some(kind) = format.carried_kind(&target.path) {
+            let root = format.root_for(&target.path, local.root_depth);
+            let root = root.map_err(|why| PublishError::Invalid(Arc::new(why)))?;
+            let root = Target::new(repository.name.clone(), root.entry);
             let path = target.path.clone();
-            self.read_whole(spooled, move |whole, limits| format.check_carried(&path, whole, limits)).await?;
+            self.read_whole(spooled, move |whole, limits| format.check_carried(&kind, &path, whole, limits)).await?;
             let record = self.put_aside(self.draft(repository, target.clone(), role, spooled), spooled).await?;
-            return self.submit(repository, root.clone(), Some(root), Change::Carry { record }).await;
+            let change = Change::Carry { record };
+            return self.submit(repository, root.clone(), Some(root), change, condition.clone()).await;
         }
         match role {
-            Role::Package => self.put_package(repository, local, format, target, spooled).await,
-            Role::File => self.put_file(repository, local, target, role, spooled).await,
+            Role::Package => self.put_package(repository, local, format, target, spooled, condition).await,
+            Role::File => self.put_file(repository, local, (target, role), spooled, condition).await,
             Role::Index | Role::IndexCompanion | Role::IndexMember | Role::Listing => Err(PublishError::OwnIndex),
         }
     }
@@ -300,20 +338,23 @@ impl Publisher {
         format: &'static dyn PublishFormat,
         target: &Target,
         spooled: &Spooled,
+        condition: &Condition,
     ) -> Result<Done, PublishError> {
-        let Read { desk, root, described, fragments } = {
+        // The index says when it came, and so does the record, of which the index may have to be made again.
+        let (Read { desk, root, described, fragments }, uploaded_at) = {
             let _turn = self.reading.acquire().await.map_err(|_| PublishError::Contended)?;
-            let (path, sha256) = (target.path.clone(), spooled.sha256);
-            let unread = Unread { path, size: spooled.size, sha256, uploaded_at: now() };
-            self.describe(format, local.root_depth, unread, spooled.reader()).await?
+            let (path, sha256, uploaded_at) = (target.path.clone(), spooled.sha256, now());
+            let unread = Unread { path, size: spooled.size, sha256, uploaded_at };
+            (self.describe(format, local.root_depth, unread, spooled.reader()).await?, uploaded_at)
         };
         let [desk, root] = [desk, root].map(|root| Target::new(repository.name.clone(), root.entry));
         let mut draft = self.draft(repository, target.clone(), Role::Package, spooled);
         draft.identity = Some(described.entry.identity.clone());
+        draft.stored_at = uploaded_at;
         let record = self.put_aside(draft, spooled).await?;
         let fragment = (PackageMark::of(&described.entry), fragments);
         self.fragments.put_fragments(&root, &[fragment], now()).await?;
-        self.submit(repository, desk, Some(root), Change::Put { record, described }).await
+        self.submit(repository, desk, Some(root), Change::Put { record, described }, condition.clone()).await
     }
 
     /// Has a format read a file that was uploaded.
@@ -329,74 +370,38 @@ impl Publisher {
         read.map_err(|why| PublishError::Invalid(Arc::new(why)))
     }
 
-    /// A file that no index names.
-    async fn put_file(
-        &self,
-        repository: &Repository,
-        local: &Local,
-        target: &Target,
-        role: Role,
-        spooled: &Spooled,
-    ) -> Result<Done, PublishError> {
-        let done = |outcome| Ok(Done { outcome, snapshot: None });
-        let draft = self.draft(repository, target.clone(), role, spooled);
-        for _ in 0..MAX_BATCH {
-            let current = self.catalog.lookup(target).await?;
-            let replaces = match &current {
-                Some(current) if current.sha256 == spooled.sha256 => return done(Outcome::Unchanged),
-                Some(_) if !local.overwrite => return done(Outcome::Conflict),
-                current => current.as_ref().map(|current| current.revision),
-            };
-            let record = self.put_aside(draft.clone(), spooled).await?;
-            if let Published::Won(revision) = self.catalog.publish(&record, replaces).await? {
-                self.shelf.forget(target);
-                self.coordinator.announce(Event::Published(target.clone(), revision)).await;
-                return done(if replaces.is_some() { Outcome::Replaced } else { Outcome::Created });
-            }
-        }
-        Err(PublishError::Contended)
-    }
-
-    /// Removes what is under a path.
+    /// Removes what is under a path, if the condition holds of it.
     ///
     /// # Errors
     /// [`PublishError`]; it is then still there, as far as one can tell.
-    pub async fn remove(self: &Arc<Self>, repository: &Arc<Repository>, target: &Target) -> Result<Done, PublishError> {
+    pub async fn remove(
+        self: &Arc<Self>,
+        repository: &Arc<Repository>,
+        target: &Target,
+        condition: Condition,
+    ) -> Result<Done, PublishError> {
         let local = local_of(repository)?;
         let role = repository.format.classify(&target.path);
-        if let Some(format) = repository.format.publish() {
-            let root = match role {
-                Role::Package => format.root_for(&target.path, local.root_depth).ok().map(|root| root.entry),
-                _ if format.carried_kind(&target.path).is_some() => {
-                    super::generations::Generations::root_of(repository, &target.path).map(|root| root.path)
-                }
-                Role::File => None,
-                _ => return Err(PublishError::OwnIndex),
-            };
-            if let Some(entry) = root {
-                let desk = Target::new(repository.name.clone(), entry);
-                return self.submit(repository, desk, None, Change::Remove { path: target.path.clone() }).await;
+        let desks = match repository.format.publish() {
+            None => Vec::new(),
+            Some(format) if role == Role::Package => self.desks_of(repository, local, format, &target.path).await?,
+            Some(format) if format.carried_kind(&target.path).is_some() => {
+                Generations::root_of(repository, &target.path).into_iter().collect()
             }
+            Some(_) if role == Role::File => Vec::new(),
+            Some(_) => return Err(PublishError::OwnIndex),
+        };
+        let mut done = None;
+        for desk in desks {
+            let change = Change::Remove { path: target.path.clone() };
+            // Of what the first index has let go, nothing holds any more.
+            let condition = if done.is_none() { condition.clone() } else { Condition::default() };
+            let next = self.submit(repository, desk, None, change, condition).await?;
+            done = done.filter(|done: &Done| done.outcome == Outcome::Removed).or(Some(next));
         }
-        for _ in 0..MAX_BATCH {
-            let Some(current) = self.catalog.lookup(target).await? else {
-                return Ok(Done { outcome: Outcome::Absent, snapshot: None });
-            };
-            if self.catalog.remove(target, current.revision, now()).await? {
-                self.shelf.forget(target);
-                self.coordinator.announce(Event::Removed(target.clone())).await;
-                return Ok(Done { outcome: Outcome::Removed, snapshot: None });
-            }
-        }
-        Err(PublishError::Contended)
-    }
-
-    async fn within_quota(&self, repository: &Repository, local: &Local, size: u64) -> Result<(), PublishError> {
-        let Some(limit_bytes) = local.quota else { return Ok(()) };
-        let held_bytes = self.catalog.totals(&repository.name).await?.bytes;
-        match held_bytes.saturating_add(size) > limit_bytes {
-            true => Err(PublishError::Quota { limit_bytes, held_bytes }),
-            false => Ok(()),
+        match done {
+            Some(done) => Ok(done),
+            None => self.remove_file(target, &condition).await,
         }
     }
 }

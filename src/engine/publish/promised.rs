@@ -9,14 +9,13 @@ use artifactapi_formats::publish::{Compression, WrittenList};
 use artifactapi_formats::{Mutability, RepoPath, Role};
 
 use super::chunks::Trust;
-use super::sheet::{Listed, Sheet};
 use super::{PublishError, Publisher};
 use crate::config::Repository;
 use crate::engine::generations::Generations;
 use crate::engine::held::now;
 use crate::engine::shelf::Found;
 use crate::spool::Spooled;
-use crate::store::catalog::snapshots::{ROWS, Snapshot, SnapshotId};
+use crate::store::catalog::snapshots::Snapshot;
 use crate::store::catalog::{Artifact, Revision, Validators};
 use crate::store::key::Target;
 
@@ -83,7 +82,9 @@ impl Publisher {
         let base = self.base(&root).await?;
         let current = base.snapshot.as_ref().map(|snapshot| snapshot.id);
         let earlier = match current {
-            Some(current) if current != snapshot.id => Some(self.rewound(&base.sheet, snapshot.id, current).await?),
+            Some(current) if current != snapshot.id => {
+                Some(self.followed(&base.sheet, current, snapshot.id).await?.ok_or(PublishError::Contended)?)
+            }
             _ => None,
         };
         let sheet = earlier.as_ref().unwrap_or(&base.sheet);
@@ -100,29 +101,15 @@ impl Publisher {
         if spooled.sha256 == file.sha256 {
             return Ok(spooled);
         }
+        // Whoever published it made its pieces of the fragments that the catalog has, and the pieces that lie here may be of others.
+        let spooled = write(Trust::Gone).await?;
+        if spooled.sha256 == file.sha256 {
+            return Ok(spooled);
+        }
         Err(PublishError::Unreadable(format!(
             "{} was published as {} and is {} when it is written again; the next upload makes a new index",
             file.target, file.sha256, spooled.sha256
         )))
-    }
-
-    /// The current sheet as it was in an earlier snapshot.
-    async fn rewound(&self, sheet: &Sheet, earlier: SnapshotId, current: SnapshotId) -> Result<Sheet, PublishError> {
-        let (mut put, mut removed, mut after) = (Vec::new(), Vec::new(), None);
-        loop {
-            let changes = self.snapshots.diff(earlier, current, after.as_ref(), ROWS).await?;
-            let Some(last) = changes.last().and_then(|change| change.to.as_ref().or(change.from.as_ref())) else {
-                return Ok(sheet.with(put, &removed));
-            };
-            after = Some(last.path.clone());
-            for change in changes {
-                match (change.from, change.to) {
-                    (Some(from), _) => put.push(Listed::of(&from)),
-                    (None, Some(to)) => removed.push(to.path),
-                    (None, None) => {}
-                }
-            }
-        }
     }
 }
 

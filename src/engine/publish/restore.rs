@@ -64,8 +64,9 @@ impl Publisher {
         let Some(format) = repository.format.publish() else { return Ok(Restoring::Nothing) };
         let path = &record.target.path;
         if format.carried_kind(path).is_some() {
-            let root = crate::engine::generations::Generations::root_of(repository, path);
-            let Some(root) = root else { return Ok(Restoring::Nothing) };
+            let root = format.root_for(path, local.root_depth);
+            let root = root.map_err(|why| PublishError::Invalid(Arc::new(why)))?;
+            let root = Target::new(repository.name.clone(), root.entry);
             let current = self.snapshots.current(&root).await?;
             let is_listed = current.is_some_and(|snapshot| snapshot.file(path).is_some());
             return Ok(match is_listed {

@@ -1,5 +1,8 @@
 //! A publisher over real stores in a folder, with faults where tests want them.
 
+mod files;
+mod terms;
+
 use std::io::Read as _;
 use std::time::SystemTime;
 
@@ -19,6 +22,7 @@ use crate::engine::pins::Pins;
 use crate::engine::shelf::{Found, ShelfBudget};
 use crate::store::blobs::files::FileBlobs;
 use crate::store::catalog::CatalogErrorKind;
+use crate::store::catalog::snapshots::SnapshotPublished;
 use crate::store::catalog::sqlite::SqliteCatalog;
 use crate::store::coordinator::Entered;
 use crate::store::coordinator::in_process::InProcessCoordinator;
@@ -86,13 +90,19 @@ struct House {
     coordinator: Arc<InProcessCoordinator>,
     repositories: Arc<LiveRepositories>,
     publisher: Arc<Publisher>,
+    shelf: Arc<Shelf>,
 }
 
 fn configured(folder: &Path, overwrite: bool) -> crate::config::Repositories {
+    configured_with(folder, 2, overwrite)
+}
+
+fn configured_with(folder: &Path, depth: usize, overwrite: bool) -> crate::config::Repositories {
     let file = folder.join("remotes.yaml");
     let text = format!(
-        "remotes:\n  ours: {{ type: local, package: rpm, root_depth: 2, overwrite: {overwrite} }}\n  \
-         twin: {{ type: local, package: rpm, root_depth: 2 }}\n  apks: {{ type: local, package: alpine, overwrite: {overwrite} }}\n"
+        "remotes:\n  ours: {{ type: local, package: rpm, root_depth: {depth}, overwrite: {overwrite} }}\n  \
+         twin: {{ type: local, package: rpm, root_depth: 2 }}\n  apks: {{ type: local, package: alpine, overwrite: {overwrite} }}\n  \
+         small: {{ type: local, package: generic, overwrite: true, quota: 10 }}\n"
     );
     std::fs::write(&file, text).expect("written");
     let source = Source::find(Some(&file), folder, artifactapi_formats::FORMATS, Arc::new(|_: &str| None));
@@ -101,13 +111,18 @@ fn configured(folder: &Path, overwrite: bool) -> crate::config::Repositories {
 
 impl House {
     async fn new() -> Self {
+        Self::with_records(|catalog| catalog).await
+    }
+
+    /// With another catalog of records before the real one.
+    async fn with_records(records: impl FnOnce(Arc<dyn Catalog>) -> Arc<dyn Catalog>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let repositories = Arc::new(LiveRepositories::new(configured(folder.path(), true)));
         let spool = SpoolFolder::open(&folder.path().join("spool")).expect("a spool");
         let blobs: Arc<dyn BlobStore> = Arc::new(FileBlobs::open(folder.path()).expect("blobs"));
         let catalog = SqliteCatalog::open(&folder.path().join("catalog.sqlite")).await.expect("a catalog");
         let catalog = Arc::new(catalog);
-        let records: Arc<dyn Catalog> = Arc::clone(&catalog) as _;
+        let records = records(Arc::clone(&catalog) as _);
         let snapshots: Arc<dyn Snapshots> = Arc::clone(&catalog) as _;
         let coordinator = Arc::new(InProcessCoordinator::new());
         let coordinating: Arc<dyn Coordinator> = Arc::clone(&coordinator) as _;
@@ -126,7 +141,7 @@ impl House {
         let parts = PublisherParts {
             limits: Limits::default(),
             spool: spool.clone(),
-            shelf,
+            shelf: Arc::clone(&shelf),
             blobs: Arc::clone(&blobs),
             keeper,
             catalog: records,
@@ -137,7 +152,7 @@ impl House {
             repositories: Arc::clone(&repositories),
         };
         let publisher = Arc::new(Publisher::open(&folder.path().join("publish"), parts).expect("a publisher"));
-        Self { folder, spool, catalog, blobs, faulty, coordinator, repositories, publisher }
+        Self { folder, spool, catalog, blobs, faulty, coordinator, repositories, publisher, shelf }
     }
 
     fn repository(&self, name: &str) -> Arc<Repository> {
@@ -152,9 +167,28 @@ impl House {
 
     /// Uploads groups that the index carries, told from others by a word.
     async fn carry(&self, content: &str) -> Result<Outcome, PublishError> {
-        let target = target("ours", COMPS);
-        let spooled = self.spooled(&groups(content)).await;
-        let done = self.publisher.put(&self.repository("ours"), &target, &spooled).await;
+        self.put("ours", COMPS, &groups(content), Condition::default()).await
+    }
+
+    /// Uploads a file as clients do.
+    async fn put(
+        &self,
+        repository: &str,
+        path: &str,
+        content: &str,
+        condition: Condition,
+    ) -> Result<Outcome, PublishError> {
+        let (repository, target) = (self.repository(repository), target(repository, path));
+        let mut terms = self.publisher.terms(&repository, &target, None, condition).await?;
+        terms.take(content.len() as u64)?;
+        let spooled = self.spooled(content).await;
+        let done = self.publisher.put(&repository, &target, &spooled, terms).await;
+        done.map(|done| done.outcome)
+    }
+
+    async fn remove(&self, repository: &str, path: &str) -> Result<Outcome, PublishError> {
+        let (repository, target) = (self.repository(repository), target(repository, path));
+        let done = self.publisher.remove(&repository, &target, Condition::default()).await;
         done.map(|done| done.outcome)
     }
 
@@ -277,13 +311,23 @@ async fn what_is_removed_and_put_again_in_one_batch_is_there() {
 }
 
 #[tokio::test]
-async fn a_record_that_came_since_is_not_retired() {
+async fn what_is_removed_is_gone_with_its_publication() {
     let house = House::new().await;
-    house.carry("a").await.expect("carried");
-    let stale = house.catalog.lookup(&target("ours", COMPS)).await.expect("asked").expect("a record");
-    house.carry("b").await.expect("carried");
-    house.publisher.retire(&stale).await.expect("looked at");
-    assert_eq!(house.content(COMPS).await, Some(Sha256::of(groups("b").as_bytes())));
+    let put = house.package("ours", PACKAGE, "first").await;
+    house.publish("ours", &[put]).await.expect("published");
+    // Nothing that comes after the publication may be needed for it.
+    let (base, changes) = (house.publisher.base(&root("ours")).await.expect("a base"), [remove(PACKAGE)]);
+    let repository = house.repository("ours");
+    let local = local_of(&repository).expect("a local repository");
+    let plan = house.publisher.plan(local, &root("ours"), &base, &changes).await.expect("a plan");
+    let format = repository.format.publish().expect("an index");
+    let won =
+        house.publisher.attempt(&repository, local, format, &root("ours"), &base, &plan).await.expect("published");
+    assert!(matches!(won, SnapshotPublished::Won { .. }), "{won:?}");
+    assert_eq!(house.content(PACKAGE).await, None);
+    let first = Identity::File(Sha256::of(b"first").into());
+    let past = house.catalog.content(&target("ours", PACKAGE), &first, None).await.expect("asked");
+    assert!(past.is_some(), "the snapshot before still has it");
 }
 
 #[tokio::test]
@@ -292,8 +336,10 @@ async fn a_task_that_dies_locks_no_root() {
     let put = house.package("ours", PACKAGE, "first").await;
     house.publish("ours", &[put]).await.expect("published");
     *house.faulty.fault.lock() = Fault::Panics;
-    let removed = house.publisher.remove(&house.repository("ours"), &target("ours", PACKAGE)).await;
-    assert!(matches!(removed, Err(PublishError::Unanswered)), "{removed:?}");
+    let again = house.package("ours", PACKAGE, "second").await;
+    let (ours, here) = (house.repository("ours"), root("ours"));
+    let submitted = house.publisher.submit(&ours, here.clone(), Some(here), again, Condition::default()).await;
+    assert!(matches!(submitted, Err(PublishError::Unanswered)), "{submitted:?}");
     *house.faulty.fault.lock() = Fault::Nothing;
     let carried = tokio::time::timeout(Duration::from_secs(20), house.carry("b")).await;
     assert!(carried.expect("in time").is_ok());
@@ -304,6 +350,37 @@ async fn a_task_that_dies_locks_no_root() {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), free).await.expect("nobody holds the root");
+}
+
+#[tokio::test]
+async fn what_waited_until_it_was_taken_for_garbage_costs_the_others_nothing() {
+    let house = Arc::new(House::new().await);
+    let here = root("ours");
+    let lease_on = Target::with_query(here.repository.clone(), here.path.clone(), "publish");
+    let Entered::Lead(lease) = house.coordinator.enter(&lease_on, LEASE_PATIENCE).await else {
+        panic!("somebody leads")
+    };
+    let late = house.package("ours", PACKAGE, "late").await;
+    let taken = house.catalog.take_garbage(now() + Duration::from_secs(3_600), 100).await.expect("taken");
+    assert_eq!(taken.first(), late.blob());
+    let other = house.package("ours", "el9/x86_64/q-1-1.noarch.rpm", "in time").await;
+    let mut answers = Vec::new();
+    for change in [late, other] {
+        let (asking, desk) = (Arc::clone(&house), here.clone());
+        answers.push(tokio::spawn(async move {
+            let ours = asking.repository("ours");
+            asking.publisher.submit(&ours, desk.clone(), Some(desk), change, Condition::default()).await
+        }));
+        while house.publisher.waiting.lock().get(&here).map_or(0, Vec::len) < answers.len() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    drop(lease);
+    let [late, other] = <[_; 2]>::try_from(answers).expect("two");
+    assert!(matches!(late.await.expect("done"), Err(PublishError::Late(_))));
+    assert_eq!(other.await.expect("done").expect("published").outcome, Outcome::Created);
+    let again = house.package("ours", PACKAGE, "late").await;
+    assert_eq!(house.publish("ours", &[again]).await.expect("published"), [Outcome::Created]);
 }
 
 #[tokio::test]
@@ -347,7 +424,7 @@ async fn a_change_meets_what_those_before_it_leave_in_either_index_of_a_folder()
     for (root, change) in asked {
         let (asking, desk) = (Arc::clone(&house), v2.clone());
         answers.push(tokio::spawn(async move {
-            asking.publisher.submit(&asking.repository("apks"), desk, root, change).await
+            asking.publisher.submit(&asking.repository("apks"), desk, root, change, Condition::default()).await
         }));
         while house.publisher.waiting.lock().get(&v2).map_or(0, Vec::len) < answers.len() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -366,6 +443,26 @@ async fn a_change_meets_what_those_before_it_leave_in_either_index_of_a_folder()
     let record = house.catalog.lookup(&target("apks", APK)).await.expect("asked").expect("a record");
     assert_eq!(record.sha256, Sha256::of(b"third"));
     assert!(house.catalog.current(&v3).await.expect("asked").is_none());
+}
+
+#[tokio::test]
+async fn what_an_index_lists_is_removed_from_it_whatever_the_configuration_says_by_then() {
+    let house = House::new().await;
+    for path in [PACKAGE, "el9/x86_64/q-1-1.noarch.rpm"] {
+        let put = house.package("ours", path, path).await;
+        house.publish("ours", &[put]).await.expect("published");
+    }
+    for depth in [1, 3] {
+        house.repositories.replace(configured_with(house.folder.path(), depth, true));
+        let path = if depth == 1 { PACKAGE } else { "el9/x86_64/q-1-1.noarch.rpm" };
+        assert!(house.listed("ours").await.contains(path));
+        assert_eq!(house.remove("ours", path).await.expect("removed"), Outcome::Removed, "{depth}");
+        assert!(!house.listed("ours").await.contains(path), "{depth}");
+        assert_eq!(house.content(path).await, None);
+        assert_eq!(house.remove("ours", path).await.expect("asked"), Outcome::Absent, "{depth}");
+    }
+    let groups = house.carry("a").await;
+    assert!(matches!(groups, Err(PublishError::Invalid(_))), "there is no such index any more: {groups:?}");
 }
 
 #[tokio::test]
@@ -446,4 +543,18 @@ async fn pieces_of_no_index_go() {
     tokio::time::timeout(Duration::from_secs(20), swept).await.expect("old pieces go");
     let mut packed = Vec::new();
     assert!(last.iter().all(|chunk| chunk.read(0, &mut packed, None).is_ok()), "what the last index has stays");
+}
+
+#[tokio::test]
+async fn pieces_of_other_fragments_are_made_again() {
+    let house = House::new().await;
+    let put = house.package("ours", PACKAGE, "first").await;
+    house.publish("ours", &[put]).await.expect("published");
+    for piece in house.pieces() {
+        // Whole and undamaged, and not what was published.
+        let other = vec![b"<package>another</package>\n".to_vec(); 3];
+        chunks::write(&piece, &other, Compression::Gzip).expect("written");
+    }
+    let list = house.listed("ours").await;
+    assert!(list.contains("ours first") && !list.contains("another"), "{list}");
 }

@@ -74,12 +74,15 @@ impl Publisher {
                 return Ok(plan.outcomes.into_iter().map(|outcome| Done { outcome, snapshot: current }).collect());
             }
             match self.attempt(repository, local, format, root, &base, &plan).await? {
-                Some(snapshot) => {
+                SnapshotPublished::Won { snapshot, .. } => {
                     self.finish(repository, root, &base, &plan, &snapshot).await;
                     let id = Some(snapshot.id);
                     return Ok(plan.outcomes.into_iter().map(|outcome| Done { outcome, snapshot: id }).collect());
                 }
-                None => self.sheets.remove(root),
+                SnapshotPublished::BlobLeaving(blob) if changes.iter().any(|change| change.blob() == Some(&blob)) => {
+                    return Err(PublishError::Late(blob));
+                }
+                SnapshotPublished::Lost(_) | SnapshotPublished::BlobLeaving(_) => self.sheets.remove(root),
             };
         }
         Err(PublishError::Contended)
@@ -104,8 +107,13 @@ impl Publisher {
         Ok(Base { snapshot: Some(snapshot), sheet })
     }
 
-    /// A sheet, with what changed since.
-    async fn followed(&self, sheet: &Sheet, from: SnapshotId, to: SnapshotId) -> Result<Option<Sheet>, PublishError> {
+    /// A sheet of one snapshot as it is in another, later or earlier. `None` if its own is not there any more.
+    pub(super) async fn followed(
+        &self,
+        sheet: &Sheet,
+        from: SnapshotId,
+        to: SnapshotId,
+    ) -> Result<Option<Sheet>, PublishError> {
         if self.snapshots.snapshot(from).await?.is_none() {
             return Ok(None);
         }
@@ -140,7 +148,13 @@ impl Publisher {
     }
 
     /// What the changes come to, with what the catalog knows of their paths.
-    async fn plan(&self, local: &Local, root: &Target, base: &Base, changes: &[Change]) -> Result<Plan, PublishError> {
+    pub(super) async fn plan(
+        &self,
+        local: &Local,
+        root: &Target,
+        base: &Base,
+        changes: &[Change],
+    ) -> Result<Plan, PublishError> {
         let mut records = HashMap::new();
         for change in changes {
             let path = match change {
@@ -163,8 +177,8 @@ impl Publisher {
         Ok(plan)
     }
 
-    /// Writes the index that a plan makes, and publishes it. `None` if another was published first.
-    async fn attempt(
+    /// Writes the index that a plan makes, and publishes it.
+    pub(super) async fn attempt(
         &self,
         repository: &Arc<Repository>,
         local: &Local,
@@ -172,7 +186,7 @@ impl Publisher {
         root: &Target,
         base: &Base,
         plan: &Plan,
-    ) -> Result<Option<Snapshot>, PublishError> {
+    ) -> Result<SnapshotPublished, PublishError> {
         let draft = self.snapshots.begin(root, now()).await?;
         let publishing = async {
             if draft.follows != base.snapshot.as_ref().map(|snapshot| snapshot.id) {
@@ -186,16 +200,14 @@ impl Publisher {
             // Should the catalog be away, the next publication of the root takes its rows along.
             let _ = self.snapshots.abandon(draft.id).await;
         }
-        match published? {
-            SnapshotPublished::Won { snapshot, replaced } => {
-                for target in replaced {
-                    self.shelf.forget(&target);
-                    self.coordinator.announce(Event::Removed(target)).await;
-                }
-                Ok(Some(*snapshot))
+        let published = published?;
+        if let SnapshotPublished::Won { replaced, .. } = &published {
+            for target in replaced {
+                self.shelf.forget(target);
+                self.coordinator.announce(Event::Removed(target.clone())).await;
             }
-            SnapshotPublished::Lost(_) | SnapshotPublished::BlobLeaving(_) => Ok(None),
         }
+        Ok(published)
     }
 
     /// Publishes a draft. Whoever calls gives it up if that does not succeed.
@@ -225,7 +237,7 @@ impl Publisher {
             tags: Vec::new(),
             files,
         };
-        Ok(self.snapshots.publish_snapshot(&snapshot, draft.follows).await?)
+        Ok(self.snapshots.publish_snapshot(&snapshot, draft.follows, &plan.retired).await?)
     }
 
     /// The files of the next snapshot, durable, the entry first; when it says it was made; how many packages it lists.
@@ -439,9 +451,7 @@ impl Publisher {
         if let Some(known) = known.filter(|known| known.sha256 == spooled.sha256) {
             return Ok(Artifact { blob: known.blob, size: spooled.size, sha256: spooled.sha256, ..draft });
         }
-        let is_first = self.catalog.lookup(&draft.target).await?.is_none();
-        self.snapshots.stage(&self.keeper.keys_for(&draft.target, spooled), draft.stored_at).await?;
-        Ok(self.keeper.put_aside(spooled, draft, is_first).await?)
+        Ok(self.keeper.put_aside(spooled, draft).await?)
     }
 
     /// What follows a publication: everybody is told, removed packages lose their records, and the next one begins here.
@@ -462,10 +472,6 @@ impl Publisher {
         });
         join_all(forgetting).await;
         for record in &plan.retired {
-            // The index does not name it any more; a record that is left over is in nobody's way.
-            if let Err(error) = self.retire(record).await {
-                tracing::warn!(target: "artifactapi::publish", path = %record.target, %error, "removed, but its record is still there");
-            }
             self.shelf.forget(&record.target);
             self.coordinator.announce(Event::Removed(record.target.clone())).await;
         }
@@ -478,16 +484,5 @@ impl Publisher {
             root = %snapshot.root, snapshot = snapshot.id.0, packages = snapshot.packages,
             put = plan.put.len(), removed = plan.removed.len(), "index published"
         );
-    }
-
-    /// Removes a package's record, so that earlier snapshots still find its content. One that came since, by whoever was next to
-    /// publish, stays.
-    pub(super) async fn retire(&self, record: &Artifact) -> Result<(), PublishError> {
-        let current = self.catalog.lookup(&record.target).await?;
-        if current.is_some_and(|current| current.revision == record.revision) {
-            self.fragments.keep_past(&record.target, now()).await?;
-            self.catalog.remove(&record.target, record.revision, now()).await?;
-        }
-        Ok(())
     }
 }

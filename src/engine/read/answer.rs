@@ -15,6 +15,9 @@ use crate::spool::{SpoolError, SpoolReader};
 use crate::store::key::Target;
 use crate::upstream::Answer;
 
+/// The longest body of unknown length that is waited for in memory, in bytes: longer than the listings of most folders.
+const MOST_MEASURED: u64 = 4 << 20;
+
 /// What is asked for.
 #[derive(Debug, Clone)]
 pub struct Wish {
@@ -45,7 +48,8 @@ pub enum Reading {
         held: Arc<Held>,
         /// How it came about.
         source: Source,
-        /// How much longer it is fresh; `None` is for ever.
+        /// How much longer it is fresh; `None` is for ever. A [hit](Source::Hit) that is fresh for no time is right as long as
+        /// its index is.
         fresh_for: Option<Duration>,
     },
     /// A body on its way from upstream.
@@ -85,6 +89,11 @@ impl Reading {
                 Outcome::Failed(error) => Err(error.into()),
                 Outcome::NoRoom(_) => Err(FillError::Spool(SpoolError::Full).into()),
             },
+            Self::Through { answer, mut head } if answer.length.is_none() => {
+                let answer = answer.measured(MOST_MEASURED).await.map_err(FillError::Upstream)?;
+                head.size = answer.length;
+                Ok(Self::Through { answer: Box::new(answer), head })
+            }
             other => Ok(other),
         }
     }

@@ -10,7 +10,7 @@ use artifactapi_formats::{Mutability, Role, Sha256};
 use super::super::generations::When;
 use super::super::held::{Held, now};
 use super::super::past::{self, Then};
-use super::super::shelf::Found;
+use super::super::shelf::{Found, ShelfError};
 use super::{HeldBody, PublishError, ReadError, Reader, Reading, SWITCHES_MEANWHILE, Source, Wish, hit};
 use crate::config::Kind;
 use crate::store::catalog::{Artifact, Revision, Validators};
@@ -38,7 +38,18 @@ impl Reader {
                 self.hand_out_earlier(wish, given).await;
                 return Ok(noted(wish, earlier));
             }
-            let reading = noted(wish, self.read_local_current(wish).await?);
+            let reading = match self.read_local_current(wish).await {
+                // Whoever was given the index that still named it finds it, even if word of its removal has not come yet.
+                Err(ReadError::Absent(why)) if wish.role == Role::Package && wish.when.is_none() => {
+                    let noticing = self.switches.notice_removal(&wish.repository, &wish.target).await;
+                    noticing.map_err(ShelfError::from)?;
+                    match self.pinned(wish).await? {
+                        Some(_) => continue,
+                        None => return Err(ReadError::Absent(why)),
+                    }
+                }
+                reading => noted(wish, reading?),
+            };
             if wish.when.is_some() || is_list(wish) || self.pinned(wish).await?.is_none() {
                 let given = self.given(wish, &reading);
                 self.hand_out(wish, given).await;

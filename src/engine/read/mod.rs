@@ -6,6 +6,7 @@
 
 mod answer;
 mod away;
+mod due;
 mod generation;
 mod local;
 mod members;
@@ -19,10 +20,11 @@ use std::time::{Duration, SystemTime};
 use artifactapi_formats::{Mutability, Role, Sha256};
 
 pub use self::answer::{ReadError, Reading, Source, Wish};
+use self::due::is_right_stale;
 pub use self::mirrors::{Listing, Offer};
 use self::remembered::{Asked, Negatives};
 use super::counts::Counts;
-use super::fill::{Fill, FillError, Head, Order, Outcome, State};
+use super::fill::{Fill, FillError, Head, Order, Origin, Outcome, State};
 use super::fills::Fills;
 use super::freshness::{Decision, Lifetime, confirmed_after, decide, lifetime};
 use super::generations::Generations;
@@ -39,7 +41,7 @@ use crate::store::blobs::BlobStore;
 use crate::store::catalog::{Artifact, Revision, Validators};
 use crate::store::coordinator::Coordinator;
 use crate::store::key::Target;
-use crate::upstream::{Answer, Ask, How, UpstreamError, UpstreamErrorKind};
+use crate::upstream::{Answer, Ask, How, Sent, UpstreamError, UpstreamErrorKind};
 
 /// A range that begins further than this beyond what a fill has, in bytes, is passed through beside the fill.
 pub const FAR_AHEAD: u64 = 8 << 20;
@@ -185,6 +187,9 @@ impl Reader {
         match decide(Some(held.confirmed_at()), lifetime_of(wish, &held.mutability, bond.as_ref()), wish.no_cache, at) {
             Decision::Serve { fresh_for } => Ok(hit(held, fresh_for)),
             _ if held.is_resting(at) && is_right_stale(bond.as_ref(), &held) => Ok(stale(held)),
+            _ if wish.role == Role::Package && remote.verify != Verify::Off => {
+                self.read_due_package(wish, remote, held).await
+            }
             _ => self.revalidate(wish, held, bond).await,
         }
     }
@@ -202,45 +207,6 @@ impl Reader {
                 false
             }
             Err(_) => false,
-        }
-    }
-
-    /// Asks upstream about what is held. Whatever comes of it, there is an answer, unless what is held belongs to an
-    /// index that was replaced since: then it would contradict what the client was given (DESIGN 4.1).
-    async fn revalidate(&self, wish: &Wish, held: Arc<Held>, bond: Option<Bond>) -> Result<Reading, ReadError> {
-        let order = order(wish, held.mutability.clone(), bond.as_ref());
-        let mut fill = self.fills.join(order, Some(Arc::clone(&held)));
-        let patience = wish.repository.cache.refresh_wait;
-        let state = match tokio::time::timeout(patience, fill.ready()).await {
-            Ok(State::Streaming(head, body)) => {
-                return Ok(Reading::Growing { head, body, fill, was_stale: true });
-            }
-            Ok(state) => state,
-            Err(_) if is_right_stale(bond.as_ref(), &held) => return Ok(stale(held)),
-            Err(_) => fill.ready().await,
-        };
-        let is_right_stale = is_right_stale(bond.as_ref(), &held);
-        match state {
-            State::Settled(Outcome::Held(now_held, via)) => Ok(Reading::Held {
-                fresh_for: self.fresh_for(wish, &now_held),
-                held: now_held,
-                source: Source::from(via),
-            }),
-            State::Settled(Outcome::NoRoom(unread)) if !is_right_stale => match unread.take() {
-                Some(answer) => Ok(through(wish, held.mutability.clone(), answer)),
-                None => self.pass_through(wish, held.mutability.clone()).await,
-            },
-            _ => {
-                if let Some(bond) = bond {
-                    bond.entry.doubt();
-                }
-                match state {
-                    _ if is_right_stale => Ok(stale(held)),
-                    State::Settled(Outcome::Absent(error)) => Err(self.absent(wish, &error)),
-                    State::Settled(Outcome::Failed(error)) => Err(error.into()),
-                    _ => Err(FillError::GivenUp.into()),
-                }
-            }
         }
     }
 
@@ -289,7 +255,7 @@ impl Reader {
         }
         match state {
             State::Streaming(head, body) if is_far_ahead(wish, &head, &body) => {
-                match self.pass_range_through(wish, mutability).await {
+                match self.pass_range_through(wish, mutability, &head).await {
                     Some(through) => Ok(through),
                     None => Ok(Reading::Growing { head, body, fill, was_stale: false }),
                 }
@@ -350,20 +316,26 @@ impl Reader {
     }
 
     async fn head(&self, wish: &Wish, mutability: Mutability) -> Result<Reading, ReadError> {
-        let answer = self.ask(wish, How::Head).await?;
+        let answer = whole(self.ask(wish, How::Head).await?)?;
         Ok(Reading::Head(Head::of(&answer, &order(wish, mutability, None))))
     }
 
     async fn pass_through(&self, wish: &Wish, mutability: Mutability) -> Result<Reading, ReadError> {
-        Ok(through(wish, mutability, Box::new(self.ask(wish, How::Get).await?)))
+        Ok(through(wish, mutability, Box::new(whole(self.ask(wish, How::Get).await?)?)))
     }
 
-    async fn pass_range_through(&self, wish: &Wish, mutability: Mutability) -> Option<Reading> {
-        let (first, last) = wish.range?;
-        let answer = self.ask(wish, How::Range { first, last, if_range: None }).await.ok()?;
-        let (got_first, _, _) = answer.range?;
+    /// A range of what a fill brings, from where the fill has it. `None` if it cannot be told that it is of the same content.
+    async fn pass_range_through(&self, wish: &Wish, mutability: Mutability, of: &Head) -> Option<Reading> {
+        let ((first, last), size) = (wish.range?, of.size?);
+        let Origin { source, validator } = of.origin.as_ref()?;
+        let sources = self.fills.sources(&wish.repository, wish.role).await.ok()?;
+        let how = How::Range { first, last, if_range: Some(validator) };
+        let ask = Ask { remote: &sources, path: &wish.target.path, query: &wish.target.query, how };
+        let answer = self.fills.upstream().ask_one(&ask, sources.number_of(source)?).await.ok()?;
+        let end = last.map_or(size, |last| last.saturating_add(1).min(size));
+        let is_of_the_same = answer.sent == Sent::Part { first, last: end.checked_sub(1)?, total: Some(size) };
         let head = Head::of(&answer, &order(wish, mutability, None));
-        (got_first == first).then(|| Reading::Through { head, answer: Box::new(answer) })
+        is_of_the_same.then(|| Reading::Through { head, answer: Box::new(answer) })
     }
 
     async fn ask(&self, wish: &Wish, how: How<'_>) -> Result<Answer, ReadError> {
@@ -384,9 +356,15 @@ impl Reader {
     }
 }
 
-/// Whether some content may be served although upstream did not confirm it.
-fn is_right_stale(bond: Option<&Bond>, held: &Held) -> bool {
-    bond.is_none_or(|bond| bond.is_of_its_time(held))
+/// An answer that is the whole, or its head, as it was asked for.
+fn whole(answer: Answer) -> Result<Answer, ReadError> {
+    let why = match answer.sent {
+        Sent::Whole => return Ok(answer),
+        Sent::Part { .. } => "a part although the whole was asked for",
+        Sent::Unchanged => "304 to an unconditional request",
+    };
+    let error = answer.body.error(UpstreamErrorKind::Unfit(why.to_owned()));
+    Err(FillError::Upstream(error).into())
 }
 
 /// A record without its bytes: what is fetched now replaces it, and its validators are not used.
@@ -444,6 +422,16 @@ pub fn promised_sha256(mutability: &Mutability) -> Option<Sha256> {
     match mutability {
         Mutability::Addressed(digest) => digest.bytes().try_into().ok().map(Sha256::from_bytes),
         Mutability::Mutable | Mutability::ByConvention => None,
+    }
+}
+
+/// The age of an answer for caches in front of us, which count it against the time that we give them. What is fresh for ever, and
+/// what its index vouches for, nobody confirms again: it is as new in a year as on its first day.
+#[must_use]
+pub fn age_of(held: &Held, source: Source, fresh_for: Option<Duration>) -> Duration {
+    match (source, fresh_for) {
+        (_, None) | (Source::Hit, Some(Duration::ZERO)) => Duration::ZERO,
+        _ => age(held.confirmed_at()),
     }
 }
 

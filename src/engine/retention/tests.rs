@@ -117,7 +117,7 @@ impl House {
             tags: Vec::new(),
             files: vec![entry],
         };
-        match self.catalog.publish_snapshot(&snapshot, begun.follows).await.expect("an answer") {
+        match self.catalog.publish_snapshot(&snapshot, begun.follows, &[]).await.expect("an answer") {
             SnapshotPublished::Won { snapshot, .. } => *snapshot,
             lost => panic!("{lost:?}"),
         }

@@ -9,8 +9,8 @@ use artifactapi_formats::{Checker, Invalid, ReadSeek, Sha256};
 use futures_util::StreamExt as _;
 use sha2::Digest as _;
 
-use crate::spool::{FileReader, SpoolFolder};
-use crate::store::blobs::BlobBody;
+use crate::spool::{FileReader, SpoolError, SpoolFolder};
+use crate::store::blobs::{BlobBody, BlobError, BlobErrorKind};
 
 /// How much is read at once, in bytes.
 const FRAME: usize = 256 << 10;
@@ -26,36 +26,73 @@ pub struct Examined {
     pub objection: Option<String>,
 }
 
+/// Why a blob was not read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Unexamined {
+    /// It is not to be read, now or later: the disk or the store says so of these very bytes.
+    #[error("{0}")]
+    Unreadable(String),
+    /// The store stopped sending. Nothing is known against the blob.
+    #[error(transparent)]
+    Store(BlobError),
+    /// It could not be brought here to be read. Nothing is known against the blob.
+    #[error("it could not be brought here: {0}")]
+    Spool(SpoolError),
+    /// What read it ended. Nothing is known against the blob.
+    #[error("the thread that read it ended: {0}")]
+    Thread(tokio::task::JoinError),
+}
+
+impl From<BlobError> for Unexamined {
+    fn from(error: BlobError) -> Self {
+        match error.kind {
+            BlobErrorKind::Damaged => Self::Unreadable(error.to_string()),
+            _ => Self::Store(error),
+        }
+    }
+}
+
+impl From<SpoolError> for Unexamined {
+    fn from(error: SpoolError) -> Self {
+        match error {
+            // On its way it was compared with what the store says of it.
+            SpoolError::Invalid(why) => Self::Unreadable(why.to_string()),
+            error => Self::Spool(error),
+        }
+    }
+}
+
 /// Reads a blob to its end.
 ///
 /// # Errors
-/// What keeps it from being read.
+/// [`Unexamined`], which says whether that is a fault of the blob.
 pub async fn examine(
     body: BlobBody,
     checker: Option<Box<dyn Checker>>,
     aside: &SpoolFolder,
-) -> Result<Examined, String> {
-    let mut spooled = None;
+) -> Result<Examined, Unexamined> {
+    let (mut spooled, is_a_copy) = (None, !matches!(body, BlobBody::File(_)));
     let mut bytes: Box<dyn ReadSeek + Send> = match body {
         BlobBody::Memory(bytes) => Box::new(Cursor::new(bytes)),
         BlobBody::File(file) => Box::new(FileReader::new(file)),
         BlobBody::Growing(mut reader) => {
-            reader.finished().await.map_err(|error| error.to_string())?;
+            reader.finished().await?;
             Box::new(FileReader::new(Arc::clone(reader.file())))
         }
         BlobBody::Stream { mut bytes, .. } => {
-            let (mut writer, _) = aside.create(None, None).await.map_err(|error| error.to_string())?;
+            let (mut writer, _) = aside.create(None, None).await?;
             while let Some(piece) = bytes.next().await {
-                let piece = piece.map_err(|error| error.to_string())?;
-                writer.append(piece).await.map_err(|error| error.to_string())?;
+                writer.append(piece?).await?;
             }
-            let whole = writer.complete().await.map_err(|error| error.to_string())?;
+            let whole = writer.complete().await?;
             Box::new(spooled.insert(whole).reader())
         }
     };
     let reading = tokio::task::spawn_blocking(move || read(&mut *bytes, checker));
-    let examined = reading.await.map_err(|_| "reading it failed".to_owned())?;
-    examined.map_err(|error| error.to_string())
+    reading.await.map_err(Unexamined::Thread)?.map_err(|error| match is_a_copy {
+        true => Unexamined::Spool(error.into()),
+        false => Unexamined::Unreadable(error.to_string()),
+    })
 }
 
 fn read(bytes: &mut dyn ReadSeek, mut checker: Option<Box<dyn Checker>>) -> io::Result<Examined> {

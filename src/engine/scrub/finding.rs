@@ -4,6 +4,7 @@ use std::fmt;
 
 use artifactapi_formats::{Identity, Sha256};
 
+use super::examine::Unexamined;
 use crate::store::blobs::BlobError;
 use crate::store::catalog::CatalogError;
 use crate::store::key::Target;
@@ -66,6 +67,15 @@ pub enum ScrubError {
     /// The catalog does not answer.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// A blob could not be read, and nothing is known against it.
+    #[error("{target} could not be read, and nothing is known against it: {why}; run it again when that is over")]
+    Examine {
+        /// The file.
+        target: Target,
+        /// What went wrong.
+        #[source]
+        why: Unexamined,
+    },
     /// Distant blobs cannot be put anywhere to be read.
     #[error("the folder for distant blobs cannot be used: {0}")]
     Aside(#[source] std::io::Error),

@@ -10,6 +10,9 @@
 //! says that they are missing then, instead of serving them. It may run beside a server that shares the stores (S3); what changes
 //! under its hands is looked at no further.
 //!
+//! What keeps a blob from being read now says nothing about it: a store that breaks off, or a full disk here, ends the run with an
+//! error, and nothing is removed for it.
+//!
 //! It looks at current records. Bytes that only earlier snapshots name are not read.
 
 mod aside;
@@ -25,7 +28,7 @@ use artifactapi_formats::{Expected, Limits, Role};
 use futures_util::StreamExt as _;
 
 use self::aside::Aside;
-use self::examine::{Examined, examine};
+use self::examine::{Examined, Unexamined, examine};
 pub use self::finding::{Fault, Finding, ScrubError, Scrubbed};
 use super::held::now;
 use crate::config::{Kind, Repository, Verify};
@@ -127,7 +130,9 @@ impl Scrub<'_> {
         if !is_current(self.catalog.lookup(&record.target).await?) {
             return Ok(Looked { bytes, finding: None });
         }
-        let is_repaired = self.repair && self.remove(&record).await?;
+        // What people put in is nowhere else: a disk that cannot read it today may tomorrow, or somebody can who mends it.
+        let is_hopeless = !matches!((&repository.kind, &fault), (Kind::Local(_), Fault::Unreadable(_)));
+        let is_repaired = self.repair && is_hopeless && self.remove(&record).await?;
         Ok(Looked { bytes, finding: Some(Finding { target: record.target, fault, is_repaired }) })
     }
 
@@ -153,7 +158,8 @@ impl Scrub<'_> {
         };
         let Examined { size, sha256, objection } = match examine(read.body, checker, aside).await {
             Ok(examined) => examined,
-            Err(why) => return Ok((Some(Fault::Unreadable(why)), 0)),
+            Err(Unexamined::Unreadable(why)) => return Ok((Some(Fault::Unreadable(why)), 0)),
+            Err(why) => return Err(ScrubError::Examine { target: record.target.clone(), why }),
         };
         let fault = if size != record.size {
             Some(Fault::Size { is: size, should_be: record.size })

@@ -1,4 +1,5 @@
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use artifactapi_formats::{Identity, PackageEntry, RepoPath, Sha256};
@@ -8,6 +9,7 @@ use super::*;
 use crate::config::{Repositories, Source};
 use crate::engine::keep::{Keeper, Kept};
 use crate::store::blobs::files::FileBlobs;
+use crate::store::blobs::hot_tier::distant::Distant;
 use crate::store::catalog::snapshots::{Snapshot, SnapshotPublished};
 use crate::store::catalog::sqlite::SqliteCatalog;
 use crate::store::catalog::{Revision, Validators};
@@ -18,6 +20,7 @@ const REPOSITORIES: &str = r#"
 remotes:
   files: { base_url: "https://example.com", package: generic }
   rpms: { base_url: "https://example.com", package: rpm }
+  ours: { type: local, package: generic }
 "#;
 
 const PACKAGE: &str = "rpms/hello-1.0-1.el9.x86_64.rpm";
@@ -32,6 +35,10 @@ struct Stores {
 
 impl Stores {
     async fn new() -> Self {
+        Self::over(|folder| Arc::new(FileBlobs::open(folder).expect("blobs"))).await
+    }
+
+    async fn over(blobs: impl FnOnce(&Path) -> Arc<dyn BlobStore>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("remotes.yaml");
         std::fs::write(&file, REPOSITORIES).expect("written");
@@ -39,7 +46,7 @@ impl Stores {
         let catalog = SqliteCatalog::open(&folder.path().join("catalog.sqlite")).await.expect("a catalog");
         Self {
             spool: SpoolFolder::open(&folder.path().join("spool")).expect("a spool"),
-            blobs: Arc::new(FileBlobs::open(folder.path()).expect("blobs")),
+            blobs: blobs(folder.path()),
             catalog: Arc::new(catalog),
             repositories: source.and_then(|source| source.load()).expect("repositories"),
             folder,
@@ -88,7 +95,7 @@ impl Stores {
             tags: Vec::new(),
             files: vec![file],
         };
-        let published = self.catalog.publish_snapshot(&snapshot, None).await.expect("an answer");
+        let published = self.catalog.publish_snapshot(&snapshot, None, &[]).await.expect("an answer");
         assert!(matches!(published, SnapshotPublished::Won { .. }), "{published:?}");
     }
 
@@ -97,6 +104,11 @@ impl Stores {
     }
 
     async fn scrub(&self, repair: bool) -> (Scrubbed, Vec<Finding>) {
+        let (scrubbed, findings) = self.run(repair).await;
+        (scrubbed.expect("scrubbed"), findings)
+    }
+
+    async fn run(&self, repair: bool) -> (Result<Scrubbed, ScrubError>, Vec<Finding>) {
         let repositories: Vec<_> = self.repositories.iter().cloned().collect();
         let aside = self.folder.path().join("scrub");
         let scrub = Scrub {
@@ -110,8 +122,10 @@ impl Stores {
         };
         let (mut findings, mut told) = (Vec::new(), Scrubbed::default());
         let mut found = |finding: &Finding| findings.push(finding.clone());
-        let scrubbed = scrub.run(&mut found, &mut |so_far| told = *so_far).await.expect("scrubbed");
-        assert_eq!(told, scrubbed);
+        let scrubbed = scrub.run(&mut found, &mut |so_far| told = *so_far).await;
+        if let Ok(scrubbed) = &scrubbed {
+            assert_eq!(told, *scrubbed);
+        }
         assert!(!aside.exists(), "its folder is gone");
         findings.sort_by(|a, b| a.target.cmp(&b.target));
         (scrubbed, findings)
@@ -224,4 +238,35 @@ async fn what_is_no_package_is_found_without_an_index() {
     stores.keep(&target(PACKAGE), b"<html>Sign in</html>").await;
     let (_, findings) = stores.scrub(false).await;
     assert!(matches!(&findings[..], [Finding { fault: Fault::Unfit(_), .. }]), "{findings:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_breaks_off_costs_no_record() {
+    let mut distant = None;
+    let stores = Stores::over(|folder| {
+        let store = distant.insert(Arc::new(Distant::new(folder)));
+        Arc::new(Arc::clone(store))
+    })
+    .await;
+    let kept = stores.keep(&target("files/large"), &[7; 300_000]).await;
+    distant.expect("the store").breaks.store(1, Ordering::Relaxed);
+    let (scrubbed, findings) = stores.run(true).await;
+    let error = scrubbed.expect_err("it did not come to the end").to_string();
+    assert!(error.starts_with("files/large could not be read, and nothing is known against it: "), "{error}");
+    assert_eq!(findings, []);
+    assert_eq!(stores.catalog.lookup(&kept.target).await.expect("looked up"), Some(kept));
+    assert_eq!(stores.scrub(true).await.0.bad, 0, "it was never bad");
+}
+
+#[tokio::test]
+async fn what_was_uploaded_and_cannot_be_read_is_told_of_and_stays() {
+    let stores = Stores::new().await;
+    let kept = stores.keep(&target("ours/file"), b"nowhere else").await;
+    // It can be opened, and every read of it fails, as of a bad sector.
+    std::fs::remove_file(stores.file_of(&kept)).expect("removed");
+    std::fs::create_dir(stores.file_of(&kept)).expect("a folder");
+    let (scrubbed, findings) = stores.scrub(true).await;
+    assert_eq!((scrubbed.bad, scrubbed.repaired), (1, 0), "{findings:?}");
+    assert!(matches!(findings[0].fault, Fault::Unreadable(_)), "{findings:?}");
+    assert_eq!(stores.catalog.lookup(&kept.target).await.expect("looked up"), Some(kept));
 }

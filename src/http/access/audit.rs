@@ -49,6 +49,25 @@ impl Entry {
         result
     }
 
+    /// Does what comes before changes that have a line each: a line only if it does not come to them.
+    ///
+    /// # Errors
+    /// Whatever `work` answers.
+    pub async fn audited_unless_done<T>(
+        &self,
+        what: &'static str,
+        path: &str,
+        work: impl Future<Output = Result<T, Problem>>,
+    ) -> Result<T, Problem> {
+        let mut line = Line { entry: self, what, path, outcome: Outcome::CutOff };
+        let result = work.await;
+        line.outcome = match &result {
+            Ok(_) => Outcome::ToldElsewhere,
+            Err(problem) => Outcome::Failed(problem.status().as_u16()),
+        };
+        result
+    }
+
     /// Writes down what was not begun.
     pub(super) fn refused(&self, parts: &Parts, problem: &Problem) {
         let outcome = Outcome::Refused(problem.status().as_u16());
@@ -70,6 +89,7 @@ enum Outcome {
     Refused(u16),
     Failed(u16),
     CutOff,
+    ToldElsewhere,
 }
 
 impl Drop for Line<'_> {
@@ -80,6 +100,7 @@ impl Drop for Line<'_> {
             Outcome::Refused(status) => ("refused", Some(status)),
             Outcome::Failed(status) => ("failed", Some(status)),
             Outcome::CutOff => ("cut off", None),
+            Outcome::ToldElsewhere => return,
         };
         tracing::info!(
             target: "artifactapi::audit",

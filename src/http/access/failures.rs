@@ -61,8 +61,9 @@ impl Failures {
         }
     }
 
-    /// Notes a wrong one.
-    pub(super) fn was_wrong(&self, from: Option<IpAddr>) {
+    /// Notes a wrong one. That it was right before, if it was, counts no more: it has been revoked, or has expired.
+    pub(super) fn was_wrong(&self, from: Option<IpAddr>, token: &str) {
+        self.proven.remove(&(network(from), TokenHash::of(token)));
         let now = self.now();
         let fresh = || Ok::<_, Infallible>(Arc::new(AtomicU64::new(now)));
         let Ok(until) = self.forgiven.get_or_insert_with(&network(from), fresh);
@@ -102,7 +103,7 @@ mod tests {
         failures.was_right(ip("1.2.3.4"), "right");
         for _ in 0..AT_ONCE {
             assert_eq!(failures.must_wait(ip("1.2.3.4"), "wrong"), None);
-            failures.was_wrong(ip("1.2.3.4"));
+            failures.was_wrong(ip("1.2.3.4"), "wrong");
         }
         let wait = failures.must_wait(ip("1.2.3.4"), "wrong").expect("too many");
         assert!((1..=EACH / 1_000 + 1).contains(&wait), "{wait}");
@@ -112,10 +113,21 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_was_right_once_is_wrong_like_any_other() {
+        let failures = Failures::default();
+        failures.was_right(ip("1.2.3.4"), "revoked");
+        for _ in 0..AT_ONCE {
+            assert_eq!(failures.must_wait(ip("1.2.3.4"), "revoked"), None);
+            failures.was_wrong(ip("1.2.3.4"), "revoked");
+        }
+        assert!(failures.must_wait(ip("1.2.3.4"), "revoked").is_some());
+    }
+
+    #[test]
     fn a_network_is_one_address() {
         let failures = Failures::default();
         for number in 0..AT_ONCE {
-            failures.was_wrong(ip(&format!("2001:db8::{number}")));
+            failures.was_wrong(ip(&format!("2001:db8::{number}")), "wrong");
         }
         assert!(failures.must_wait(ip("2001:db8::ffff"), "wrong").is_some());
         assert_eq!(failures.must_wait(ip("2001:db8:0:1::1"), "wrong"), None);
@@ -126,7 +138,7 @@ mod tests {
         let failures = Failures::default();
         for number in 0..u32::try_from(4 * ADDRESSES).expect("few") {
             let from = Some(IpAddr::from(number.to_be_bytes()));
-            failures.was_wrong(from);
+            failures.was_wrong(from, "wrong");
             failures.was_right(from, "right");
         }
         assert!(failures.forgiven.len() <= ADDRESSES && failures.proven.len() <= PROVEN);

@@ -107,7 +107,7 @@ impl Gate {
                 Ok(caller)
             }
             Err(why) => {
-                self.failures.was_wrong(from);
+                self.failures.was_wrong(from, &text);
                 tracing::warn!(
                     client = from.map(display),
                     reason = reason(why),

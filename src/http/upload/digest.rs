@@ -50,6 +50,11 @@ fn malformed(header: &str, form: &str) -> Problem {
 }
 
 impl Expected {
+    /// Whether nothing is said.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Compares what came with what was said.
     ///
     /// # Errors

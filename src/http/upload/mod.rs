@@ -1,16 +1,17 @@
 //! `PUT|DELETE /api/{repository}/{path}` and `POST /api/{repository}/{folder}`: what people put in (DESIGN 8).
 //!
 //! A request goes through the same steps in the same order: who asks, whether the repository takes uploads, whether the path
-//! may be used, whether the declared size fits; only then is a byte of the body read (a client that sent
-//! `Expect: 100-continue` sends none before that). The body is spooled whole, its digest compared with what the client said
-//! of it, and handed to the [`Publisher`]. What is answered with 201 or 200 is durable, in the index, and there for the next
+//! may be used, whether its conditions hold, whether the declared size fits; only then is a byte of the body read (a client
+//! that sent `Expect: 100-continue` sends none before that). The body is spooled whole, its digest compared with what the
+//! client said of it, and handed to the [`Publisher`]. What is answered with 201 or 200 is durable, in the index, and there for the next
 //! client on whichever replica.
 //!
 //! A virtual repository with `deploy_to` is another way into that local repository and nothing else: its files change, so the
 //! token needs its grants there, and the answer and the audit name it. The patterns of both must admit the path.
 //!
-//! It never keeps a part of a body, and never waits for one for ever ([`super::patience`]).
+//! It never keeps a part of a body, and never waits for one for ever ([`crate::patience`]).
 
+mod conditions;
 mod digest;
 mod form;
 mod parts;
@@ -27,6 +28,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
+use self::conditions::{condition, is_about_all};
 use self::digest::expected;
 pub use self::form::post;
 use self::receive::receive;
@@ -36,7 +38,7 @@ use super::error::Problem;
 use crate::access::Grant;
 use crate::config::{Admission, Kind, LiveRepositories, Local, Repository};
 use crate::engine::generations::When;
-use crate::engine::publish::{Done, Outcome, PublishError, Publisher};
+use crate::engine::publish::{Done, Outcome, PublishError, Publisher, Terms};
 use crate::spool::{SpoolFolder, Spooled};
 use crate::store::key::Target;
 
@@ -67,11 +69,14 @@ pub async fn put(State(uploads): State<Uploads>, request: Request) -> Result<Res
         may_lie_there(&repository, &target)?;
         let declared = declared_length(&parts)?;
         within_bounds(local, declared)?;
+        is_about_all(&parts.headers)?;
         let expected = expected(&parts.headers)?;
-        let spooled = receive(&uploads.spool, body, declared, local.max_file_bytes).await?;
+        let failed = |error: PublishError| from_publish(&error, &repository, &target);
+        let terms = uploads.publisher.terms(&repository, &target, declared, condition(&parts.headers)).await;
+        let mut terms = terms.map_err(failed)?;
+        let spooled = receive(&uploads.spool, body, declared, counting(local, &mut terms, failed)).await?;
         expected.compare(&spooled)?;
-        let done = uploads.publisher.put(&repository, &target, &spooled).await;
-        let done = done.map_err(|error| from_publish(&error, &repository, &target))?;
+        let done = uploads.publisher.put(&repository, &target, &spooled, terms).await.map_err(failed)?;
         answer(&target, &spooled, done)
     };
     entry.audited("upload", target.path.as_str(), work).await
@@ -92,7 +97,8 @@ pub async fn delete(State(uploads): State<Uploads>, request: Request) -> Result<
             }
             takes_uploads(&repository)?;
             is_no_key(&repository, &target)?;
-            let done = uploads.publisher.remove(&repository, &target).await;
+            is_about_all(&parts.headers)?;
+            let done = uploads.publisher.remove(&repository, &target, condition(&parts.headers)).await;
             let done = done.map_err(|error| from_publish(&error, &repository, &target))?;
             match done.outcome {
                 Outcome::Absent => Err(Problem::not_found(format!(
@@ -189,8 +195,8 @@ fn is_no_key(repository: &Repository, target: &Target) -> Result<(), Problem> {
             StatusCode::CONFLICT,
             "The repository's key is there",
             format!(
-                "{:?} of repository {:?} is the public key that clients check its indexes with; it is what signing_keys says, \
-                 and cannot be uploaded or deleted. Give the file another name.",
+                "{:?} of repository {:?} is the public key that clients check its indexes with; it is what signing_keys or \
+                 retired_keys says, and cannot be uploaded or deleted. Give the file another name.",
                 target.path.as_str(),
                 repository.name.as_str()
             ),
@@ -208,6 +214,22 @@ fn within_bounds(local: &Local, declared: Option<u64>) -> Result<(), Problem> {
     match declared.filter(|declared| *declared > local.max_file_bytes) {
         None => Ok(()),
         Some(declared) => Err(too_large(declared, local.max_file_bytes)),
+    }
+}
+
+/// Holds what comes of a body to the bound of one file, and to the room that the repository has.
+fn counting(
+    local: &Local,
+    terms: &mut Terms,
+    failed: impl Fn(PublishError) -> Problem,
+) -> impl FnMut(u64) -> Result<(), Problem> {
+    let mut received = 0_u64;
+    move |more| {
+        received = received.saturating_add(more);
+        if received > local.max_file_bytes {
+            return Err(too_large(received, local.max_file_bytes));
+        }
+        terms.take(more).map_err(&failed)
     }
 }
 
@@ -276,6 +298,11 @@ fn from_publish(error: &PublishError, repository: &Repository, target: &Target) 
             "The file is not what it should be",
             format!("{named} was not taken: {why}."),
         ),
+        PublishError::Precondition => Problem::new(
+            StatusCode::PRECONDITION_FAILED,
+            "A precondition failed",
+            format!("{named} was left as it is: {error}. Ask for it again, and decide anew."),
+        ),
         PublishError::Quota { .. } => Problem::new(
             StatusCode::INSUFFICIENT_STORAGE,
             "The repository is full",
@@ -290,7 +317,11 @@ fn from_publish(error: &PublishError, repository: &Repository, target: &Target) 
             format!("Nobody can say whether {named} was changed. Try again: nothing is done twice."),
             error,
         ),
-        PublishError::Contended | PublishError::Away(_) | PublishError::PieceLost | PublishError::Unreadable(_) => {
+        PublishError::Contended
+        | PublishError::Late(_)
+        | PublishError::Away(_)
+        | PublishError::PieceLost
+        | PublishError::Unreadable(_) => {
             Problem::unavailable(format!("{named} could not be changed; nothing was kept. Try again."), error)
         }
     }

@@ -13,7 +13,7 @@ use axum::BoxError;
 use axum::body::{Body, Bytes};
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest as _, Multipart, Request};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use futures_util::{Stream, StreamExt as _};
 
 use super::receive::unheard;
@@ -81,6 +81,11 @@ impl Part<'_> {
     /// What the file is called, if it is one.
     pub(super) fn file_name(&self) -> Option<&str> {
         self.field.file_name()
+    }
+
+    /// What is said of it alone.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        self.field.headers()
     }
 
     /// The content of a file, however long.

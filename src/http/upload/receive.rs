@@ -1,6 +1,6 @@
 //! Receiving a body into the spool.
 //!
-//! How slow a client may be is the body's own affair ([`super::super::patience`]). What it holds meanwhile is little: what came is
+//! How slow a client may be is the body's own affair ([`crate::patience`]). What it holds meanwhile is little: what came is
 //! written down when nothing follows, and room on the disk is taken as bytes come, whatever was declared. So thousands that
 //! declare much and send little keep nobody else from uploading.
 
@@ -13,24 +13,23 @@ use futures_util::{Stream, StreamExt as _};
 
 use super::super::error::Problem;
 use super::super::heard;
-use super::too_large;
 use crate::spool::{SpoolError, SpoolFolder, Spooled};
 
 /// What came is kept in memory for so long at most, waiting for more to be written with it.
 const HELD: Duration = Duration::from_secs(1);
 
-/// Spools a whole body of up to `limit` bytes.
+/// Spools a whole body. `count` is told of the length of what has come, before it is kept, and may refuse it.
 ///
 /// # Errors
-/// 400 when it breaks off, 408 when it is too slow, 413 when it is too long, 507 when there is no room.
+/// 400 when it breaks off, 408 when it is too slow, 507 when there is no room on the disk, and what `count` says.
 pub(super) async fn receive(
     spool: &SpoolFolder,
     body: Body,
     declared: Option<u64>,
-    limit: u64,
+    count: impl FnMut(u64) -> Result<(), Problem>,
 ) -> Result<Spooled, Problem> {
     let stream = body.into_data_stream().map(|frame| frame.map_err(|error| unheard(&error)));
-    receive_stream(spool, stream, declared, limit).await
+    receive_stream(spool, stream, declared, count).await
 }
 
 /// The same of any stream of frames.
@@ -38,10 +37,9 @@ pub(super) async fn receive_stream(
     spool: &SpoolFolder,
     stream: impl Stream<Item = Result<Bytes, Problem>>,
     declared: Option<u64>,
-    limit: u64,
+    mut count: impl FnMut(u64) -> Result<(), Problem>,
 ) -> Result<Spooled, Problem> {
     let mut writer = spool.create_declared(declared).await.map_err(|error| no_room(&error))?;
-    let mut received = 0_u64;
     let mut stream = std::pin::pin!(stream);
     let trouble = loop {
         let next = match tokio::time::timeout(HELD, stream.next()).await {
@@ -56,9 +54,8 @@ pub(super) async fn receive_stream(
             Some(Err(trouble)) => break trouble,
             Some(Ok(frame)) => frame,
         };
-        received += frame.len() as u64;
-        if received > limit {
-            break too_large(received, limit);
+        if let Err(trouble) = count(frame.len() as u64) {
+            break trouble;
         }
         if let Err(error) = writer.append(frame).await {
             break no_room(&error);

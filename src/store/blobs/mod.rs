@@ -63,6 +63,10 @@ pub trait BlobStore: Send + Sync {
     /// [`BlobError`]; some of the blobs may be gone.
     async fn delete(&self, keys: &[BlobKey]) -> Result<(), BlobError>;
 
+    /// A copy that is kept in front of the store under `key`, and has this digest, is not what it should be: the next read asks
+    /// the store itself. Nothing to do where no copies are kept.
+    async fn forget_copy(&self, _key: &BlobKey, _copy: &Sha256) {}
+
     /// Every blob whose key starts with `prefix`, in any order.
     fn list<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<BlobListing, BlobError>>;
 
@@ -70,11 +74,49 @@ pub trait BlobStore: Send + Sync {
     /// opened it yet, and for those whom an open blob of this store does not protect.
     fn grace(&self) -> Duration;
 
+    /// Removes what writes that were begun longer than `age` ago and never ended left behind: no blob, and nothing that anybody
+    /// can read, but it takes room. How many there were. What others keep in the same place is theirs. Choose an age that no
+    /// write under way reaches.
+    ///
+    /// # Errors
+    /// As for [`BlobStore::read`].
+    async fn tidy(&self, age: Duration) -> Result<usize, BlobError> {
+        // A store that leaves nothing behind, or looks after it when it is opened.
+        let _ = age;
+        Ok(0)
+    }
+
     /// Whether the store answers now: one cheap round trip.
     ///
     /// # Errors
     /// [`BlobError`] saying what is wrong and what to do.
     async fn ping(&self) -> Result<(), BlobError>;
+}
+
+/// Opens the blob that a record names: the one under `key` that has this length and digest. `None` when there is none, or it is
+/// another one; a store that cannot refuse to replace a blob says which one it gave us (DESIGN 4.4).
+///
+/// What is kept of it in front of the store may be older than the record: another replica deleted the blob, and something else
+/// was written under its key since. So a copy that is another one is forgotten, and the store asked itself.
+///
+/// # Errors
+/// As for [`BlobStore::read`].
+pub async fn read_this(
+    store: &dyn BlobStore,
+    key: &BlobKey,
+    range: Option<Range<u64>>,
+    (size, sha256): (u64, &Sha256),
+) -> Result<Option<BlobRead>, BlobError> {
+    let is_this = |read: &BlobRead| read.size == size && read.sha256.is_none_or(|other| other == *sha256);
+    let Some(read) = store.read(key, range.clone()).await? else { return Ok(None) };
+    match read.sha256.filter(|_| !is_this(&read)) {
+        Some(other) => {
+            drop(read);
+            store.forget_copy(key, &other).await;
+            Ok(store.read(key, range).await?.filter(is_this))
+        }
+        None => Ok(Some(read).filter(is_this)),
+    }
 }
 
 /// What [`BlobStore::write`] did.

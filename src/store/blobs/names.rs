@@ -53,6 +53,17 @@ pub(super) fn is_escaped(name: &str) -> bool {
     name.split('/').any(|segment| segment.starts_with(ESCAPE))
 }
 
+/// Whether a blob of ours may be called so: keys have a hash for their second segment, and another one or none before the file.
+/// What somebody else keeps in the same place is hardly ever called so.
+pub(super) fn is_ours(name: &str) -> bool {
+    let is_shaped = match *name.split('/').collect::<Vec<_>>() {
+        [_, path, _] => is_hash(path),
+        [_, path, content, _] => is_hash(path) && is_hash(content),
+        _ => false,
+    };
+    is_shaped && (is_escaped(name) || key_of(name).is_some())
+}
+
 /// The folder, with its trailing slash, below which all names of keys that start with `prefix` lie.
 pub(super) fn folder_of_prefix(prefix: &str) -> String {
     let folders = prefix.rsplit_once('/').map_or("", |(folders, _)| folders);
@@ -139,6 +150,22 @@ mod tests {
         }
         let hostile = BlobKey::for_url("example.org", "https://example.org/..", "..");
         assert!(!name_of(&hostile).ends_with(".."));
+    }
+
+    #[test]
+    fn others_names_are_told_from_ours() {
+        let target = |path: &str| crate::store::blobs::conformance::target("r", path);
+        for path in ["a.rpm", "x/y/.treeinfo", &"é".repeat(300), "@f"] {
+            let target = target(path);
+            assert!(is_ours(&name_of(&target.first_blob_key())), "{path}");
+            assert!(is_ours(&name_of(&target.later_blob_key(&Sha256::of(b"")))), "{path}");
+        }
+        assert!(is_ours(&name_of(&BlobKey::for_url("example.org", "https://example.org/x", "x"))));
+        for name in
+            ["backup.tar", "backups/2026/db.tar", "r/0123456789abcdef", "a/0123456789abcdef/b/c/d", ".about/x.json"]
+        {
+            assert!(!is_ours(name), "{name}");
+        }
     }
 
     #[test]

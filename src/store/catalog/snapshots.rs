@@ -242,8 +242,9 @@ pub trait Snapshots: Send + Sync {
     async fn current(&self, root: &Target) -> Result<Option<Snapshot>, CatalogError>;
 
     /// Lists blobs that are about to be written for a snapshot as garbage since `at`, so that they go away if it is never
-    /// published. Publishing it takes them off the list.
-    async fn stage(&self, blobs: &[BlobKey], at: SystemTime) -> Result<(), CatalogError>;
+    /// published. Publishing it takes them off the list. Returns those that must not be written, for they are just being
+    /// deleted or were within [`KEY_REST`](super::KEY_REST); nothing changes about these.
+    async fn stage(&self, blobs: &[BlobKey], at: SystemTime) -> Result<Vec<BlobKey>, CatalogError>;
 
     /// Begins a draft of the next snapshot of `root`.
     async fn begin(&self, root: &Target, at: SystemTime) -> Result<Draft, CatalogError>;
@@ -261,12 +262,14 @@ pub trait Snapshots: Send + Sync {
     /// Makes the draft `snapshot.id` the current snapshot of its root, if the current one is still `follows`. Each of
     /// `snapshot.files` becomes the current record of its target (their `revision` is ignored; one whose record has the same
     /// SHA-256 already keeps that record, with `checked_at` moved forward). The record of a package whose path now has
-    /// another identity, or whose SHA-256 contradicts it, is kept as a past content of that path. Drafts of the same root
-    /// that began earlier go away.
+    /// another identity, or whose SHA-256 contradicts it, is kept as a past content of that path, and so is each of the
+    /// `retired`: records of what the snapshot names no more, which go away with its publication unless they have changed
+    /// (`revision`). Drafts of the same root that began earlier go away.
     async fn publish_snapshot(
         &self,
         snapshot: &Snapshot,
         follows: Option<SnapshotId>,
+        retired: &[Artifact],
     ) -> Result<SnapshotPublished, CatalogError>;
 
     /// Gives up a draft.

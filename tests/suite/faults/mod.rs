@@ -84,7 +84,7 @@ fn outcome(fault: &Fault, known: Known) -> Option<Outcome> {
         Status(_) | NotModified | Half | Compressed => Honest(502),
         Silent | Stalls(_) => Honest(504),
         Reset(_) | Truncated(_) | ChunkedCut(_) | DeclaresMore(_) => Honest(502),
-        Drip(_) | Chunked | UntilClose | Deaf => Right,
+        Drip(_) | Chunked | UntilClose | Deaf | Short(_) | RefusesHead(_) => Right,
         Redirect(_, to) if to.starts_with("http://") => Right,
         Redirect(..) => Honest(502),
         Page if known == Known::Nothing => Passed,

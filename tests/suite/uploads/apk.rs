@@ -105,6 +105,36 @@ async fn the_key_that_clients_fetch_cannot_be_replaced() {
     site.server.get("own/ci@example.org.rsa.pub.sha256").await.problem(404);
 }
 
+/// Who checks an index of before fetches its key from where it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_of_before_stays_where_it_was() {
+    let setup = Setup::new(Laptop).await;
+    let (secret, public) = keys::for_apk(&setup).await;
+    let old = setup.run.path("old@example.org.rsa");
+    std::fs::rename(&secret, &old).expect("renamed");
+    let old_public = setup.run.path("old@example.org.rsa.pub");
+    std::fs::rename(&public, &old_public).expect("renamed");
+    let (new, _) = keys::for_apk(&setup).await;
+    let own = Remote::local("own", "alpine");
+    let both = own.clone().set("signing_keys", json!([old, new]));
+    let mut site = setup.remote(both).start().await;
+    let kept = std::fs::read(&old_public).expect("a key");
+    let urls = ["own/old@example.org.rsa.pub", "own/ci@example.org.rsa.pub"];
+    for url in urls {
+        site.server.get(url).await.has(200);
+    }
+    site.server.stop().await;
+    let rotated = own.set("signing_keys", json!([new])).set("retired_keys", json!([old_public]));
+    site.server.plan.configure(&crate::support::remotes::yaml(&[rotated]));
+    site.server.start_again().await;
+    for url in urls {
+        site.server.get(url).await.has(200);
+    }
+    site.server.get(urls[0]).await.is(&kept);
+    put(&site.server, urls[0], b"another").await.problem(409);
+    put(&site.server, "own/v3.22/main/x86_64/hello-1.0-r0.apk", &package("hello-1.0-r0.apk")).await.has(201);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_package_is_refused() {
     let (site, _) = site(Laptop).await;

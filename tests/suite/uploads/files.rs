@@ -126,29 +126,6 @@ async fn what_is_wrong_is_refused_and_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_form_has_several_files() {
-    let site = site(Laptop).await;
-    let form = |files: &[(&str, &str)]| {
-        let part = |(name, body): &(&str, &str)| {
-            format!("--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n{body}\r\n")
-        };
-        files.iter().map(part).collect::<String>() + "--b--\r\n"
-    };
-    let post =
-        |body: String| asked("POST", "own/many").with("Content-Type", "multipart/form-data; boundary=b").body(body);
-    let reply = ask(&site.server, &post(form(&[("a", "one"), ("b", "two")]))).await;
-    reply.has(201);
-    let told = json(&reply);
-    let paths: Vec<_> = told["files"].as_array().expect("files").iter().map(|file| file["path"].clone()).collect();
-    assert_eq!(paths, ["many/a", "many/b"]);
-    site.server.get("own/many/b").await.is(b"two");
-    let problem = ask(&site.server, &post(form(&[("a", "other"), ("c", "three")]))).await.problem(409);
-    assert!(problem.detail.contains("These were taken: many/c"), "{problem:?}");
-    ask(&site.server, &post(form(&[("../x", "one")]))).await.problem(400);
-    ask(&site.server, &post(form(&[]))).await.problem(400);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn folders_are_listed() {
     let site = site(Laptop).await;
     for path in ["own/b.bin", "own/a/x", "own/a/y/z", "own/a%3Cb%3E", "own/a.c"] {
@@ -194,4 +171,13 @@ async fn a_client_that_waits_for_a_word_sends_nothing_in_vain() {
     connection.send(&request).await;
     let reply = connection.reply(&request).await;
     assert_eq!((reply.status, reply.end), (413, End::Whole));
+    // Nor who would be refused for what is there, or for want of room.
+    put(&site.server, "lax/x", b"one").await.has(201);
+    for (name, value, length, status) in [("If-None-Match", "*", "3", 412), ("X-Y", "z", "1001", 507)] {
+        let mut connection = Connection::open(site.server.address()).await;
+        let request = asked("PUT", "lax/x").with("Expect", "100-continue").with(name, value);
+        let request = request.with("Content-Length", length);
+        connection.send(&request).await;
+        connection.reply(&request).await.problem(status);
+    }
 }

@@ -5,10 +5,12 @@ mod apk_v3;
 mod away;
 mod commands;
 mod files;
+mod forms;
 mod hostile;
 mod rebuilt;
 mod rpm;
 mod strangers;
+mod terms;
 mod together;
 
 use serde_json::Value;
@@ -17,7 +19,7 @@ use crate::support::http::{Connection, Reply, Request};
 use crate::support::server::{ADMINISTRATOR, Server};
 
 /// A request below `/api/` that may change something.
-fn asked(method: &str, path: &str) -> Request {
+pub(crate) fn asked(method: &str, path: &str) -> Request {
     Request::new(method, format!("/api/{path}")).with("Authorization", format!("Bearer {ADMINISTRATOR}"))
 }
 

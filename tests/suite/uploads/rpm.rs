@@ -230,7 +230,7 @@ async fn what_is_no_package_is_refused() {
     let mut damaged = right.clone();
     let middle = damaged.len() - 40;
     damaged[middle] ^= 1;
-    let refused: [(&str, &[u8], u16); 7] = [
+    let refused: [(&str, &[u8], u16); 9] = [
         ("el9/x86_64/Packages/hello-1.0-1.el9.x86_64.rpm", half, 422),
         ("el9/x86_64/Packages/hello-1.0-1.el9.x86_64.rpm", &damaged, 422),
         ("el9/x86_64/Packages/hello-1.0-1.el9.x86_64.rpm", b"<html>", 422),
@@ -238,11 +238,16 @@ async fn what_is_no_package_is_refused() {
         ("hello-1.0-1.el9.x86_64.rpm", &right, 422),
         ("el9/x86_64/repodata/repomd.xml", &right, 400),
         ("el9/x86_64/repodata/primary.xml.gz", &right, 400),
+        ("el9/repodata/comps.xml", b"<comps/>", 422),
+        ("repodata/comps.xml", b"<comps/>", 422),
     ];
     for (path, body, status) in refused {
         let problem = put(&site.server, &format!("own/{path}"), body).await.problem(status);
         assert!(!problem.detail.is_empty(), "{problem:?}");
         site.server.get(&format!("own/{path}")).await.problem(404);
+    }
+    for root in ["el9", ""] {
+        site.server.get(&format!("own/{root}/repodata/repomd.xml").replace("//", "/")).await.problem(404);
     }
 }
 

@@ -29,6 +29,8 @@ struct Truth {
     there: BTreeMap<String, u32>,
     /// Asked for, of which nobody knows yet: may be listed.
     perhaps: BTreeSet<String>,
+    /// Acknowledged to be deleted: nobody may get it.
+    gone: BTreeSet<String>,
 }
 
 type Servers = Arc<Mutex<Vec<SocketAddr>>>;
@@ -81,7 +83,9 @@ async fn uploader(number: u32, servers: Servers, truth: Arc<Mutex<Truth>>) {
             let delete = asked("DELETE", &format!("{FOLDER}/{name}"));
             // Whoever dies before it answers may have deleted it.
             until_answered(&servers, &mut random, &delete, &[200, 404]).await;
-            truth.lock().perhaps.remove(&name);
+            let mut truth = truth.lock();
+            truth.perhaps.remove(&name);
+            truth.gone.insert(name);
         }
     }
 }
@@ -165,6 +169,9 @@ async fn nothing_acknowledged_is_lost_however_often_a_replica_dies() {
         let mut names = listed(&server.get(&format!("{FOLDER}/APKINDEX.tar.gz")).await.body);
         names.sort();
         assert_eq!(names, expected);
+        for name in &truth.lock().gone.clone() {
+            assert_eq!(server.get(&format!("{FOLDER}/{name}")).await.status, 404, "{name} was deleted");
+        }
     }
     assert!(deaths >= 3 && rounds >= 10, "{deaths} deaths, {rounds} rounds");
     let folder = site.server.get(&format!("{FOLDER}/?after=z")).await;

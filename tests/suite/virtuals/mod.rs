@@ -2,6 +2,7 @@
 
 mod apk;
 mod files;
+mod flawed;
 mod rpm;
 
 use serde_json::Value;

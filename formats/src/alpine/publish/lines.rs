@@ -51,6 +51,25 @@ pub(super) fn stanza(
     Ok(stanza.text.into_bytes())
 }
 
+/// Whether apk can bear a stanza of another's making, whatever the order of its lines.
+pub(super) fn check(stanza: &[u8]) -> Result<(), Invalid> {
+    let mut head = 0;
+    for line in stanza.split_inclusive(|byte| *byte == b'\n') {
+        if line.len() > LINE {
+            let why = format!("a line of {} bytes, where apk gives up the whole index at more than {LINE}", line.len());
+            return Err(Invalid::malformed("APKINDEX", why));
+        }
+        let is_relation = matches!(line, [b'D' | b'p' | b'i' | b'r' | b'q', b':', ..]);
+        if !is_relation && line != b"\n" {
+            head += line.len();
+        }
+    }
+    match head > HEAD {
+        true => Err(Invalid::malformed("APKINDEX", format!("fields of {head} bytes, of which apk can note {HEAD}"))),
+        false => Ok(()),
+    }
+}
+
 struct Lines<'l> {
     text: String,
     limits: &'l Limits,
@@ -81,5 +100,21 @@ impl Lines<'_> {
 
     fn counted(&mut self, letter: char, number: u64) -> Result<(), Invalid> {
         if number == 0 { Ok(()) } else { self.line(letter, &number.to_string()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stanzas_of_others_are_held_to_what_apk_can_bear() {
+        let stanza = |depends: usize, description: usize| {
+            format!("C:Q1x\nP:a\nV:1\nD:{}\nT:{}\n\n", "d".repeat(depends), "t".repeat(description)).into_bytes()
+        };
+        assert!(check(&stanza(72_000, 1_000)).is_ok());
+        assert!(check(&stanza(LINE - 3, HEAD - 17)).is_ok());
+        assert!(check(&stanza(LINE - 2, 0)).is_err());
+        assert!(check(&stanza(0, HEAD - 16)).is_err());
     }
 }

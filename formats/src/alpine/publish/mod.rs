@@ -77,6 +77,10 @@ impl PublishFormat for Alpine {
         }
     }
 
+    fn check_fragment(&self, root: &IndexRoot, _list: usize, text: &[u8], _limits: &Limits) -> Result<(), Invalid> {
+        if is_v2_entry(root.entry.file_name()) { lines::check(text) } else { Ok(()) }
+    }
+
     /// The root is the folder of the package. A `depth` of 0 does not ask how deep that is: branches and repositories may be
     /// nested as people like.
     fn root_for(&self, path: &RepoPath, depth: usize) -> Result<IndexRoot, Invalid> {

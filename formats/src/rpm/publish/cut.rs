@@ -60,6 +60,14 @@ pub(super) fn cut(
     }
 }
 
+/// Whether every client can read a fragment: those who cut it took what they needed, and looked no closer.
+pub(super) fn check(list: usize, text: &[u8], limits: &Limits) -> Result<(), Invalid> {
+    let name = lists::NAMES.get(list).copied().unwrap_or("index");
+    let mut document = Document::new(name, "package", text, limits).strictly();
+    while !matches!(document.next()?, Node::End) {}
+    Ok(())
+}
+
 /// An element as it can stand in a list of ours, with the line feed that ours have.
 fn fragment(list: usize, element: &str, namespaces: &Namespaces, text: &mut Vec<u8>) {
     bound(element, namespaces, &|name, value| lists::binds(list, name, value), text);
@@ -119,6 +127,27 @@ mod tests {
         );
         let expected = (None, digest, files + "\n");
         assert_eq!(all(1, &document), [expected.clone(), expected]);
+    }
+
+    #[test]
+    fn what_no_client_can_read_is_told() {
+        let limits = Limits::default();
+        for good in ["<package a='&lt;'><x:y/>&#228; <![CDATA[<]]></package>\n", "<package/>"] {
+            assert!(check(0, good.as_bytes(), &limits).is_ok(), "{good}");
+        }
+        for bad in [
+            "<package>\u{1}</package>",
+            "<package>&#1;</package>",
+            "<package a='1' a='2'/>",
+            "<package>]]></package>",
+            "<package><1/></package>",
+            "<package/><package/>",
+            "<package>",
+            "",
+        ] {
+            assert!(check(1, bad.as_bytes(), &limits).is_err(), "{bad}");
+        }
+        assert!(check(2, b"<package>\xff</package>", &limits).is_err());
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! What several indexes carry beside their lists, joined to one file: groups, advisories, modules.
 //!
 //! Such a file is a sequence of entries that have names of their own. The joined one has the entries of all, those of the most wanted
-//! index first; of two of one name the first is taken, whole. An entry stands as it stood, so what this knows nothing of is kept.
-//! Files are read as streams; memory is that of one entry, and some bytes for the name of each.
+//! index first; of two advisories or modules of one name the first is taken, whole, and groups are united ([`super::groups`]). An
+//! entry stands as it stood, so what this knows nothing of is kept. Files are read as streams; memory is that of one entry, and some
+//! bytes for the name of each.
 //!
 //! Not joined is what is about one product alone, such as `productid`.
 
@@ -13,6 +14,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::cut::bound;
+use super::groups;
 use crate::decompress::{into_invalid, open};
 use crate::rpm::xml::{Document, Namespaces, Node, gather};
 use crate::{Algorithm, Invalid, Limits};
@@ -35,7 +37,10 @@ const KINDS: [Kind; 3] = [
     Kind { kind: "modules", name: "modules.yaml.gz", root: None, is_compressed: true },
 ];
 
-/// The fields by which a document about a module is told from others: those of its `data`, as libmodulemd writes them.
+/// The documents that say which stream of a module is its usual one: there is one answer for each module, whoever gives it.
+const MODULE_DEFAULTS: &str = "modulemd-defaults";
+
+/// The fields by which another document about a module is told from others: those of its `data`, as libmodulemd writes them.
 const MODULE_FIELDS: [&str; 7] = ["name", "module", "stream", "version", "context", "arch", "modified"];
 
 fn find(kind: &str) -> Option<&'static Kind> {
@@ -71,6 +76,9 @@ fn entries(
     into: &mut dyn Write,
 ) -> Result<(), Invalid> {
     let mut taken = Taken { names: HashSet::new(), what: kind.name, most: limits.packages };
+    if kind.kind == "group" {
+        return groups::join(from, limits, into);
+    }
     if let Some(root) = kind.root {
         writeln!(into, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{root}>").map_err(Invalid::Read)?;
         for from in from {
@@ -94,15 +102,20 @@ impl Taken {
         if self.names.len() as u64 >= self.most {
             return Err(Invalid::OverLimit { what: self.what, limit: "packages", value: self.most });
         }
-        let mut hasher = Algorithm::Sha256.hasher();
-        for part in parts {
-            hasher.update(part.as_bytes());
-            hasher.update(b"\0");
-        }
-        let mut name = [0; 16];
-        name.iter_mut().zip(hasher.finish().bytes()).for_each(|(to, from)| *to = *from);
-        Ok(self.names.insert(name))
+        Ok(self.names.insert(name(parts)))
     }
+}
+
+/// A digest that stands for a name.
+pub(super) fn name(parts: &[&str]) -> [u8; 16] {
+    let mut hasher = Algorithm::Sha256.hasher();
+    for part in parts {
+        hasher.update(part.as_bytes());
+        hasher.update(b"\0");
+    }
+    let mut name = [0; 16];
+    name.iter_mut().zip(hasher.finish().bytes()).for_each(|(to, from)| *to = *from);
+    name
 }
 
 /// The elements below the root, each told by its own name and the text of its `id`; without one, by all of it.
@@ -115,7 +128,7 @@ fn elements(
     into: &mut dyn Write,
 ) -> Result<(), Invalid> {
     let document = Document::new(what, root, open(what, from, limits)?, limits);
-    let mut document = document.recording(limits).with_doctype();
+    let mut document = document.recording(limits).with_doctype().strictly();
     let text_bytes = document.text_bytes();
     let (mut namespaces, mut text) = (Namespaces::default(), Vec::new());
     let (mut name, mut id, mut in_id) = (String::new(), String::new(), false);
@@ -187,7 +200,11 @@ fn told(document: &str) -> Vec<String> {
     let mut told = vec![kind.to_owned()];
     for line in document.lines() {
         let field = line.strip_prefix("  ").and_then(|line| line.split_once(':'));
-        if let Some((field, value)) = field.filter(|(field, _)| MODULE_FIELDS.contains(field)) {
+        let tells = |field: &str| match kind {
+            MODULE_DEFAULTS => field == "module",
+            _ => MODULE_FIELDS.contains(&field),
+        };
+        if let Some((field, value)) = field.filter(|(field, _)| tells(field)) {
             told.push(format!("{field}={}", value.trim().trim_matches(['"', '\''])));
         }
     }
@@ -214,20 +231,6 @@ mod tests {
     }
 
     #[test]
-    fn groups() {
-        let ours = "<?xml version=\"1.0\"?>\n<!DOCTYPE comps PUBLIC \"-//Red Hat, Inc.//DTD Comps info//EN\" \"comps.dtd\">\n\
-                    <comps><group><id>core</id><name>Ours</name></group><category><id>core</id></category></comps>";
-        let theirs = "<comps xmlns:x='urn:x'><group><id> core </id><name>Theirs</name></group>\
-                      <group><id>x11</id><x:a/></group><langpacks><match name=\"a\"/></langpacks></comps>";
-        assert_eq!(
-            joined("group_gz", &[ours, theirs]),
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<comps>\n<group><id>core</id><name>Ours</name></group>\n\
-             <category><id>core</id></category>\n<group xmlns:x=\"urn:x\"><id>x11</id><x:a/></group>\n\
-             <langpacks xmlns:x=\"urn:x\"><match name=\"a\"/></langpacks>\n</comps>\n"
-        );
-    }
-
-    #[test]
     fn advisories() {
         let one = "<updates><update type=\"security\"><id>A-1</id><title>1 &lt; 2</title></update></updates>";
         let two = "<updates><update><id>A-2</id></update><update><id>A-1</id><title>Other</title></update></updates>";
@@ -245,8 +248,9 @@ mod tests {
         };
         let defaults = "---\ndocument: modulemd-defaults\nversion: 1\ndata:\n  module: a\n  stream: \"1\"\n";
         let ours = [stream("1", "Ours"), defaults.to_owned()].concat();
+        let others = defaults.replace("\"1\"", "\"2\"").replace("stream:", "modified: 202501010000\n  stream:");
         let theirs =
-            [stream("1", "Theirs"), stream("2", "Theirs"), format!("{defaults}...\n"), "--- \nx: y\n".to_owned()]
+            [stream("1", "Theirs"), stream("2", "Theirs"), format!("{others}...\n"), "--- \nx: y\n".to_owned()]
                 .concat();
         let expected =
             [stream("1", "Ours"), format!("{defaults}...\n"), stream("2", "Theirs"), "---\nx: y\n...\n".to_owned()];
@@ -267,6 +271,8 @@ mod tests {
         assert!(refused("group", entity, &limits));
         assert!(refused("group", "<comps><group>", &limits));
         assert!(refused("group", "<html/>", &limits));
+        assert!(refused("group", "<comps><group>\u{1}</group></comps>", &limits));
+        assert!(refused("updateinfo", "<updates><update>\u{1}</update></updates>", &limits));
         assert!(refused("group", &format!("<comps><group>{}</group></comps>", "x".repeat(2_000)), &limits));
         assert!(refused("modules", &format!("---\n{}", "x".repeat(2_000)), &limits));
         assert!(refused("productid", "", &limits));

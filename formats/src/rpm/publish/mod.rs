@@ -14,7 +14,7 @@
 //! | `text`, `xml` | which characters, and how they are written |
 //! | `lists`, `repomd` | the documents around them |
 //! | `cut` | elements out of another's documents |
-//! | `join` | groups, advisories and modules of several indexes |
+//! | `join`, `groups` | groups, advisories and modules of several indexes |
 //!
 //! A package may stand for far more text than it is long, so everything is counted before it is made
 //! ([`Limits::fragment_bytes`]), and no text gets in that our own reader, or a client's, would choke on.
@@ -24,6 +24,7 @@ mod changelog;
 mod cut;
 mod dependencies;
 mod files;
+mod groups;
 mod join;
 mod lists;
 mod opened;
@@ -60,6 +61,10 @@ impl PublishFormat for Rpm {
         cut::cut(root, list, from, limits, each)
     }
 
+    fn check_fragment(&self, _root: &IndexRoot, list: usize, text: &[u8], limits: &Limits) -> Result<(), Invalid> {
+        cut::check(list, text, limits)
+    }
+
     fn root_for(&self, path: &RepoPath, depth: usize) -> Result<IndexRoot, Invalid> {
         place::root_for(path, depth)
     }
@@ -73,9 +78,12 @@ impl PublishFormat for Rpm {
         place::carried_kind(path)
     }
 
-    fn check_carried(&self, path: &RepoPath, whole: &mut dyn Read, limits: &Limits) -> Result<(), Invalid> {
-        let kind = place::carried_kind(path).ok_or_else(|| Invalid::malformed("path", "no such file is carried"))?;
-        carried::check(&kind, path, whole, limits)
+    fn is_carried(&self, kind: &str) -> bool {
+        place::is_carried(kind)
+    }
+
+    fn check_carried(&self, kind: &str, path: &RepoPath, whole: &mut dyn Read, limits: &Limits) -> Result<(), Invalid> {
+        carried::check(kind, path, whole, limits)
     }
 
     fn joined_name(&self, kind: &str) -> Option<&'static str> {

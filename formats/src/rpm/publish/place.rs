@@ -70,13 +70,20 @@ pub(super) fn carried_kind(path: &RepoPath) -> Option<String> {
         "updateinfo.xml" => "updateinfo",
         "modules.yaml" => "modules",
         "productid" => "productid",
-        // Clients ask for the compressed form by a word of its own.
-        _ if plain.starts_with("comps") && plain.ends_with(".xml") => {
+        // Clients ask for the compressed form by a word of its own. Some put in front of it what it is about: `c7-x86_64-comps.xml`.
+        _ if plain.starts_with("comps") && plain.ends_with(".xml") || plain.ends_with("-comps.xml") => {
             return Some(compression.map_or("group".to_owned(), |end| format!("group_{end}")));
         }
         _ => return None,
     };
     Some(kind.to_owned())
+}
+
+/// Whether what `repomd.xml` names by this word is carried. Of those that zchunk has cut up there is another form beside each, which is
+/// enough.
+pub(super) fn is_carried(kind: &str) -> bool {
+    let (plain, form) = kind.split_once('_').unwrap_or((kind, ""));
+    matches!(plain, "group" | "updateinfo" | "modules" | "productid") && form != "zck"
 }
 
 /// Where distributions put a file of this name: packages below `Packages/` by their first letter.
@@ -165,13 +172,16 @@ mod tests {
     #[test]
     fn what_is_carried() {
         let digest = "8e82dc3c3d15db7bfc561943887ee94357e6a7ba9794da3ed2007523876656ec";
-        let named = format!("9/repodata/{digest}-comps.xml.gz");
+        let [named, about] = ["comps.xml.gz", "c7-x86_64-comps.xml"].map(|name| format!("9/repodata/{digest}-{name}"));
         let table = [
             ("9/repodata/comps.xml", Some("group")),
             ("repodata/comps-Everything.x86_64.xml", Some("group")),
             ("9/repodata/comps.xml.gz", Some("group_gz")),
             ("9/repodata/comps.xml.zst", Some("group_zst")),
             (&named, Some("group_gz")),
+            (&about, Some("group")),
+            ("9/repodata/c7-x86_64-comps.xml.gz", Some("group_gz")),
+            ("9/repodata/mycomps.xml", None),
             ("9/repodata/updateinfo.xml", Some("updateinfo")),
             ("9/repodata/updateinfo.xml.gz", Some("updateinfo")),
             ("9/repodata/modules.yaml.xz", Some("modules")),
@@ -185,6 +195,16 @@ mod tests {
         ];
         for (text, kind) in table {
             assert_eq!(carried_kind(&path(text)).as_deref(), kind, "{text}");
+        }
+    }
+
+    #[test]
+    fn words_of_what_is_carried() {
+        for kind in ["group", "group_gz", "group_xz", "updateinfo", "modules", "productid"] {
+            assert!(is_carried(kind), "{kind}");
+        }
+        for kind in ["primary", "group_zck", "updateinfo_zck", "appstream", "groups", "prestodelta"] {
+            assert!(!is_carried(kind), "{kind}");
         }
     }
 

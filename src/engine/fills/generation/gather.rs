@@ -8,7 +8,7 @@ use std::sync::Arc;
 use artifactapi_formats::{Algorithm, Expected, Identity, IndexFormat, IndexRoot, Mutability, RepoPath, Role, Sha256};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::super::super::fill::{FillError, Order, Outcome};
+use super::super::super::fill::{FillError, Order, Outcome, Via};
 use super::super::super::held::now;
 use super::super::Fills;
 use super::super::fetch::Arrived;
@@ -142,6 +142,10 @@ impl Fills {
         // transfer for all of them. So may those who were given a new root's first entry.
         if entry.spooled.is_none() || matches!(ask.mutability, Mutability::Addressed(_)) {
             return match self.join(ask, None).settled().await {
+                // A snapshot would name bytes that nobody has.
+                Outcome::Held(_, Via::Unkept) => {
+                    Err(NotBuilt::Ours(format!("{} came and could not be kept: see the log", wanted.path)))
+                }
                 Outcome::Held(held, _) => Ok(Some(Piece { record: held.artifact.clone(), spooled: None })),
                 Outcome::Absent(error) => absent(&wanted.path, wanted.role, entry, is_list, error),
                 Outcome::NoRoom(_) => Err(NotBuilt::Ours("there is no room for the spool".to_owned())),
@@ -162,10 +166,7 @@ impl Fills {
 
     /// Makes spooled bytes durable without making them current.
     async fn put_aside(&self, draft: Artifact, spooled: Spooled) -> Result<Piece, NotBuilt> {
-        let is_first = self.catalog.lookup(&draft.target).await?.is_none();
-        let staged = self.keeper.keys_for(&draft.target, &spooled);
-        self.snapshots.stage(&staged, draft.stored_at).await?;
-        let record = self.keeper.put_aside(&spooled, draft, is_first).await?;
+        let record = self.keeper.put_aside(&spooled, draft).await?;
         Ok(Piece { record, spooled: Some(spooled) })
     }
 

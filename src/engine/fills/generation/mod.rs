@@ -13,28 +13,28 @@
 //! Upstreams are caught in the middle of an update now and then: the entry is new and a member is not there yet, or is
 //! another already. That is a contradiction, not damage: the next mirror is asked, then the same ones again after a while.
 
+mod content;
 mod gather;
 mod packages;
 mod signatures;
 
-use std::fs::File;
-use std::io::{Cursor, Read as _};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use artifactapi_formats::{IndexFormat, IndexRoot, ReadSeek, Role};
+use artifactapi_formats::{IndexFormat, IndexRoot, Role};
 use bytes::Bytes;
 
+pub(super) use self::content::Content;
 use self::gather::Gathered;
 use self::signatures::refuse_old_signatures;
 use super::super::fill::{FillError, Order, Outcome, Via};
-use super::super::held::{Held, HeldBody, now};
+use super::super::held::now;
 use super::super::keep::KeepError;
 use super::super::shelf::Found;
 use super::completing::Completion;
 use super::{Fills, Publication};
 use crate::config::Remote;
-use crate::spool::{FileReader, Spooled};
+use crate::spool::Spooled;
 use crate::store::catalog::snapshots::{Draft, Snapshot, SnapshotId, SnapshotPublished};
 use crate::store::catalog::{Artifact, CatalogError};
 use crate::store::coordinator::{Entered, Event};
@@ -64,32 +64,6 @@ pub(super) struct Entry {
     pub(super) source: usize,
     /// Whether members that upstream does not have are left out; else they are waited for.
     pub(super) may_have_gaps: bool,
-}
-
-/// Bytes that can be read from the start, any number of times.
-#[derive(Clone)]
-pub(super) enum Content {
-    /// In memory.
-    Memory(Bytes),
-    /// In a file.
-    File(Arc<File>),
-}
-
-impl Content {
-    pub(super) fn of(held: &Held) -> Option<Self> {
-        match &held.body {
-            HeldBody::Memory(bytes) => Some(Self::Memory(bytes.clone())),
-            HeldBody::File(file) => Some(Self::File(Arc::clone(file))),
-            HeldBody::Growing(_) | HeldBody::Distant => None,
-        }
-    }
-
-    pub(super) fn reader(&self) -> Box<dyn ReadSeek + Send> {
-        match self {
-            Self::Memory(bytes) => Box::new(Cursor::new(bytes.clone())),
-            Self::File(file) => Box::new(FileReader::new(Arc::clone(file))),
-        }
-    }
 }
 
 /// Why there is no next generation.
@@ -200,7 +174,7 @@ impl Fills {
             return Err(NotBuilt::Ours("it is no index".to_owned()));
         };
         let began = now();
-        let bytes = self.entry_bytes(entry).await;
+        let bytes = self.entry_bytes(entry).await?;
         let made_at =
             index.made_at(&root, &bytes, &self.limits).map(|s| SystemTime::UNIX_EPOCH + Duration::from_secs(s));
         let current = self.snapshots.current(&order.target).await?;
@@ -254,7 +228,7 @@ impl Fills {
             files: gathered.files.into_iter().map(|file| as_of(file, published_at, &gathered.aside)).collect(),
         };
         for _ in 0..TRIES {
-            match self.snapshots.publish_snapshot(&snapshot, draft.follows).await? {
+            match self.snapshots.publish_snapshot(&snapshot, draft.follows, &[]).await? {
                 SnapshotPublished::Won { snapshot, replaced } => {
                     self.tell(order, draft.follows, &snapshot, replaced).await;
                     return Ok(*snapshot);
@@ -296,20 +270,13 @@ impl Fills {
         )))
     }
 
-    pub(super) async fn entry_bytes(&self, entry: &Entry) -> Bytes {
-        if let Content::Memory(bytes) = &entry.content {
-            return bytes.clone();
-        }
-        if entry.artifact.size > self.limits.entry_bytes {
+    pub(super) async fn entry_bytes(&self, entry: &Entry) -> Result<Bytes, NotBuilt> {
+        if matches!(entry.content, Content::File(_)) && entry.artifact.size > self.limits.entry_bytes {
             // Only formats whose entry is the whole index have entries of this size; they read it as a stream.
-            return Bytes::new();
+            return Ok(Bytes::new());
         }
-        let (mut reader, limit) = (entry.content.reader(), entry.artifact.size);
-        let reading = tokio::task::spawn_blocking(move || {
-            let mut bytes = Vec::new();
-            (&mut reader).take(limit).read_to_end(&mut bytes).map(|_| bytes)
-        });
-        reading.await.ok().and_then(Result::ok).unwrap_or_default().into()
+        let read = entry.content.bytes(entry.artifact.size).await;
+        read.map_err(|error| NotBuilt::Ours(format!("{} cannot be read: {error}", entry.artifact.target)))
     }
 
     /// Takes off the shelf what was replaced, here and everywhere.

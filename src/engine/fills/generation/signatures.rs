@@ -79,7 +79,7 @@ impl Fills {
             .iter()
             .map(|(ask, arrived)| (ask.target.path.clone(), Content::File(Arc::clone(arrived.spooled.file()))));
         let contents = self.bytes_of(contents.collect()).await?;
-        self.refuse_signatures_of_another(index, entry, &contents, &self.entry_bytes(entry).await)?;
+        self.refuse_signatures_of_another(index, entry, &contents, &self.entry_bytes(entry).await?)?;
         self.verify(order, remote, index, &root, entry, contents).await?;
         Ok(signatures)
     }

@@ -4,7 +4,7 @@
 //! one transaction. Its packages are those of its members' roots ([`members`]; [`Choice`] says which win); their fragments come from the
 //! catalog if the member's index is one of ours, and are cut out of its lists if not ([`fragments`]). They are kept for the virtual root
 //! by their marks, so that the next time only what differs is cut and written. What members carry beside their lists is joined
-//! ([`carried`]).
+//! ([`carried`]). What a remote member has that no client could read is left out of both, and logged: it would take the rest with it.
 //!
 //! Which generations an index was merged of stands in its snapshot's source; while that is what there is, nothing is written. No
 //! package is copied, and none is asked of anybody: what the indexes that are held say is enough.
@@ -23,6 +23,7 @@ use super::{Base, LEASE_PATIENCE, Plan, TRIES};
 use crate::config::{Kind, Local, Repository, Virtual};
 use crate::engine::publish::choice::{Choice, Chosen};
 use crate::engine::publish::{PublishError, Publisher};
+use crate::store::catalog::snapshots::SnapshotPublished;
 use crate::store::catalog::snapshots::{PackageMark, Snapshot};
 use crate::store::coordinator::Entered;
 use crate::store::key::Target;
@@ -140,11 +141,11 @@ impl Publisher {
             let mut plan = self.plan_merge(repository, root, &base, &parts, &choice).await?;
             plan.source = source;
             match self.attempt(repository, &local, format, root, &base, &plan).await? {
-                Some(snapshot) => {
+                SnapshotPublished::Won { snapshot, .. } => {
                     self.finish(repository, root, &base, &plan, &snapshot).await;
                     return Ok(());
                 }
-                None => drop(self.sheets.remove(root)),
+                SnapshotPublished::Lost(_) | SnapshotPublished::BlobLeaving(_) => drop(self.sheets.remove(root)),
             }
         }
         Err(PublishError::Contended)
@@ -163,17 +164,19 @@ impl Publisher {
         let before: HashMap<PackageMark, _> = self.snapshots.marks(root).await?.into_iter().collect();
         let new: Vec<&Chosen> = chosen.values().filter(|one| !before.contains_key(&one.mark)).collect();
         let known = self.with_fragments(root, &new).await?;
+        let mut left_out = HashSet::new();
         for (number, part) in parts.iter().enumerate() {
             let wanted: Vec<&Chosen> =
                 new.iter().filter(|one| one.from == number && !known.contains(&one.mark)).copied().collect();
             match &part.member.kind {
                 _ if wanted.is_empty() => {}
-                Kind::Remote(_) => self.cut_fragments(root, part, &wanted).await?,
+                Kind::Remote(_) => left_out.extend(self.cut_fragments(root, part, &wanted).await?),
                 Kind::Local(_) | Kind::Virtual(_) => self.copy_fragments(root, part, &wanted).await?,
             }
         }
 
-        let now_listed: HashSet<PackageMark> = chosen.values().map(|one| one.mark).collect();
+        let now_listed: HashSet<PackageMark> =
+            chosen.values().map(|one| one.mark).filter(|mark| !left_out.contains(mark)).collect();
         let carried = self.carried(repository, root, parts).await?;
         let was_carried = base.snapshot.iter().flat_map(|snapshot| &snapshot.files).map(|file| &file.target.path);
         let publishing = repository.format.publish();
@@ -185,12 +188,12 @@ impl Publisher {
             removed: base
                 .sheet
                 .paths()
-                .filter(|path| !chosen.contains_key(*path))
+                .filter(|path| chosen.get(*path).is_none_or(|one| left_out.contains(&one.mark)))
                 .chain(not_carried)
                 .cloned()
                 .collect::<Vec<RepoPath>>(),
             dropped: before.iter().filter(|(mark, _)| !now_listed.contains(mark)).map(|(_, row)| *row).collect(),
-            put: new.into_iter().map(|one| one.package.clone()).collect(),
+            put: new.into_iter().filter(|one| !left_out.contains(&one.mark)).map(|one| one.package.clone()).collect(),
             carried,
             ..Plan::default()
         })

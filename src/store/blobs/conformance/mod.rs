@@ -38,6 +38,7 @@ pub(super) async fn suite(store: &dyn BlobStore, spool: &SpoolFolder, traits: Tr
     with.odd_keys().await;
     with.long_records().await;
     with.deleted().await;
+    with.tidied().await;
     with.listed(traits.many).await;
     with.raced(traits.decides_races).await;
     with.siblings_come_and_go().await;
@@ -72,6 +73,15 @@ impl With<'_> {
             let recorded = self.store.about(&key).await.expect("about");
             assert_eq!(recorded, Some(about(&target, bytes)), "{path}");
         }
+    }
+
+    async fn tidied(&self) {
+        let target = target("tidied", "a.txt");
+        let key = target.first_blob_key();
+        self.write(&key, b"whole", &about(&target, b"whole")).await;
+        assert_eq!(self.store.tidy(Duration::ZERO).await.expect("tidy"), 0, "nothing was left behind");
+        assert_eq!(self.bytes(&key).await, b"whole");
+        self.store.delete(&[key]).await.expect("delete");
     }
 
     async fn never_replaced(&self) {

@@ -23,20 +23,20 @@ use crate::store::key::BlobKey;
 const PIECE: usize = 64 << 10;
 
 /// A store that answers with streams, as a distant one does.
-pub(super) struct Distant {
-    pub(super) files: FileBlobs,
+pub(crate) struct Distant {
+    pub(crate) files: FileBlobs,
     /// How many wholes and how many parts were asked for.
-    pub(super) wholes: AtomicUsize,
-    pub(super) parts: AtomicUsize,
+    pub(crate) wholes: AtomicUsize,
+    pub(crate) parts: AtomicUsize,
     /// Each piece of a stream takes a permit.
-    pub(super) pieces: Arc<Semaphore>,
-    pub(super) away: AtomicBool,
+    pub(crate) pieces: Arc<Semaphore>,
+    pub(crate) away: AtomicBool,
     /// How many of the next streams break off after their first piece.
-    pub(super) breaks: AtomicUsize,
+    pub(crate) breaks: AtomicUsize,
     /// What is sent instead of the last byte.
-    pub(super) last_byte: Mutex<Option<u8>>,
+    pub(crate) last_byte: Mutex<Option<u8>>,
     /// What the size is said to be.
-    pub(super) size: Mutex<Option<u64>>,
+    pub(crate) size: Mutex<Option<u64>>,
 }
 
 #[async_trait]
@@ -102,7 +102,7 @@ impl BlobStore for Arc<Distant> {
 
 impl Distant {
     /// The store in this folder, which answers truthfully and without delay until told otherwise.
-    pub(super) fn new(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path) -> Self {
         Self {
             files: FileBlobs::open(folder).expect("store"),
             wholes: AtomicUsize::new(0),
@@ -116,7 +116,7 @@ impl Distant {
     }
 
     /// Sends nothing from now on; permits let pieces through.
-    pub(super) fn hold(&self) {
+    pub(crate) fn hold(&self) {
         self.pieces.forget_permits(Semaphore::MAX_PERMITS);
     }
 
@@ -128,7 +128,7 @@ impl Distant {
     }
 
     /// How many wholes and how many parts were asked for.
-    pub(super) fn asked(&self) -> (usize, usize) {
+    pub(crate) fn asked(&self) -> (usize, usize) {
         (self.wholes.load(Ordering::Relaxed), self.parts.load(Ordering::Relaxed))
     }
 }

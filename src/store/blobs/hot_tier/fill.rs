@@ -58,6 +58,11 @@ impl Fill {
             })),
         }
     }
+
+    /// Whether it brings bytes with this digest, as far as that is known by now.
+    fn brings(&self, digest: &Sha256) -> bool {
+        matches!(&*self.outcome.borrow(), Some(Outcome::Growing { sha256, .. }) if sha256 == digest)
+    }
 }
 
 /// The fills under way, and what they need.
@@ -100,6 +105,16 @@ impl Fills {
     /// The blob under `key` is another one now: what is on its way is not kept, and nobody joins it any more.
     pub(super) fn forget(&self, key: &BlobKey) {
         if let Some(fill) = self.running.lock().remove(key) {
+            fill.forgotten.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The same if what is on its way has this digest.
+    pub(super) fn forget_copy(&self, key: &BlobKey, copy: &Sha256) {
+        let mut running = self.running.lock();
+        if running.get(key).is_some_and(|fill| fill.brings(copy))
+            && let Some(fill) = running.remove(key)
+        {
             fill.forgotten.store(true, Ordering::Relaxed);
         }
     }

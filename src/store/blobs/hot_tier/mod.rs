@@ -9,12 +9,12 @@
 //! of it. A full or failing disk makes it useless and not harmful: reads then come straight from the store.
 //!
 //! A copy can be older than the store: another replica may have deleted the blob, or deleted and written the key anew.
-//! So every answer carries its digest, for the reader to compare with what it looks for, and a write replaces a copy
-//! that differs.
+//! So every answer carries its digest, for the reader to compare with what it looks for; a reader who looks for another has
+//! the copy forgotten, and a write replaces one that differs.
 
 mod digest;
 #[cfg(test)]
-mod distant;
+pub(crate) mod distant;
 mod fill;
 mod lru;
 mod shelf;
@@ -26,6 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use artifactapi_formats::Sha256;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
@@ -195,12 +196,25 @@ impl<B: BlobStore + 'static> BlobStore for HotTier<B> {
         deleted
     }
 
+    async fn forget_copy(&self, key: &BlobKey, copy: &Sha256) {
+        self.fills.forget_copy(key, copy);
+        let (shelf, id, copy) = (Arc::clone(&self.fills.shelf), Id::of(key), *copy);
+        let forgotten = tokio::task::spawn_blocking(move || shelf.forget_if(id, |entry| entry.sha256 == copy)).await;
+        if let Err(error) = forgotten {
+            tracing::warn!(%key, %error, "a copy in the hot tier could not be removed");
+        }
+    }
+
     fn list<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<BlobListing, BlobError>> {
         self.store.list(prefix)
     }
 
     fn grace(&self) -> Duration {
         self.store.grace()
+    }
+
+    async fn tidy(&self, age: Duration) -> Result<usize, BlobError> {
+        self.store.tidy(age).await
     }
 
     async fn ping(&self) -> Result<(), BlobError> {

@@ -136,7 +136,8 @@ impl Shelf {
         self.lru.lock().usage()
     }
 
-    fn forget_if(&self, id: Id, what: impl FnOnce(Entry) -> bool) {
+    /// Drops an entry that is so.
+    pub(super) fn forget_if(&self, id: Id, what: impl FnOnce(Entry) -> bool) {
         let mut lru = self.lru.lock();
         let removed = if lru.peek(id).is_some_and(what) { lru.remove(id) } else { None };
         drop(lru);

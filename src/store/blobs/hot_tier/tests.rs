@@ -9,6 +9,7 @@ use super::distant::Bench;
 use super::*;
 use crate::store::blobs::conformance::{self, Traits, about, bytes, collect, follow, spooled, target};
 use crate::store::blobs::files::FileBlobs;
+use crate::store::blobs::read_this;
 use crate::store::blobs::s3::{tests::store as s3_store, weed::Weed};
 
 const KIB: usize = 1 << 10;
@@ -251,6 +252,33 @@ async fn deleted_means_gone_also_while_it_is_on_its_way() {
     bench.settled(|bench| bench.tier.usage().bytes == 0).await;
     assert!(bench.files().is_empty());
     assert!(bench.tier.read(&key, None).await.expect("read").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_older_than_the_store_does_not_hide_what_is_there() {
+    let bench = Bench::new(64 * MIB);
+    let (old, new) = (content(1, 200 * KIB), content(2, 200 * KIB));
+    let key = bench.cold("f", &old).await;
+    bench.warm(&key).await;
+    // Another replica deletes it, and later has something else to keep under the key.
+    let folder = bench.folder.path().join("other");
+    let other = HotTier::open(Arc::clone(&bench.distant), &folder, 64 << 20, bench.spool.clone()).expect("tier");
+    other.delete(std::slice::from_ref(&key)).await.expect("delete");
+    let spooled = spooled(&bench.spool, &new).await;
+    let written = other.write(&key, &spooled, &about(&target("r", "f"), &new)).await.expect("write");
+    assert_eq!(written, Written::Stored);
+    assert!(bytes(&bench.tier, &key).await == old, "nobody has told this one");
+
+    let this = (new.len() as u64, &Sha256::of(&new));
+    let part = read_this(&bench.tier, &key, Some(5..10), this).await.expect("read").expect("present");
+    let (start, got) = collect(part).await;
+    assert_eq!(got[5 - start..10 - start], new[5..10]);
+    let whole = read_this(&bench.tier, &key, None, this).await.expect("read").expect("present");
+    assert!(collect(whole).await.1 == new);
+    bench.warm(&key).await;
+    assert!(bytes(&bench.tier, &key).await == new, "the right one is kept");
+    let gone = (old.len() as u64, &Sha256::of(&old));
+    assert!(read_this(&bench.tier, &key, None, gone).await.expect("read").is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

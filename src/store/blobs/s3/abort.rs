@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::Bucket;
 use super::error::failed;
-use crate::store::blobs::BlobError;
+use crate::store::blobs::{BlobError, names};
 
 /// An upload in parts that has not ended. Dropped, it is given up in the background: whoever wanted it is gone.
 pub(super) struct Unfinished {
@@ -32,8 +32,9 @@ impl Unfinished {
 
     /// Gives it up now. A server that is away keeps it; [`before`] finds it later.
     pub(super) async fn abort(mut self) {
-        self.given_up = true;
         abort(&self.bucket, &self.name, &self.id).await;
+        // Not before: whoever waits for this may leave meanwhile.
+        self.given_up = true;
     }
 }
 
@@ -57,7 +58,7 @@ async fn abort(bucket: &Bucket, name: &str, id: &str) {
     }
 }
 
-/// Gives up all uploads that began before `moment`. Returns how many.
+/// Gives up all uploads of ours that began before `moment`. Returns how many. The bucket may hold what others upload.
 pub(super) async fn before(bucket: &Bucket, moment: SystemTime) -> Result<usize, BlobError> {
     let (mut key, mut id, mut given_up) = (None, None, 0);
     loop {
@@ -67,7 +68,8 @@ pub(super) async fn before(bucket: &Bucket, moment: SystemTime) -> Result<usize,
         for upload in page.uploads() {
             let began = upload.initiated().and_then(|time| SystemTime::try_from(*time).ok());
             let old = began.is_some_and(|began| began < moment);
-            if let (true, Some(name), Some(id)) = (old, upload.key(), upload.upload_id()) {
+            let name = upload.key().filter(|name| names::is_ours(name));
+            if let (true, Some(name), Some(id)) = (old, name, upload.upload_id()) {
                 abort(bucket, name, id).await;
                 given_up += 1;
             }

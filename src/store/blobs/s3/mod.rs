@@ -87,16 +87,6 @@ impl S3Blobs {
         };
         Ok(Self { bucket: Arc::new(bucket) })
     }
-
-    /// Gives up multipart uploads that began more than `age` ago: what killed processes left, which costs space and is
-    /// invisible. Choose an age that no upload under way reaches. Returns how many there were.
-    ///
-    /// # Errors
-    /// As for [`BlobStore::read`].
-    pub async fn abort_uploads_older_than(&self, age: Duration) -> Result<usize, BlobError> {
-        let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
-        abort::before(&self.bucket, before).await
-    }
 }
 
 #[async_trait]
@@ -130,6 +120,13 @@ impl BlobStore for S3Blobs {
 
     fn grace(&self) -> Duration {
         GRACE
+    }
+
+    /// Gives up multipart uploads: what killed processes left, which costs space and is invisible.
+    async fn tidy(&self, age: Duration) -> Result<usize, BlobError> {
+        let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+        // Beside the gate: nobody waits for it.
+        abort::before(&self.bucket, before).await
     }
 
     /// Asks even when the gate is closed, and opens it if there is an answer.

@@ -47,6 +47,11 @@ impl S3Blobs {
         let request = self.bucket.client.list_multipart_uploads().bucket(&self.bucket.name);
         request.send().await.map_or(0, |page| page.uploads().len())
     }
+
+    async fn begin_upload(&self, name: &str) {
+        let request = self.bucket.client.create_multipart_upload().bucket(&self.bucket.name).key(name);
+        request.send().await.expect("an upload");
+    }
 }
 
 async fn until<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
@@ -108,6 +113,26 @@ async fn says_what_is_wrong() {
     assert!(good.read(&key, None).await.expect("read").is_none());
 }
 
+/// A bucket may be shared: what others are uploading to it is theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_abandoned_is_tidied_and_what_is_others_is_not() {
+    let weed = Weed::start();
+    let store = store(&weed, "shared").await;
+    let target = target("r", "large");
+    let (first, later) = (target.first_blob_key(), target.later_blob_key(&Sha256::of(b"")));
+    for name in [&names::name_of(&first), &names::name_of(&later), "backups/2026/database.tar"] {
+        store.begin_upload(name).await;
+    }
+    assert_eq!(store.tidy(Duration::from_secs(3_600)).await.expect("tidy"), 0);
+    // The server tells when an upload began in whole seconds.
+    until("all that is ours to be old enough", async || {
+        store.tidy(Duration::ZERO).await.expect("tidy");
+        store.uploads_under_way().await == 1
+    })
+    .await;
+    assert_eq!(store.tidy(Duration::ZERO).await.expect("tidy"), 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn interruptions() {
     let mut weed = Weed::start();
@@ -141,9 +166,9 @@ async fn interruptions() {
     assert!(store.read(&key, None).await.expect("read").is_none());
     assert!(store.about(&key).await.expect("about").is_none());
     assert_eq!(store.list("").count().await, 0);
-    assert_eq!(store.abort_uploads_older_than(Duration::from_secs(3600)).await.expect("sweep"), 0);
+    assert_eq!(store.tidy(Duration::from_secs(3600)).await.expect("sweep"), 0);
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(store.abort_uploads_older_than(Duration::ZERO).await.expect("sweep"), 1);
+    assert_eq!(store.tidy(Duration::ZERO).await.expect("sweep"), 1);
     assert_eq!(store.uploads_under_way().await, 0);
     assert_eq!(write().await.expect("task").expect("write"), Written::Stored);
     assert_eq!(Sha256::of(&bytes(&store, &key).await), spooled.sha256);

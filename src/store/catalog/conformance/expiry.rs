@@ -93,20 +93,26 @@ pub(super) async fn staged_blobs_are_garbage_unless_published(subject: Subject) 
     assert_eq!(subject.taken(at(20)).await, [], "staged again, it gets its time again");
     let draft = subject.draft(&root(), &[], 20).await;
     let next = snapshot(&root(), draft, vec![kept.clone()], 0, 20);
-    let won = subject.snapshots.publish_snapshot(&next, None).await.expect("an answer");
+    let won = subject.snapshots.publish_snapshot(&next, None, &[]).await.expect("an answer");
     assert!(matches!(won, SnapshotPublished::Won { .. }));
     subject.snapshots.stage(&[kept.blob], at(20)).await.expect("passed over");
     assert_eq!(subject.taken(at(1000)).await, [left.blob.clone()]);
-    // Deleted and then written again: it has to be deleted again.
+    // Just being deleted, or deleted a moment ago: it must not be written, and whoever does it all the same does it in vain.
+    let others = [artifact("main/another", b"x").blob, left.blob.clone()];
+    let leaving = subject.snapshots.stage(&others, at(30)).await.expect("staged");
+    assert_eq!(leaving, [left.blob.clone()]);
     subject.catalog.garbage_deleted(std::slice::from_ref(&left.blob)).await.expect("noted");
-    subject.snapshots.stage(std::slice::from_ref(&left.blob), at(30)).await.expect("staged");
+    let leaving = subject.snapshots.stage(std::slice::from_ref(&left.blob), at(30)).await.expect("staged");
+    assert_eq!(leaving, [left.blob.clone()]);
+    assert_eq!(subject.taken(at(1000)).await, others[..1], "asking has not made it garbage once more");
+    subject.catalog.garbage_deleted(&others[..1]).await.expect("noted");
     assert_eq!(subject.catalog.publish(&left, None).await.expect("an answer"), Published::BlobLeaving);
     let later = SystemTime::now() + Duration::from_secs(3600);
     assert_eq!(subject.taken(later).await, [left.blob.clone()]);
     // A key that has rested is like new.
     subject.catalog.garbage_deleted(std::slice::from_ref(&left.blob)).await.expect("noted");
     subject.execute("UPDATE garbage SET deleted_at = deleted_at - 600001").await;
-    subject.snapshots.stage(std::slice::from_ref(&left.blob), at(30)).await.expect("staged");
+    assert_eq!(subject.snapshots.stage(std::slice::from_ref(&left.blob), at(30)).await.expect("staged"), []);
     let elsewhere = Artifact { target: target("elsewhere"), ..left };
     assert!(matches!(subject.catalog.publish(&elsewhere, None).await.expect("an answer"), Published::Won(_)));
 }
@@ -142,7 +148,7 @@ pub(super) async fn a_named_blob_is_never_taken(subject: Subject) {
         let draft = subject.draft(&root(), &[package("a", "1", &content)], 1_000_000_000).await;
         subject.snapshots.stage(std::slice::from_ref(&entry.blob), at(0)).await.expect("staged");
         let next = snapshot(&root(), draft, vec![entry], 1, round);
-        match subject.snapshots.publish_snapshot(&next, draft.follows).await.expect("an answer") {
+        match subject.snapshots.publish_snapshot(&next, draft.follows, &[]).await.expect("an answer") {
             SnapshotPublished::Won { .. } => won += 1,
             SnapshotPublished::BlobLeaving(_) | SnapshotPublished::Lost(_) => leaving += 1,
         }
@@ -172,7 +178,7 @@ pub(super) async fn the_coldest_go_first(subject: Subject) {
     member.stored_at = at(1);
     let draft = subject.draft(&root(), &[], 20).await;
     let files = vec![artifact("main/APKINDEX.tar.gz", b"with a member"), member.clone()];
-    let won = subject.snapshots.publish_snapshot(&snapshot(&root(), draft, files, 0, 20), draft.follows).await;
+    let won = subject.snapshots.publish_snapshot(&snapshot(&root(), draft, files, 0, 20), draft.follows, &[]).await;
     assert!(matches!(won, Ok(SnapshotPublished::Won { .. })));
 
     let coldest = async |limit| {

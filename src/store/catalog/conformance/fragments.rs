@@ -4,10 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use artifactapi_formats::{PackageEntry, Sha256};
 
-use super::generations::{package, root};
+use super::generations::{package, root, snapshot};
 use super::{Subject, artifact, target};
-use crate::store::catalog::Published;
-use crate::store::catalog::snapshots::PackageMark;
+use crate::store::catalog::snapshots::{PackageMark, SnapshotPublished};
+use crate::store::catalog::{Artifact, Published};
 
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
@@ -59,4 +59,56 @@ pub(super) async fn a_record_that_was_kept_as_past_is_found_when_it_is_gone(subj
     subject.fragments.keep_past(&target("main/nothing.rpm"), at(30)).await.expect("nothing to keep");
     let taken = subject.catalog.take_garbage(at(4_000), 10).await.expect("taken");
     assert!(taken.is_empty(), "what is past is not garbage: {taken:?}");
+}
+
+pub(super) async fn a_past_content_lasts_from_its_last_use(subject: Subject) {
+    let mut record = artifact("main/a.rpm", b"a");
+    let identity = artifactapi_formats::Identity::File(Sha256::of(b"a").into());
+    record.identity = Some(identity.clone());
+    for second in [30, 1_000, 500] {
+        let current = subject.catalog.lookup(&record.target).await.expect("an answer");
+        let published = subject.catalog.publish(&record, current.map(|current| current.revision)).await;
+        assert!(matches!(published.expect("published"), Published::Won(_)));
+        subject.fragments.keep_past(&record.target, at(second)).await.expect("kept");
+    }
+    let current = subject.catalog.lookup(&record.target).await.expect("an answer").expect("a record");
+    assert!(subject.catalog.remove(&record.target, current.revision, at(1_000)).await.expect("removed"));
+    let repository = &record.target.repository;
+    subject.snapshots.expire(repository, at(900), at(2_000)).await.expect("expired");
+    assert!(subject.snapshots.content(&record.target, &identity, None).await.expect("found").is_some());
+    subject.snapshots.expire(repository, at(1_001), at(2_000)).await.expect("expired");
+    assert!(subject.snapshots.content(&record.target, &identity, None).await.expect("found").is_none());
+}
+
+pub(super) async fn what_is_retired_goes_with_the_publication_or_not_at_all(subject: Subject) {
+    let identity = |content: &[u8]| artifactapi_formats::Identity::File(Sha256::of(content).into());
+    let stored = async |path: &str, content: &[u8]| {
+        let record = Artifact { identity: Some(identity(content)), ..artifact(path, content) };
+        let current = subject.catalog.lookup(&record.target).await.expect("an answer");
+        let published = subject.catalog.publish(&record, current.map(|current| current.revision)).await;
+        let Published::Won(revision) = published.expect("published") else { panic!("nobody else publishes") };
+        Artifact { revision, ..record }
+    };
+    let (first, gone) =
+        (subject.next(&root(), &[package("a", "1", "a")], 10).await.0, stored("main/gone.rpm", b"gone").await);
+    let before = stored("main/changed.rpm", b"before").await;
+    let after = stored("main/changed.rpm", b"after").await;
+    let retired = [gone.clone(), before];
+
+    let draft = subject.draft(&root(), &[], 20).await;
+    let entry = vec![artifact("main/APKINDEX.tar.gz", b"index of 20")];
+    let next = snapshot(&root(), draft, entry, 0, 20);
+    let lost = subject.snapshots.publish_snapshot(&next, None, &retired).await.expect("an answer");
+    assert_eq!(lost, SnapshotPublished::Lost(Some(first.id)));
+    assert_eq!(subject.catalog.lookup(&gone.target).await.expect("an answer"), Some(gone.clone()));
+
+    let won = subject.snapshots.publish_snapshot(&next, draft.follows, &retired).await.expect("an answer");
+    assert!(matches!(won, SnapshotPublished::Won { .. }), "{won:?}");
+    assert_eq!(subject.catalog.lookup(&gone.target).await.expect("an answer"), None);
+    let past = subject.snapshots.content(&gone.target, &identity(b"gone"), None).await.expect("found");
+    assert_eq!(past.expect("earlier snapshots still have it").blob, gone.blob);
+    let current = subject.catalog.lookup(&after.target).await.expect("an answer");
+    assert_eq!(current, Some(after), "what came since stays");
+    let taken = subject.catalog.take_garbage(at(4_000), 10).await.expect("taken");
+    assert!(!taken.contains(&gone.blob), "{taken:?}");
 }

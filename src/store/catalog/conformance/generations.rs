@@ -68,7 +68,7 @@ impl Subject {
         entry.target = root.clone();
         entry.stored_at = at(second);
         let published = snapshot(root, draft, vec![entry], packages.len() as u64, second);
-        match self.snapshots.publish_snapshot(&published, draft.follows).await.expect("an answer") {
+        match self.snapshots.publish_snapshot(&published, draft.follows, &[]).await.expect("an answer") {
             SnapshotPublished::Won { snapshot, replaced } => (*snapshot, replaced),
             other => panic!("{other:?}"),
         }
@@ -93,7 +93,7 @@ pub(super) async fn a_snapshot_comes_back_as_it_was_published(subject: Subject) 
     let mut files = vec![artifact("main/APKINDEX.tar.gz", b"1"), artifact("main/APKINDEX.tar.gz.asc", b"2")];
     files[0].identity = Some(Identity::File(Digest::from(Sha256::of(b"1"))));
     let written = snapshot(&root(), draft, files, 1, 10);
-    let published = subject.snapshots.publish_snapshot(&written, None).await.expect("an answer");
+    let published = subject.snapshots.publish_snapshot(&written, None, &[]).await.expect("an answer");
     let SnapshotPublished::Won { snapshot, replaced } = published else { panic!("{published:?}") };
     assert!(replaced.is_empty());
     let mut expected = written.clone();
@@ -106,7 +106,7 @@ pub(super) async fn a_snapshot_comes_back_as_it_was_published(subject: Subject) 
     assert_eq!(subject.current(&root()).await, Some(expected.clone()));
     assert_eq!(subject.snapshots.snapshot(draft.id).await.expect("an answer"), Some(expected));
     // The same once more, as after an answer that was lost.
-    let again = subject.snapshots.publish_snapshot(&written, None).await.expect("an answer");
+    let again = subject.snapshots.publish_snapshot(&written, None, &[]).await.expect("an answer");
     assert_eq!(again, SnapshotPublished::Lost(Some(draft.id)));
     assert_eq!(subject.snapshots.roots(&root().repository, None, 9).await.expect("roots"), [root()]);
     assert_eq!(subject.snapshots.roots(&root().repository, Some(&root().path), 9).await.expect("roots"), []);
@@ -162,7 +162,7 @@ pub(super) async fn files_become_current_together(subject: Subject) {
     let files = vec![artifact("main/APKINDEX.tar.gz", b"entry"), checked, absent.clone()];
     let written = snapshot(&root(), draft, files, 0, 10);
     assert_eq!(subject.catalog.lookup(&absent.target).await.expect("an answer"), None);
-    let won = subject.snapshots.publish_snapshot(&written, None).await.expect("an answer");
+    let won = subject.snapshots.publish_snapshot(&written, None, &[]).await.expect("an answer");
     let SnapshotPublished::Won { snapshot, .. } = won else { panic!("{won:?}") };
     for file in &snapshot.files {
         assert_eq!(subject.catalog.lookup(&file.target).await.expect("an answer").as_ref(), Some(file));
@@ -173,7 +173,7 @@ pub(super) async fn files_become_current_together(subject: Subject) {
     // Never backwards, and what becomes current later does not change the snapshot.
     let draft = subject.draft(&root(), &[], 20).await;
     let written = self::snapshot(&root(), draft, vec![artifact("main/APKINDEX.tar.gz", b"2"), member], 0, 20);
-    let won = subject.snapshots.publish_snapshot(&written, draft.follows).await.expect("an answer");
+    let won = subject.snapshots.publish_snapshot(&written, draft.follows, &[]).await.expect("an answer");
     let SnapshotPublished::Won { snapshot: second, .. } = won else { panic!("{won:?}") };
     assert_eq!(second.files[1].checked_at, at(50));
     assert_eq!(subject.snapshots.snapshot(snapshot.id).await.expect("an answer"), Some(*snapshot));
@@ -186,12 +186,12 @@ pub(super) async fn a_snapshot_that_follows_another_is_lost(subject: Subject) {
     let loser = artifact("main/APKINDEX.tar.gz", b"loser");
     let winning = snapshot(&root(), other, vec![artifact("main/APKINDEX.tar.gz", b"winner")], 1, 10);
     let losing = snapshot(&root(), one, vec![loser.clone()], 1, 10);
-    let won = subject.snapshots.publish_snapshot(&winning, None).await.expect("an answer");
+    let won = subject.snapshots.publish_snapshot(&winning, None, &[]).await.expect("an answer");
     assert!(matches!(won, SnapshotPublished::Won { .. }));
-    let lost = subject.snapshots.publish_snapshot(&losing, None).await.expect("an answer");
+    let lost = subject.snapshots.publish_snapshot(&losing, None, &[]).await.expect("an answer");
     assert_eq!(lost, SnapshotPublished::Lost(Some(other.id)));
     assert_eq!(subject.names().await, ["b 1"]);
-    let lost = subject.snapshots.publish_snapshot(&losing, Some(other.id)).await.expect("an answer");
+    let lost = subject.snapshots.publish_snapshot(&losing, Some(other.id), &[]).await.expect("an answer");
     assert_eq!(lost, SnapshotPublished::Lost(Some(other.id)), "it was not built to follow that");
     subject.snapshots.add_packages(one.id, &[package("c", "1", "c")]).await.expect("no error");
     subject.snapshots.drop_packages(one.id, &[PackageRowId(1)]).await.expect("no error");
@@ -217,7 +217,7 @@ pub(super) async fn two_publishers_lose_nothing(subject: Subject) {
                         subject.snapshots.add_packages(draft.id, &[mine]).await.expect("added");
                         let entry = artifact("main/APKINDEX.tar.gz", format!("{publisher} {round}").as_bytes());
                         let next = snapshot(&root(), draft, vec![entry], 1, round);
-                        match subject.snapshots.publish_snapshot(&next, draft.follows).await.expect("an answer") {
+                        match subject.snapshots.publish_snapshot(&next, draft.follows, &[]).await.expect("an answer") {
                             SnapshotPublished::Won { .. } => break won.push((draft.id, draft.follows)),
                             SnapshotPublished::Lost(_) => subject.snapshots.abandon(draft.id).await.expect("gone"),
                             other => panic!("{other:?}"),
@@ -251,7 +251,7 @@ pub(super) async fn an_abandoned_draft_goes_away(subject: Subject) {
     assert_eq!(subject.names().await, ["a 1", "d 1"]);
     assert_eq!(subject.number("SELECT COUNT(*) FROM package").await, 2);
     let late = snapshot(&root(), dead, vec![artifact("main/APKINDEX.tar.gz", b"dead")], 1, 30);
-    let lost = subject.snapshots.publish_snapshot(&late, dead.follows).await.expect("an answer");
+    let lost = subject.snapshots.publish_snapshot(&late, dead.follows, &[]).await.expect("an answer");
     assert!(matches!(lost, SnapshotPublished::Lost(Some(_))));
     // Nobody publishes again: expiry sweeps it.
     let dead = subject.draft(&root(), &[], 40).await;
@@ -331,14 +331,14 @@ pub(super) async fn a_leaving_blob_keeps_a_snapshot_back(subject: Subject) {
     assert_eq!(subject.catalog.take_garbage(at(1), 9).await.expect("garbage"), [entry.blob.clone()]);
     let draft = subject.draft(&root(), &[], 10).await;
     let written = snapshot(&root(), draft, vec![other.clone(), entry.clone()], 0, 10);
-    let leaving = subject.snapshots.publish_snapshot(&written, None).await.expect("an answer");
+    let leaving = subject.snapshots.publish_snapshot(&written, None, &[]).await.expect("an answer");
     assert_eq!(leaving, SnapshotPublished::BlobLeaving(entry.blob.clone()));
     assert_eq!(subject.catalog.lookup(&other.target).await.expect("an answer"), None, "all or nothing");
     let again = artifact("main/again", b"1");
     let mut moved = entry;
     moved.blob = again.blob;
     let written = snapshot(&root(), draft, vec![other, moved], 0, 10);
-    let won = subject.snapshots.publish_snapshot(&written, None).await.expect("an answer");
+    let won = subject.snapshots.publish_snapshot(&written, None, &[]).await.expect("an answer");
     assert!(matches!(won, SnapshotPublished::Won { .. }), "the draft is still there: {won:?}");
     assert!(matches!(subject.catalog.publish(&artifact("x", b"x"), None).await.expect("an answer"), Published::Won(_)));
 }

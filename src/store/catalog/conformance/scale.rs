@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::generations::{package, root, snapshot};
 use super::{Subject, artifact};
-use crate::store::catalog::snapshots::SnapshotPublished;
+use crate::store::catalog::fragments::FRAGMENTS;
+use crate::store::catalog::snapshots::{PackageMark, SnapshotPublished};
 
 /// What an unoptimised build on a machine that is busy with other tests may take.
 const MANY: Duration = Duration::from_secs(12);
@@ -22,7 +23,7 @@ pub(super) async fn sixty_thousand_packages(subject: Subject) {
     let entry = |content: &[u8]| vec![artifact("main/APKINDEX.tar.gz", content)];
     let start = Instant::now();
     let next = snapshot(&root(), draft, entry(b"1"), 60_000, 10);
-    let won = subject.snapshots.publish_snapshot(&next, None).await.expect("an answer");
+    let won = subject.snapshots.publish_snapshot(&next, None, &[]).await.expect("an answer");
     assert!(matches!(won, SnapshotPublished::Won { .. }));
     let published = start.elapsed();
 
@@ -34,7 +35,7 @@ pub(super) async fn sixty_thousand_packages(subject: Subject) {
     let drafted = start.elapsed();
     let start = Instant::now();
     let next = snapshot(&root(), draft, entry(b"2"), 60_000, 20);
-    let won = subject.snapshots.publish_snapshot(&next, draft.follows).await.expect("an answer");
+    let won = subject.snapshots.publish_snapshot(&next, draft.follows, &[]).await.expect("an answer");
     let SnapshotPublished::Won { snapshot, .. } = won else { panic!("{won:?}") };
     let refreshed = start.elapsed();
     assert_eq!(subject.number("SELECT COUNT(*) FROM package").await, 60_050);
@@ -44,6 +45,15 @@ pub(super) async fn sixty_thousand_packages(subject: Subject) {
     let follows = draft.follows.expect("it follows one");
     assert_eq!(subject.snapshots.diff(follows, draft.id, None, 1000).await.expect("changes").len(), 100);
     let compared = start.elapsed();
+    let kept: Vec<_> = packages.iter().map(|package| (PackageMark::of(package), b"fragment".to_vec())).collect();
+    for part in kept.chunks(FRAGMENTS) {
+        subject.fragments.put_fragments(&root(), part, super::at(1)).await.expect("kept");
+    }
+    let nobodys = [(PackageMark::of(&package("nobody", "1", "z")), b"fragment".to_vec())];
+    subject.fragments.put_fragments(&root(), &nobodys, super::at(1)).await.expect("kept");
+    let start = Instant::now();
+    assert_eq!(subject.fragments.sweep_fragments(super::at(2)).await.expect("swept"), 1);
+    let swept = start.elapsed();
     let abandoned = subject.snapshots.begin(&root(), super::at(30)).await.expect("a draft");
     let start = Instant::now();
     for part in packages.chunks(1000) {
@@ -53,7 +63,7 @@ pub(super) async fn sixty_thousand_packages(subject: Subject) {
     let given_up = start.elapsed();
     println!(
         "60,000 packages: added in {added:?}, published in {published:?}; 50 of them: marks and rows in {drafted:?}, \
-         published in {refreshed:?}; compared in {compared:?}; added again and given up in {given_up:?}"
+         published in {refreshed:?}; compared in {compared:?}; fragments swept in {swept:?}; added again and given up in {given_up:?}"
     );
-    assert!(added < MANY && published < FEW && drafted < FEW && refreshed < FEW && compared < FEW);
+    assert!(added < MANY && published < FEW && drafted < FEW && refreshed < FEW && compared < FEW && swept < FEW);
 }

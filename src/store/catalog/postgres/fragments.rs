@@ -7,7 +7,7 @@ use sqlx::{query, query_as, query_scalar};
 
 use super::PostgresCatalog;
 use crate::store::catalog::CatalogError;
-use crate::store::catalog::fragment_sql::{KEEP_PAST, NAMING, SWEEP};
+use crate::store::catalog::fragment_sql::{NAMING, PAST, SWEEP};
 use crate::store::catalog::fragments::Fragments;
 use crate::store::catalog::row::{query_key, to_millis};
 use crate::store::catalog::snapshot_rows::read_mark;
@@ -89,8 +89,11 @@ impl Fragments for PostgresCatalog {
     async fn keep_past(&self, package: &Target, at: SystemTime) -> Result<(), CatalogError> {
         self.database
             .call("keeping a past package", async |db| {
-                let keep = query(KEEP_PAST).bind(package.repository.as_str()).bind(package.path.as_str());
-                keep.bind(&*query_key(&package.query)).bind(to_millis(at)).execute(db).await.map(drop)
+                for statement in PAST {
+                    let past = query(statement).bind(package.repository.as_str()).bind(package.path.as_str());
+                    past.bind(&*query_key(&package.query)).bind(to_millis(at)).execute(&mut *db).await?;
+                }
+                Ok(())
             })
             .await
     }

@@ -6,9 +6,14 @@ pub(super) const FILE_IS: &str = "(p.path = # OR right(p.path, length(#) + 1) = 
 /// Lists blobs as garbage before they are written. One that was listed before gets as long as the others. One that is being
 /// deleted, or was a moment ago, has to be deleted again; one whose key has rested is like new.
 pub(super) const STAGE: &str = "
-    INSERT INTO garbage (blob, since) SELECT DISTINCT blob, $2::BIGINT FROM UNNEST($1::TEXT[]) AS t (blob) ORDER BY blob
-    ON CONFLICT (blob) DO UPDATE SET since = GREATEST(garbage.since, excluded.since),
-        taken_at = CASE WHEN garbage.deleted_at <= $3 THEN NULL ELSE garbage.taken_at END, deleted_at = NULL";
+    WITH staged AS (
+        INSERT INTO garbage (blob, since) SELECT DISTINCT blob, $2::BIGINT FROM UNNEST($1::TEXT[]) AS t (blob) ORDER BY blob
+        ON CONFLICT (blob) DO UPDATE SET since = GREATEST(garbage.since, excluded.since),
+            taken_at = CASE WHEN garbage.deleted_at <= $3 THEN NULL ELSE garbage.taken_at END,
+            deleted_at = CASE WHEN garbage.deleted_at <= $3 THEN NULL ELSE garbage.deleted_at END
+        RETURNING blob, taken_at
+    )
+    SELECT blob FROM staged WHERE taken_at IS NOT NULL";
 
 /// Begins a draft: see `migrations/postgres/0003_snapshots.sql`.
 pub(super) const BEGIN: &str = "SELECT draft, followed FROM begin_snapshot($1, $2, $3)";

@@ -5,12 +5,13 @@ use std::time::SystemTime;
 
 use artifactapi_formats::{Identity, PackageEntry, RepoPath, Sha256};
 use async_trait::async_trait;
-use sqlx::postgres::{PgArguments, PgDatabaseError, PgRow};
+use sqlx::postgres::{PgArguments, PgConnection, PgDatabaseError, PgRow};
 use sqlx::query::QueryAs;
-use sqlx::{AssertSqlSafe, FromRow, Postgres, query, query_as, query_scalar};
+use sqlx::{AssertSqlSafe, Connection as _, FromRow, Postgres, query, query_as, query_scalar};
 
 use super::snapshot_statements::{ADD_PACKAGES, BEGIN, DROP_PACKAGES, EXPIRE, FILE_IS, PUBLISH_SNAPSHOT, STAGE, TAG};
 use super::{BLOB_LEAVING, PostgresCatalog};
+use crate::store::catalog::fragment_sql::{PAST, RETIRE};
 use crate::store::catalog::row::{ArtifactRow, query_key, read_keys, rested_since, to_i64, to_millis};
 use crate::store::catalog::snapshot_rows::{
     ColdestRow, Files, NewPackage, PackageRow, SnapshotRow, colder_than, new_packages, read_changes, read_marks,
@@ -42,6 +43,20 @@ where
     query_as(sql).bind(root.repository.as_str()).bind(root.path.as_str())
 }
 
+/// Takes the records of what is not named any more out of the way.
+async fn retire(db: &mut PgConnection, retired: &[Artifact], at: i64) -> Result<(), sqlx::Error> {
+    for Artifact { target, revision, .. } in retired {
+        let key = query_key(&target.query);
+        for statement in PAST {
+            let past = query(statement).bind(target.repository.as_str()).bind(target.path.as_str());
+            past.bind(&*key).bind(at).execute(&mut *db).await?;
+        }
+        let retire = query(RETIRE).bind(target.repository.as_str()).bind(target.path.as_str());
+        retire.bind(&*key).bind(revision.0).execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
 #[async_trait]
 impl Snapshots for PostgresCatalog {
     async fn current(&self, root: &Target) -> Result<Option<Snapshot>, CatalogError> {
@@ -50,14 +65,14 @@ impl Snapshots for PostgresCatalog {
         read_snapshot(rows, during)
     }
 
-    async fn stage(&self, blobs: &[BlobKey], at: SystemTime) -> Result<(), CatalogError> {
+    async fn stage(&self, blobs: &[BlobKey], at: SystemTime) -> Result<Vec<BlobKey>, CatalogError> {
+        let during = "staging blobs";
         let blobs: Vec<&str> = blobs.iter().map(BlobKey::as_str).collect();
-        self.database
-            .call("staging blobs", async |db| {
-                let stage = query(STAGE).bind(blobs).bind(to_millis(at)).bind(rested_since(SystemTime::now()));
-                stage.execute(db).await.map(drop)
-            })
-            .await
+        let leaving = self.database.call(during, async |db| {
+            let stage = query_scalar(STAGE).bind(blobs).bind(to_millis(at)).bind(rested_since(SystemTime::now()));
+            stage.fetch_all(db).await
+        });
+        read_keys(leaving.await?, during)
     }
 
     async fn begin(&self, root: &Target, at: SystemTime) -> Result<Draft, CatalogError> {
@@ -117,12 +132,14 @@ impl Snapshots for PostgresCatalog {
         &self,
         snapshot: &Snapshot,
         follows: Option<SnapshotId>,
+        retired: &[Artifact],
     ) -> Result<SnapshotPublished, CatalogError> {
         let during = "publishing a snapshot";
         let files = Files::of(&snapshot.files);
         let outcome = self
             .database
             .call(during, async |db| {
+                let mut transaction = db.begin().await?;
                 let answer = query_as(PUBLISH_SNAPSHOT)
                     .bind(snapshot.root.repository.as_str())
                     .bind(snapshot.root.path.as_str())
@@ -147,7 +164,7 @@ impl Snapshots for PostgresCatalog {
                     .bind(files.checked_ats)
                     .bind(files.identities)
                     .bind(rested_since(SystemTime::now()))
-                    .fetch_one(&mut *db)
+                    .fetch_one(&mut *transaction)
                     .await;
                 let answer: Answer = match answer {
                     Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == BLOB_LEAVING) => {
@@ -157,10 +174,12 @@ impl Snapshots for PostgresCatalog {
                     other => other?,
                 };
                 let published: Vec<SnapshotRow> = if answer.0 == 1 {
-                    query_as(sql::BY_ID).bind(snapshot.id.0).fetch_all(db).await?
+                    retire(&mut transaction, retired, answer.1.unwrap_or_default()).await?;
+                    query_as(sql::BY_ID).bind(snapshot.id.0).fetch_all(&mut *transaction).await?
                 } else {
                     Vec::new()
                 };
+                transaction.commit().await?;
                 Ok((answer, published))
             })
             .await?;

@@ -28,26 +28,29 @@ pub(super) struct Stage {
 
 #[async_trait]
 impl Change for Stage {
-    type Outcome = ();
+    type Outcome = Vec<BlobKey>;
 
     const DURING: &'static str = "staging blobs";
 
-    async fn apply(&self, db: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    async fn apply(&self, db: &mut SqliteConnection) -> Result<Vec<BlobKey>, sqlx::Error> {
+        let mut leaving = Vec::new();
         for blob in &self.blobs {
-            // One that was listed before gets as long as the others. One that is being deleted, or was a moment ago, has to be
-            // deleted again; one whose key has rested is like new.
-            query(
+            // One that was listed before gets as long as the others; one whose key has rested is like new.
+            let taken_at: Option<i64> = query_scalar(
                 "INSERT INTO garbage (blob, since) VALUES ($1, $2)
                  ON CONFLICT (blob) DO UPDATE SET since = MAX(since, excluded.since),
-                     taken_at = CASE WHEN deleted_at <= $3 THEN NULL ELSE taken_at END, deleted_at = NULL",
+                     taken_at = CASE WHEN deleted_at <= $3 THEN NULL ELSE taken_at END,
+                     deleted_at = CASE WHEN deleted_at <= $3 THEN NULL ELSE deleted_at END
+                 RETURNING taken_at",
             )
             .bind(blob.as_str())
             .bind(to_millis(self.at))
             .bind(rested_since(SystemTime::now()))
-            .execute(&mut *db)
+            .fetch_one(&mut *db)
             .await?;
+            leaving.extend(taken_at.map(|_| blob.clone()));
         }
-        Ok(())
+        Ok(leaving)
     }
 }
 

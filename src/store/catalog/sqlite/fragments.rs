@@ -9,7 +9,7 @@ use sqlx::{QueryBuilder, query, query_scalar};
 use super::SqliteCatalog;
 use super::writer::Change;
 use crate::store::catalog::CatalogError;
-use crate::store::catalog::fragment_sql::{KEEP_PAST, NAMING, SWEEP};
+use crate::store::catalog::fragment_sql::{NAMING, PAST, SWEEP};
 use crate::store::catalog::fragments::Fragments;
 use crate::store::catalog::row::{query_key, to_millis};
 use crate::store::catalog::snapshot_rows::read_mark;
@@ -132,13 +132,10 @@ impl Change for KeepPast {
     const DURING: &'static str = "keeping a past package";
 
     async fn apply(&self, db: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        query(KEEP_PAST)
-            .bind(self.package.repository.as_str())
-            .bind(self.package.path.as_str())
-            .bind(&*query_key(&self.package.query))
-            .bind(to_millis(self.at))
-            .execute(db)
-            .await
-            .map(drop)
+        for statement in PAST {
+            let past = query(statement).bind(self.package.repository.as_str()).bind(self.package.path.as_str());
+            past.bind(&*query_key(&self.package.query)).bind(to_millis(self.at)).execute(&mut *db).await?;
+        }
+        Ok(())
     }
 }

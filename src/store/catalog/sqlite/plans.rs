@@ -7,6 +7,7 @@ use super::SqliteCatalog;
 use super::expire::LOOKING;
 use super::snapshots::FILE_IS;
 use super::switch::{CONTRADICTED, EARLIER_DRAFTS, END_PACKAGES, KEEP_AS_PAST};
+use crate::store::catalog::fragment_sql::{NAMING, PAST, RETIRE, SWEEP};
 use crate::store::catalog::snapshot_sql::{self as sql, named, search};
 use crate::store::catalog::snapshots::{Generation, PackageQuery, SnapshotId};
 
@@ -61,12 +62,20 @@ async fn statements_follow_the_right_index() {
         KEEP_AS_PAST,
         END_PACKAGES,
         EARLIER_DRAFTS,
+        NAMING,
+        PAST[0],
+        PAST[1],
+        RETIRE,
         &*by_name,
         &*by_file,
     ];
     for statement in all.into_iter().chain(LOOKING) {
         assert_eq!(scans(&mut db, statement).await, [""; 0], "{statement}");
     }
+    // Once for all fragments, and not once for each.
+    let sweep = steps(&mut db, SWEEP).await;
+    assert!(!sweep.contains("CORRELATED"), "{sweep}");
+    assert!(sweep.contains("SEARCH p USING INDEX package_"), "{sweep}");
     // Of the rows that are in question, and of no others.
     for (statement, step) in [
         (sql::MARKS, "SEARCH p USING INDEX package_last (root=? AND last=?)"),

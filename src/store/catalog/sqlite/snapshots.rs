@@ -48,7 +48,7 @@ impl Snapshots for SqliteCatalog {
         read_snapshot(rows, during)
     }
 
-    async fn stage(&self, blobs: &[BlobKey], at: SystemTime) -> Result<(), CatalogError> {
+    async fn stage(&self, blobs: &[BlobKey], at: SystemTime) -> Result<Vec<BlobKey>, CatalogError> {
         self.writer.change(Stage { blobs: blobs.to_vec(), at }).await
     }
 
@@ -74,8 +74,9 @@ impl Snapshots for SqliteCatalog {
         &self,
         snapshot: &Snapshot,
         follows: Option<SnapshotId>,
+        retired: &[Artifact],
     ) -> Result<SnapshotPublished, CatalogError> {
-        self.writer.change(PublishSnapshot { snapshot: snapshot.clone(), follows }).await?
+        self.writer.change(PublishSnapshot { snapshot: snapshot.clone(), follows, retired: retired.to_vec() }).await?
     }
 
     async fn abandon(&self, draft: SnapshotId) -> Result<(), CatalogError> {

@@ -9,6 +9,7 @@ use sqlx::{query, query_as, query_scalar};
 use super::changes::{discard_unless_named, is_leaving, lookup, put};
 use super::drafts::as_json;
 use super::writer::Change;
+use crate::store::catalog::fragment_sql::{PAST, RETIRE};
 use crate::store::catalog::row::{query_key, to_i64, to_millis};
 use crate::store::catalog::snapshot_rows::{SnapshotRow, read_root, read_snapshot};
 use crate::store::catalog::snapshot_sql::{BY_ID, record};
@@ -72,6 +73,7 @@ const KEEP_FILE: &str = concat!(
 pub(super) struct PublishSnapshot {
     pub(super) snapshot: Snapshot,
     pub(super) follows: Option<SnapshotId>,
+    pub(super) retired: Vec<Artifact>,
 }
 
 #[async_trait]
@@ -117,6 +119,7 @@ impl Change for PublishSnapshot {
         query("DELETE FROM package_gone WHERE draft = $1").bind(self.snapshot.id.0).execute(&mut *db).await?;
         let published_at = self.mark_published(db, root, follows, to_millis(*published_at)).await?;
         let replaced = self.supersede(db, root, follows, published_at).await?;
+        self.retire(db, published_at).await?;
 
         let rows: Vec<SnapshotRow> = query_as(BY_ID).bind(self.snapshot.id.0).fetch_all(db).await?;
         let absent = || CatalogError { kind: CatalogErrorKind::Damaged, during: Self::DURING, source: None };
@@ -259,5 +262,19 @@ impl PublishSnapshot {
             .bind(&*moved)
             .fetch_all(db)
             .await
+    }
+
+    /// Takes the records of what is not named any more out of the way.
+    async fn retire(&self, db: &mut SqliteConnection, at: i64) -> Result<(), sqlx::Error> {
+        for Artifact { target, revision, .. } in &self.retired {
+            let key = query_key(&target.query);
+            for statement in PAST {
+                let past = query(statement).bind(target.repository.as_str()).bind(target.path.as_str());
+                past.bind(&*key).bind(at).execute(&mut *db).await?;
+            }
+            let retire = query(RETIRE).bind(target.repository.as_str()).bind(target.path.as_str());
+            retire.bind(&*key).bind(revision.0).execute(&mut *db).await?;
+        }
+        Ok(())
     }
 }

@@ -44,6 +44,10 @@ pub(crate) enum Fault {
     CloseCut(u64),
     /// 206 with the first half, to a plain GET.
     Half,
+    /// Of a range that is asked for, only the first so many bytes.
+    Short(usize),
+    /// This status to a HEAD; a GET is answered as it should be.
+    RefusesHead(u16),
     /// 304 to whatever is asked.
     NotModified,
     /// 200 with the whole, whatever is known or wanted.
@@ -125,6 +129,21 @@ impl Fault {
                 *plan = Plan::plain(206, "application/octet-stream", all.slice(..half));
                 plan.add("Content-Range", format!("bytes 0-{}/{}", half.saturating_sub(1), all.len()));
             }
+            Self::Short(length) => {
+                let range = plan.headers.iter_mut().find(|(name, _)| name == "Content-Range");
+                if let (206, Some((_, value))) = (plan.status, range) {
+                    let (first, total) = value.split_once('-').expect("a range");
+                    let first: usize = first.strip_prefix("bytes ").expect("bytes").parse().expect("a number");
+                    let total = total.split_once('/').expect("a total").1;
+                    *value = format!("bytes {first}-{}/{total}", first + length - 1);
+                    plan.body = plan.body.slice(..*length);
+                    plan.framing = Framing::Length(*length as u64);
+                }
+            }
+            Self::RefusesHead(status) if seen.method == "HEAD" => {
+                *plan = Plan::plain(*status, "text/html", format!("<h1>{status}</h1>"));
+            }
+            Self::RefusesHead(_) => {}
             Self::NotModified => *plan = Plan::plain(304, "application/octet-stream", Bytes::new()),
             Self::Deaf => {
                 let mut deaf = seen.clone();

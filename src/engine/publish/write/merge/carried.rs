@@ -1,18 +1,22 @@
 //! What a merged index carries beside its lists: of each kind what its members carry, joined if the format can, or else that of the
 //! first member that has any.
 //!
-//! What only one member has is carried as it is, as a record of the same blob. A file that cannot be joined, because it is not what
-//! its name says, is no reason to have no index: then it is the first member's alone.
+//! What is of which kind, the members' indexes say. What only one member has is carried as it is, as a record of the same blob, if its
+//! name says what it is to readers of ours. Of a remote member each file is read before, as an upload would be: one that clients cannot
+//! read is left out, and the others are not. A file that cannot be joined is no reason to have no index: then it is the first member's
+//! alone.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use artifactapi_formats::publish::PublishFormat;
-use artifactapi_formats::{Invalid, RepoPath, Role};
+use artifactapi_formats::{IndexRoot, Invalid, RepoPath, Role};
 
 use super::Part;
-use crate::config::Repository;
+use crate::config::{Kind, Repository};
 use crate::engine::publish::spooling::spooled;
 use crate::engine::publish::{PublishError, Publisher};
+use crate::engine::threads::{Pace, on_its_own};
 use crate::store::catalog::{Artifact, Revision};
 use crate::store::key::Target;
 
@@ -32,8 +36,15 @@ impl Publisher {
     ) -> Result<Vec<Artifact>, PublishError> {
         let Some(format) = repository.format.publish() else { return Ok(Vec::new()) };
         let mut carried = Vec::new();
-        for files in by_kind(format, parts) {
-            if let (Some(name), true) = (format.joined_name(&files.kind), files.of.len() > 1) {
+        for files in self.by_kind(format, root, parts).await? {
+            let files = self.readable(format, files).await?;
+            let first = files.of.first().map_or(&[][..], |(_, files)| files);
+            // Who reads our index later goes by the name.
+            let is_named = |file: &&&Artifact| {
+                format.carried_kind(&file.target.path).is_some_and(|kind| plain(&kind) == files.kind)
+            };
+            let needs_joining = files.of.len() > 1 || !first.iter().all(|file| is_named(&file));
+            if let (Some(name), true, false) = (format.joined_name(&files.kind), needs_joining, first.is_empty()) {
                 match self.joined(repository, format, root, &files, name).await {
                     Ok(joined) => {
                         carried.push(joined);
@@ -46,8 +57,7 @@ impl Publisher {
                     Err(error) => return Err(error),
                 }
             }
-            let first = files.of.first().map_or(&[][..], |(_, files)| files);
-            carried.extend(first.iter().map(|file| Artifact {
+            carried.extend(first.iter().filter(is_named).map(|file| Artifact {
                 target: Target::new(repository.name.clone(), file.target.path.clone()),
                 revision: Revision(0),
                 identity: None,
@@ -55,6 +65,48 @@ impl Publisher {
             }));
         }
         Ok(carried)
+    }
+
+    /// Those of a kind that clients can read.
+    async fn readable<'p>(
+        &self,
+        format: &'static dyn PublishFormat,
+        mut files: Files<'p>,
+    ) -> Result<Files<'p>, PublishError> {
+        for (part, of_part) in &mut files.of {
+            // What was uploaded was read then, and what is joined is joined of such.
+            if !matches!(part.member.kind, Kind::Remote(_)) {
+                continue;
+            }
+            let mut readable = Vec::with_capacity(of_part.len());
+            for file in of_part.drain(..) {
+                match self.check(format, &files.kind, part, file).await {
+                    Ok(()) => readable.push(file),
+                    Err(PublishError::Invalid(why)) => tracing::warn!(
+                        target: "artifactapi::publish",
+                        path = %file.target, %why, "left out of a merged index: clients could not read it"
+                    ),
+                    Err(error) => return Err(error),
+                }
+            }
+            *of_part = readable;
+        }
+        files.of.retain(|(_, of_part)| !of_part.is_empty());
+        Ok(files)
+    }
+
+    async fn check(
+        &self,
+        format: &'static dyn PublishFormat,
+        kind: &str,
+        part: &Part,
+        file: &Artifact,
+    ) -> Result<(), PublishError> {
+        let mut whole = self.open_list(&part.member, file).await?;
+        let (kind, path, limits) = (kind.to_owned(), file.target.path.clone(), self.limits.clone());
+        let checking = on_its_own(Pace::Usual, move || format.check_carried(&kind, &path, &mut *whole, &limits)).await;
+        let checked = checking.ok_or_else(|| PublishError::Unreadable("the thread that read it died".to_owned()))?;
+        checked.map_err(invalid)
     }
 
     async fn joined(
@@ -72,36 +124,53 @@ impl Publisher {
             }
         }
         let (kind, limits) = (files.kind.clone(), self.limits.clone());
-        let joining = spooled(&self.spool, move |into| {
-            format.join(&kind, &mut readers, &limits, into).map_err(|error| match error {
-                Invalid::Read(error) => error.into(),
-                why => PublishError::Invalid(Arc::new(why)),
-            })
-        });
+        let joining =
+            spooled(&self.spool, move |into| format.join(&kind, &mut readers, &limits, into).map_err(invalid));
         let joined = joining.await?;
         let path = RepoPath::join(root.path.folder(), &format!("{}-{name}", joined.sha256));
         let path = path.map_err(|_| PublishError::OwnIndex)?;
         let target = Target::new(root.repository.clone(), path);
         self.put_aside(self.draft(repository, target, Role::IndexMember, &joined), &joined).await
     }
-}
-
-fn by_kind<'p>(format: &dyn PublishFormat, parts: &'p [Part]) -> Vec<Files<'p>> {
-    let mut all: Vec<Files<'p>> = Vec::new();
-    for part in parts {
-        for file in &part.snapshot.files {
-            let Some(kind) = format.carried_kind(&file.target.path) else { continue };
-            let kind = kind.split('_').next().unwrap_or_default();
-            let at = all.iter().position(|files| files.kind == kind).unwrap_or_else(|| {
-                all.push(Files { kind: kind.to_owned(), of: Vec::new() });
-                all.len() - 1
-            });
-            let Some(files) = all.get_mut(at) else { continue };
-            match files.of.last_mut().filter(|(last, _)| std::ptr::eq(*last, part)) {
-                Some((_, of_part)) => of_part.push(file),
-                None => files.of.push((part, vec![file])),
+    async fn by_kind<'p>(
+        &self,
+        format: &dyn PublishFormat,
+        root: &Target,
+        parts: &'p [Part],
+    ) -> Result<Vec<Files<'p>>, PublishError> {
+        let index_root = IndexRoot { entry: root.path.clone() };
+        let mut all: Vec<Files<'p>> = Vec::new();
+        // An entry alone names nothing beside it.
+        for part in parts.iter().filter(|part| part.snapshot.files.len() > 1) {
+            let members = self.members(part, &index_root).await?;
+            let said: HashMap<&RepoPath, &str> =
+                members.iter().map(|member| (&member.path, member.kind.as_str())).collect();
+            for file in &part.snapshot.files {
+                let Some(kind) = said.get(&file.target.path).filter(|kind| format.is_carried(kind)) else { continue };
+                let kind = plain(kind);
+                let at = all.iter().position(|files| files.kind == kind).unwrap_or_else(|| {
+                    all.push(Files { kind: kind.to_owned(), of: Vec::new() });
+                    all.len() - 1
+                });
+                let Some(files) = all.get_mut(at) else { continue };
+                match files.of.last_mut().filter(|(last, _)| std::ptr::eq(*last, part)) {
+                    Some((_, of_part)) => of_part.push(file),
+                    None => files.of.push((part, vec![file])),
+                }
             }
         }
+        Ok(all)
     }
-    all
+}
+
+/// A kind without how it is compressed.
+fn plain(kind: &str) -> &str {
+    kind.split('_').next().unwrap_or_default()
+}
+
+fn invalid(error: Invalid) -> PublishError {
+    match error {
+        Invalid::Read(error) => error.into(),
+        why => PublishError::Invalid(Arc::new(why)),
+    }
 }

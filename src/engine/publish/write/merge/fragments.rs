@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use artifactapi_formats::{IndexRoot, Role};
+use artifactapi_formats::{IndexRoot, Member, Role};
 use tokio::sync::mpsc;
 
 use super::Part;
@@ -57,33 +57,20 @@ impl Publisher {
         Ok(())
     }
 
-    /// Out of the lists of a held generation.
+    /// Out of the lists of a held generation. Answers what no client could read, of which nothing is kept.
     pub(super) async fn cut_fragments(
         &self,
         root: &Target,
         part: &Part,
         wanted: &[&Chosen],
-    ) -> Result<(), PublishError> {
+    ) -> Result<HashSet<PackageMark>, PublishError> {
         let Part { member, snapshot } = part;
         let (Some(format), Some(index)) = (member.format.publish(), member.format.index()) else {
             return Err(PublishError::NotPublished);
         };
         let unreadable = |why: String| PublishError::Unreadable(format!("the index {} {why}", snapshot.root));
         let index_root = IndexRoot { entry: root.path.clone() };
-        let entry = snapshot.files.first().ok_or_else(|| unreadable("has no entry".to_owned()))?;
-        // An entry that is the whole index is streamed, and names no members.
-        let bytes = match entry.size <= self.limits.entry_bytes {
-            true => {
-                let mut reader = self.open_list(member, entry).await?;
-                let reading = tokio::task::spawn_blocking(move || {
-                    let mut bytes = Vec::new();
-                    reader.read_to_end(&mut bytes).map(|_| bytes)
-                });
-                reading.await.map_err(std::io::Error::other)??
-            }
-            false => Vec::new(),
-        };
-        let members = index.members(&index_root, &bytes, &self.limits).map_err(|why| unreadable(why.to_string()))?;
+        let members = self.members(part, &index_root).await?;
         let mut lists = Vec::with_capacity(format.lists().len());
         for (number, name) in format.lists().iter().enumerate() {
             let path = match number {
@@ -107,6 +94,27 @@ impl Publisher {
             }
         }
         running.await.map_err(std::io::Error::other)?.map_err(|why| unreadable(format!("cannot be cut up: {why}")))
+    }
+
+    /// The files that the entry of a held generation names.
+    pub(super) async fn members(&self, part: &Part, root: &IndexRoot) -> Result<Vec<Member>, PublishError> {
+        let Part { member, snapshot } = part;
+        let unreadable = |why: String| PublishError::Unreadable(format!("the index {} {why}", snapshot.root));
+        let index = member.format.index().ok_or(PublishError::NotPublished)?;
+        let entry = snapshot.files.first().ok_or_else(|| unreadable("has no entry".to_owned()))?;
+        // An entry that is the whole index is streamed, and names no members.
+        let bytes = match entry.size <= self.limits.entry_bytes {
+            true => {
+                let mut reader = self.open_list(member, entry).await?;
+                let reading = tokio::task::spawn_blocking(move || {
+                    let mut bytes = Vec::new();
+                    reader.read_to_end(&mut bytes).map(|_| bytes)
+                });
+                reading.await.map_err(std::io::Error::other)??
+            }
+            false => Vec::new(),
+        };
+        index.members(root, &bytes, &self.limits).map_err(|why| unreadable(why.to_string()))
     }
 
     pub(super) async fn open_list(
