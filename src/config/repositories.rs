@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use artifactapi_formats::publish::Compression;
-use artifactapi_formats::{Format, Sha256, SigningKeys, TrustedKeys};
+use artifactapi_formats::{Format, RepoPath, Sha256, SigningKeys, TrustedKeys};
 use url::Url;
 
 use super::access::ConfiguredToken;
@@ -22,7 +22,7 @@ use super::secret::Secret;
 use super::source::Source;
 use super::whereabouts::Whereabouts;
 use crate::access::Policy;
-use crate::store::key::RepositoryName;
+use crate::store::key::{RepositoryName, Target};
 
 /// Every repository of one reading of the file. Never changes; a new reading makes a new value.
 #[derive(Debug, Clone)]
@@ -102,6 +102,13 @@ pub struct Repository {
 }
 
 impl Repository {
+    /// The root, by its entry, that an index, companion or member path belongs to.
+    #[must_use]
+    pub fn root_of(&self, path: &RepoPath) -> Option<Target> {
+        let root = self.format.index()?.root_of(path)?;
+        Some(Target::new(self.name.clone(), root.entry))
+    }
+
     /// What it says of access.
     #[must_use]
     pub const fn policy(&self) -> Policy<'_> {

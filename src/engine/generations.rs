@@ -131,13 +131,6 @@ impl Generations {
         Ok(self.snapshots.with_entry(root, entry).await?.map(|snapshot| snapshot.id))
     }
 
-    /// The root that an index, companion or member path belongs to.
-    #[must_use]
-    pub fn root_of(repository: &Repository, path: &RepoPath) -> Option<Target> {
-        let root = repository.format.index()?.root_of(path)?;
-        Some(Target::new(repository.name.clone(), root.entry))
-    }
-
     /// The root that people call by its entry file or by the folder it describes; of several in one folder, the one that has
     /// a snapshot.
     ///

@@ -52,7 +52,7 @@ impl Past {
     /// [`ReadError::Absent`] with the range that there is, when there is no such generation or it does not have the path.
     pub async fn then(&self, wish: &Wish, when: &When) -> Result<Then, ReadError> {
         let mutability = wish.repository.format.mutability(&wish.target.path);
-        match Generations::root_of(&wish.repository, &wish.target.path) {
+        match wish.repository.root_of(&wish.target.path) {
             Some(root) => {
                 let snapshot = self.generation(&root, when).await?;
                 let Some(file) = snapshot.file(&wish.target.path) else {

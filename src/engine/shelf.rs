@@ -265,10 +265,7 @@ impl Shelf {
     /// nobody after them.
     pub fn put_looked_up(&self, removals: Removals, held: &Arc<Held>) {
         let now = self.turns.of(&held.artifact.target).lock();
-        match *now == removals.0 {
-            true => self.put(held),
-            false => held.supersede(),
-        }
+        if *now == removals.0 { self.put(held) } else { held.supersede() }
     }
 
     /// Opens what a record names that need not be the current one of its target.

@@ -209,10 +209,7 @@ impl Switches {
         if let Found::Held(held) = &found {
             // The same as `put`, of what was not just made current but looked up.
             let now = self.count.read();
-            match *now == count {
-                true => self.shelf.put_looked_up(removals, held),
-                false => held.supersede(),
-            }
+            if *now == count { self.shelf.put_looked_up(removals, held) } else { held.supersede() }
         }
         Ok(found)
     }
@@ -230,20 +227,14 @@ impl Switches {
             Ok(named) => agrees(repository, &named, &held.artifact) == Some(true),
             Err(_) => true,
         };
-        match is_right {
-            true => self.put(count, held),
-            false => held.supersede(),
-        }
+        if is_right { self.put(count, held) } else { held.supersede() }
     }
 
     /// Puts a package on the shelf unless a switch was noticed since the count was `count`; then it is for those who asked for it
     /// and for nobody after them.
     fn put(&self, count: u64, held: &Arc<Held>) {
         let now = self.count.read();
-        match *now == count {
-            true => self.shelf.put(held),
-            false => held.supersede(),
-        }
+        if *now == count { self.shelf.put(held) } else { held.supersede() }
     }
 
     async fn judged(&self, repository: &Repository, target: &Target) -> Result<Option<Judged>, ShelfError> {

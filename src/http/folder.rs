@@ -81,13 +81,12 @@ pub(super) async fn list(
     });
     let next = next.flatten();
     let accepts = parts.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let mut response = match accepts.contains("text/html") {
-        true => page(repository, &prefix, &items, next.as_deref()),
-        false => {
-            let files: Vec<Value> = items.iter().map(Item::told).collect();
-            Json(json!({ "repository": repository.name.as_str(), "folder": prefix, "items": files, "next": next }))
-                .into_response()
-        }
+    let mut response = if accepts.contains("text/html") {
+        page(repository, &prefix, &items, next.as_deref())
+    } else {
+        let files: Vec<Value> = items.iter().map(Item::told).collect();
+        Json(json!({ "repository": repository.name.as_str(), "folder": prefix, "items": files, "next": next }))
+            .into_response()
     };
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
@@ -110,9 +109,12 @@ async fn items(
     after: Option<String>,
 ) -> Result<Vec<Item>, CatalogError> {
     let mut items = Vec::new();
-    let mut after = after.map(|name| match name.ends_with('/') {
-        true => (format!("{prefix}{name}{LAST}"), String::new()),
-        false => (format!("{prefix}{name}"), String::new()),
+    let mut after = after.map(|name| {
+        if name.ends_with('/') {
+            (format!("{prefix}{name}{LAST}"), String::new())
+        } else {
+            (format!("{prefix}{name}"), String::new())
+        }
     });
     while items.len() <= NAMES {
         let query = ListQuery { prefix: prefix.to_owned(), after: after.take(), limit: ROWS };

@@ -46,7 +46,6 @@ use self::terms::Underway;
 pub use self::terms::{Condition, Terms};
 use self::write::merge::Merging;
 pub use self::write::merge::Standing;
-use super::generations::Generations;
 use super::held::now;
 use super::keep::{KeepError, Keeper};
 use super::shelf::Shelf;
@@ -386,7 +385,7 @@ impl Publisher {
             None => Vec::new(),
             Some(format) if role == Role::Package => self.desks_of(repository, local, format, &target.path).await?,
             Some(format) if format.carried_kind(&target.path).is_some() => {
-                Generations::root_of(repository, &target.path).into_iter().collect()
+                repository.root_of(&target.path).into_iter().collect()
             }
             Some(_) if role == Role::File => Vec::new(),
             Some(_) => return Err(PublishError::OwnIndex),

@@ -11,7 +11,6 @@ use artifactapi_formats::{Mutability, RepoPath, Role};
 use super::chunks::Trust;
 use super::{PublishError, Publisher};
 use crate::config::Repository;
-use crate::engine::generations::Generations;
 use crate::engine::held::now;
 use crate::engine::shelf::Found;
 use crate::spool::Spooled;
@@ -78,7 +77,7 @@ impl Publisher {
     ) -> Result<Spooled, PublishError> {
         let format = repository.format.publish().ok_or(PublishError::NotPublished)?;
         let (number, compression) = list_named(format.lists(), &file.target.path).ok_or(PublishError::OwnIndex)?;
-        let root = Generations::root_of(repository, &file.target.path).ok_or(PublishError::OwnIndex)?;
+        let root = repository.root_of(&file.target.path).ok_or(PublishError::OwnIndex)?;
         let base = self.base(&root).await?;
         let current = base.snapshot.as_ref().map(|snapshot| snapshot.id);
         let earlier = match current {

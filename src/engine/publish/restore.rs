@@ -69,12 +69,11 @@ impl Publisher {
             let root = Target::new(repository.name.clone(), root.entry);
             let current = self.snapshots.current(&root).await?;
             let is_listed = current.is_some_and(|snapshot| snapshot.file(path).is_some());
-            return Ok(match is_listed {
-                true => Restoring::Nothing,
-                false => {
-                    let (desk, change) = (root.clone(), Change::Carry { record });
-                    Restoring::Ready(Box::new(Restorable { desk, root, change }))
-                }
+            return Ok(if is_listed {
+                Restoring::Nothing
+            } else {
+                let (desk, change) = (root.clone(), Change::Carry { record });
+                Restoring::Ready(Box::new(Restorable { desk, root, change }))
             });
         }
         if repository.format.classify(path) != Role::Package || self.is_named(repository, path).await? {
@@ -134,10 +133,7 @@ impl Publisher {
                 Box::new(fetched.insert(whole).reader())
             }
         };
-        match read.size == record.size {
-            true => Ok(Opened { bytes, spooled: fetched }),
-            false => Err(gone()),
-        }
+        if read.size == record.size { Ok(Opened { bytes, spooled: fetched }) } else { Err(gone()) }
     }
 
     /// Publishes what was read, all of it of one desk, together. How many are listed now that were not.

@@ -54,8 +54,7 @@ impl Reader {
         let is_plain = !matches!(wish.repository.format.mutability(&wish.target.path), Mutability::Addressed(_));
         let roots = match wish.role {
             Role::IndexCompanion | Role::IndexMember if is_plain => {
-                let root = wish.repository.format.index().and_then(|index| index.root_of(&wish.target.path));
-                root.map(|root| Target::new(wish.repository.name.clone(), root.entry)).into_iter().collect()
+                wish.repository.root_of(&wish.target.path).into_iter().collect()
             }
             Role::Package if self.pins.has_changed(&wish.target) => self.pins.roots_of(client, &wish.repository.name),
             _ => return Ok(None),

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use artifactapi_formats::{Identity, IndexRoot, Role};
 
-use super::super::generations::{Generations, When};
+use super::super::generations::When;
 use super::super::past::{self, Then};
 use super::super::shelf::ShelfError;
 use super::local::public_key;
@@ -30,7 +30,7 @@ impl Reader {
         if let Some(reading) = public_key(wish) {
             return Ok(reading);
         }
-        match Generations::root_of(&wish.repository, &wish.target.path) {
+        match wish.repository.root_of(&wish.target.path) {
             Some(root) if format.writes(&IndexRoot { entry: root.path.clone() }) => {
                 self.read_merged(wish, all, &root).await
             }

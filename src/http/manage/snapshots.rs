@@ -237,9 +237,10 @@ impl SnapshotRoutes {
     async fn untag(&self, repository: &Repository, root: &str, query: Option<&str>) -> Result<Response, Problem> {
         let root = self.root(repository, root).await?;
         let tag = wanted_tag(&Asked::parse(query, &["tag"])?)?;
-        match self.snapshots().untag(&root, &tag).await.map_err(|error| away(&error))? {
-            true => Ok(StatusCode::NO_CONTENT.into_response()),
-            false => Err(Problem::not_found(format!("No snapshot of {} has the tag {tag}.", root.path))),
+        if self.snapshots().untag(&root, &tag).await.map_err(|error| away(&error))? {
+            Ok(StatusCode::NO_CONTENT.into_response())
+        } else {
+            Err(Problem::not_found(format!("No snapshot of {} has the tag {tag}.", root.path)))
         }
     }
 

@@ -22,9 +22,9 @@ use std::sync::Arc;
 use artifactapi_formats::Role;
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::header::{ALLOW, CONTENT_LENGTH, LOCATION};
+use axum::http::header::{ALLOW, CONTENT_LENGTH, ETAG, LOCATION};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
@@ -35,6 +35,7 @@ use self::receive::receive;
 use super::access::Gate;
 use super::artifact::{Named, resolve};
 use super::error::Problem;
+use super::headers::etag;
 use crate::access::Grant;
 use crate::config::{Admission, Kind, LiveRepositories, Local, Repository};
 use crate::engine::generations::When;
@@ -267,9 +268,8 @@ fn answer(target: &Target, spooled: &Spooled, done: Done) -> Result<Response, Pr
     if let Ok(location) = HeaderValue::try_from(location) {
         response.headers_mut().insert(LOCATION, location);
     }
-    let etag = HeaderValue::try_from(format!("\"{}\"", spooled.sha256.hex()));
-    if let Ok(etag) = etag {
-        response.headers_mut().insert(HeaderName::from_static("etag"), etag);
+    if let Ok(etag) = HeaderValue::try_from(etag(&spooled.sha256)) {
+        response.headers_mut().insert(ETAG, etag);
     }
     Ok(response)
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use artifactapi_formats::{Identity, RepoPath, Sha256};
 
+use super::snapshots::ROWS;
 use super::{Artifact, CatalogError, CatalogErrorKind, KEY_REST, ListQuery, Revision, Validators};
 use crate::store::key::{InvalidKey, RepositoryName, Target};
 
@@ -83,6 +84,11 @@ pub(super) fn from_millis(millis: i64) -> SystemTime {
         SystemTime::UNIX_EPOCH.checked_add(distance)
     };
     time.unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// So many rows of a page, and no more than a page has.
+pub(super) fn limited(limit: u32) -> i64 {
+    i64::from(limit.min(ROWS))
 }
 
 /// A key deleted before this has rested long enough ([`KEY_REST`]), in milliseconds.

@@ -1,6 +1,6 @@
 //! Between snapshots and rows: the same columns in both databases.
 
-use artifactapi_formats::{Algorithm, Identity, PackageEntry, RepoPath, Sha256};
+use artifactapi_formats::{Identity, PackageEntry, RepoPath};
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use super::row::{ArtifactRow, from_millis, query_key, to_i64, to_millis};
@@ -260,15 +260,5 @@ impl Files {
             columns.identities.push(file.identity.as_ref().map(Identity::to_string));
         }
         columns
-    }
-}
-
-/// The SHA-256 of the whole file, if that is what the identity is.
-pub(super) fn whole_sha256(identity: &Identity) -> Option<Sha256> {
-    match identity {
-        Identity::File(digest) if digest.algorithm() == Algorithm::Sha256 => {
-            digest.bytes().try_into().ok().map(Sha256::from_bytes)
-        }
-        _ => None,
     }
 }

@@ -121,9 +121,10 @@ impl Distant {
     }
 
     fn is_there(&self) -> Result<(), BlobError> {
-        match self.away.load(Ordering::Relaxed) {
-            true => Err(BlobError::new(BlobErrorKind::Unavailable, "asking", "it is away")),
-            false => Ok(()),
+        if self.away.load(Ordering::Relaxed) {
+            Err(BlobError::new(BlobErrorKind::Unavailable, "asking", "it is away"))
+        } else {
+            Ok(())
         }
     }
 

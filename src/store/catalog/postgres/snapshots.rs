@@ -12,10 +12,10 @@ use sqlx::{AssertSqlSafe, Connection as _, FromRow, Postgres, query, query_as, q
 use super::snapshot_statements::{ADD_PACKAGES, BEGIN, DROP_PACKAGES, EXPIRE, FILE_IS, PUBLISH_SNAPSHOT, STAGE, TAG};
 use super::{BLOB_LEAVING, PostgresCatalog};
 use crate::store::catalog::fragment_sql::{PAST, RETIRE};
-use crate::store::catalog::row::{ArtifactRow, query_key, read_keys, rested_since, to_i64, to_millis};
+use crate::store::catalog::row::{ArtifactRow, limited, query_key, read_keys, rested_since, to_i64, to_millis};
 use crate::store::catalog::snapshot_rows::{
     ColdestRow, Files, NewPackage, PackageRow, SnapshotRow, colder_than, new_packages, read_changes, read_marks,
-    read_packages, read_root, read_snapshot, read_snapshots, whole_sha256,
+    read_packages, read_root, read_snapshot, read_snapshots,
 };
 use crate::store::catalog::snapshot_sql::{self as sql, Bound};
 use crate::store::catalog::snapshots::{
@@ -30,10 +30,6 @@ const SNAPSHOTS_AT_ONCE: i64 = 50;
 
 /// What `publish_snapshot` answers: outcome, number, leaving, replaced.
 type Answer = (i32, Option<i64>, Option<String>, Option<Vec<String>>);
-
-fn limited(limit: u32) -> i64 {
-    i64::from(limit.min(ROWS))
-}
 
 /// A statement about one root, which its first two values name.
 fn of_root<'q, T>(sql: &'static str, root: &'q Target) -> QueryAs<'q, Postgres, T, PgArguments>
@@ -435,7 +431,7 @@ impl Snapshots for PostgresCatalog {
                     .bind(query_key(&target.query).into_owned())
                     .bind(identity.to_string())
                     .bind(sha256.map(|sha256| sha256.as_bytes().to_vec()))
-                    .bind(whole_sha256(identity).map(|sha256| sha256.as_bytes().to_vec()))
+                    .bind(identity.sha256().map(|sha256| sha256.as_bytes().to_vec()))
                     .fetch_optional(db)
                     .await
             })

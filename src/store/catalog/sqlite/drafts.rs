@@ -35,8 +35,9 @@ impl Change for Stage {
     async fn apply(&self, db: &mut SqliteConnection) -> Result<Vec<BlobKey>, sqlx::Error> {
         let mut leaving = Vec::new();
         for blob in &self.blobs {
-            // One that was listed before gets as long as the others; one whose key has rested is like new.
-            let taken_at: Option<i64> = query_scalar(
+            // One that was listed before gets as long as the others; one whose key has rested is like new. One that is named is passed
+            // over, and there is no row of it.
+            let taken_at: Option<Option<i64>> = query_scalar(
                 "INSERT INTO garbage (blob, since) VALUES ($1, $2)
                  ON CONFLICT (blob) DO UPDATE SET since = MAX(since, excluded.since),
                      taken_at = CASE WHEN deleted_at <= $3 THEN NULL ELSE taken_at END,
@@ -46,9 +47,9 @@ impl Change for Stage {
             .bind(blob.as_str())
             .bind(to_millis(self.at))
             .bind(rested_since(SystemTime::now()))
-            .fetch_one(&mut *db)
+            .fetch_optional(&mut *db)
             .await?;
-            leaving.extend(taken_at.map(|_| blob.clone()));
+            leaving.extend(taken_at.flatten().map(|_| blob.clone()));
         }
         Ok(leaving)
     }

@@ -12,10 +12,10 @@ use super::SqliteCatalog;
 use super::drafts::{Abandon, AddPackages, Begin, DropPackages, GiveTag, Stage, TakeTag};
 use super::expire::Expire;
 use super::switch::PublishSnapshot;
-use crate::store::catalog::row::{ArtifactRow, query_key, to_millis};
+use crate::store::catalog::row::{ArtifactRow, limited, query_key, to_millis};
 use crate::store::catalog::snapshot_rows::{
     ColdestRow, PackageRow, SnapshotRow, colder_than, read_changes, read_marks, read_packages, read_root,
-    read_snapshot, read_snapshots, whole_sha256,
+    read_snapshot, read_snapshots,
 };
 use crate::store::catalog::snapshot_sql::{self as sql, Bound};
 use crate::store::catalog::snapshots::{
@@ -27,10 +27,6 @@ use crate::store::key::{BlobKey, RepositoryName, Target};
 
 /// That a path ends in a file name.
 pub(super) const FILE_IS: &str = "(p.path = # OR substr(p.path, -length(#) - 1) = '/' || #)";
-
-fn limited(limit: u32) -> i64 {
-    i64::from(limit.min(ROWS))
-}
 
 /// A statement about one root, which its first two values name.
 fn of_root<'q, T>(sql: &'static str, root: &'q Target) -> QueryAs<'q, Sqlite, T, SqliteArguments>
@@ -270,7 +266,7 @@ impl Snapshots for SqliteCatalog {
                     .bind(query_key(&target.query).into_owned())
                     .bind(identity.to_string())
                     .bind(sha256.map(|sha256| sha256.as_bytes().to_vec()))
-                    .bind(whole_sha256(identity).map(|sha256| sha256.as_bytes().to_vec()))
+                    .bind(identity.sha256().map(|sha256| sha256.as_bytes().to_vec()))
                     .fetch_optional(db)
                     .await
             })

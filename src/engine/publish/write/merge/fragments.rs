@@ -103,16 +103,15 @@ impl Publisher {
         let index = member.format.index().ok_or(PublishError::NotPublished)?;
         let entry = snapshot.files.first().ok_or_else(|| unreadable("has no entry".to_owned()))?;
         // An entry that is the whole index is streamed, and names no members.
-        let bytes = match entry.size <= self.limits.entry_bytes {
-            true => {
-                let mut reader = self.open_list(member, entry).await?;
-                let reading = tokio::task::spawn_blocking(move || {
-                    let mut bytes = Vec::new();
-                    reader.read_to_end(&mut bytes).map(|_| bytes)
-                });
-                reading.await.map_err(std::io::Error::other)??
-            }
-            false => Vec::new(),
+        let bytes = if entry.size <= self.limits.entry_bytes {
+            let mut reader = self.open_list(member, entry).await?;
+            let reading = tokio::task::spawn_blocking(move || {
+                let mut bytes = Vec::new();
+                reader.read_to_end(&mut bytes).map(|_| bytes)
+            });
+            reading.await.map_err(std::io::Error::other)??
+        } else {
+            Vec::new()
         };
         index.members(root, &bytes, &self.limits).map_err(|why| unreadable(why.to_string()))
     }
