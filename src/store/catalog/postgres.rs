@@ -13,6 +13,7 @@ mod migrate;
 mod snapshot_statements;
 mod snapshots;
 mod statements;
+mod switch;
 mod tokens;
 
 use std::time::{Duration, SystemTime};

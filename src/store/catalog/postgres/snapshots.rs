@@ -5,16 +5,15 @@ use std::time::SystemTime;
 
 use artifactapi_formats::{Identity, PackageEntry, RepoPath, Sha256};
 use async_trait::async_trait;
-use sqlx::postgres::{PgArguments, PgConnection, PgDatabaseError, PgRow};
+use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::QueryAs;
-use sqlx::{AssertSqlSafe, Connection as _, FromRow, Postgres, query, query_as, query_scalar};
+use sqlx::{AssertSqlSafe, FromRow, Postgres, query, query_as, query_scalar};
 
-use super::snapshot_statements::{ADD_PACKAGES, BEGIN, DROP_PACKAGES, EXPIRE, FILE_IS, PUBLISH_SNAPSHOT, STAGE, TAG};
-use super::{BLOB_LEAVING, PostgresCatalog};
-use crate::store::catalog::fragment_sql::{PAST, RETIRE};
-use crate::store::catalog::row::{ArtifactRow, limited, query_key, read_keys, rested_since, to_i64, to_millis};
+use super::PostgresCatalog;
+use super::snapshot_statements::{ADD_PACKAGES, BEGIN, DROP_PACKAGES, EXPIRE, FILE_IS, STAGE, TAG};
+use crate::store::catalog::row::{ArtifactRow, limited, query_key, read_keys, rested_since, to_millis};
 use crate::store::catalog::snapshot_rows::{
-    ColdestRow, Files, NewPackage, PackageRow, SnapshotRow, colder_than, new_packages, read_changes, read_marks,
+    ColdestRow, NewPackage, PackageRow, SnapshotRow, colder_than, new_packages, read_changes, read_marks,
     read_packages, read_root, read_snapshot, read_snapshots,
 };
 use crate::store::catalog::snapshot_sql::{self as sql, Bound};
@@ -22,14 +21,11 @@ use crate::store::catalog::snapshots::{
     Coldest, Draft, Expired, Generation, NamedPackage, PackageChange, PackageMark, PackageQuery, PackageRowId, ROWS,
     Snapshot, SnapshotId, SnapshotPublished, Snapshots, Tag,
 };
-use crate::store::catalog::{Artifact, CatalogError, CatalogErrorKind};
+use crate::store::catalog::{Artifact, CatalogError};
 use crate::store::key::{BlobKey, RepositoryName, Target};
 
 /// How many snapshots expire at once: with their files about [`ROWS`] rows.
 const SNAPSHOTS_AT_ONCE: i64 = 50;
-
-/// What `publish_snapshot` answers: outcome, number, leaving, replaced.
-type Answer = (i32, Option<i64>, Option<String>, Option<Vec<String>>);
 
 /// A statement about one root, which its first two values name.
 fn of_root<'q, T>(sql: &'static str, root: &'q Target) -> QueryAs<'q, Postgres, T, PgArguments>
@@ -37,20 +33,6 @@ where
     T: for<'r> FromRow<'r, PgRow>,
 {
     query_as(sql).bind(root.repository.as_str()).bind(root.path.as_str())
-}
-
-/// Takes the records of what is not named any more out of the way.
-async fn retire(db: &mut PgConnection, retired: &[Artifact], at: i64) -> Result<(), sqlx::Error> {
-    for Artifact { target, revision, .. } in retired {
-        let key = query_key(&target.query);
-        for statement in PAST {
-            let past = query(statement).bind(target.repository.as_str()).bind(target.path.as_str());
-            past.bind(&*key).bind(at).execute(&mut *db).await?;
-        }
-        let retire = query(RETIRE).bind(target.repository.as_str()).bind(target.path.as_str());
-        retire.bind(&*key).bind(revision.0).execute(&mut *db).await?;
-    }
-    Ok(())
 }
 
 #[async_trait]
@@ -130,73 +112,7 @@ impl Snapshots for PostgresCatalog {
         follows: Option<SnapshotId>,
         retired: &[Artifact],
     ) -> Result<SnapshotPublished, CatalogError> {
-        let during = "publishing a snapshot";
-        let files = Files::of(&snapshot.files);
-        let outcome = self
-            .database
-            .call(during, async |db| {
-                let mut transaction = db.begin().await?;
-                let answer = query_as(PUBLISH_SNAPSHOT)
-                    .bind(snapshot.root.repository.as_str())
-                    .bind(snapshot.root.path.as_str())
-                    .bind(snapshot.id.0)
-                    .bind(follows.map(|follows| follows.0))
-                    .bind(to_millis(snapshot.published_at))
-                    .bind(snapshot.made_at.map(to_millis))
-                    .bind(&snapshot.source)
-                    .bind(to_i64(snapshot.packages))
-                    .bind(files.repositories)
-                    .bind(files.paths)
-                    .bind(files.queries)
-                    .bind(files.query_keys)
-                    .bind(files.blobs)
-                    .bind(files.sizes)
-                    .bind(files.sha256s)
-                    .bind(files.content_types)
-                    .bind(files.etags)
-                    .bind(files.upstream_last_modifieds)
-                    .bind(files.last_modifieds)
-                    .bind(files.stored_ats)
-                    .bind(files.checked_ats)
-                    .bind(files.identities)
-                    .bind(rested_since(SystemTime::now()))
-                    .fetch_one(&mut *transaction)
-                    .await;
-                let answer: Answer = match answer {
-                    Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == BLOB_LEAVING) => {
-                        let leaving = error.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::detail);
-                        (-1, None, leaving.map(str::to_owned), None)
-                    }
-                    other => other?,
-                };
-                let published: Vec<SnapshotRow> = if answer.0 == 1 {
-                    retire(&mut transaction, retired, answer.1.unwrap_or_default()).await?;
-                    query_as(sql::BY_ID).bind(snapshot.id.0).fetch_all(&mut *transaction).await?
-                } else {
-                    Vec::new()
-                };
-                transaction.commit().await?;
-                Ok((answer, published))
-            })
-            .await?;
-        let damaged = |why: &str| CatalogError { kind: CatalogErrorKind::Damaged, during, source: Some(why.into()) };
-        match outcome {
-            ((1, _, _, replaced), published) => {
-                let replaced = replaced.unwrap_or_default();
-                let replaced = replaced.iter().map(|path| read_root(snapshot.root.repository.as_str(), path, during));
-                let published = read_snapshot(published, during)?;
-                Ok(SnapshotPublished::Won {
-                    snapshot: Box::new(published.ok_or_else(|| damaged("the snapshot just published is not there"))?),
-                    replaced: replaced.collect::<Result<_, _>>()?,
-                })
-            }
-            ((-1, _, leaving, _), _) => {
-                let leaving = leaving.ok_or_else(|| damaged("no blob is named"))?;
-                let leaving = read_keys(vec![leaving], during)?.pop();
-                Ok(SnapshotPublished::BlobLeaving(leaving.ok_or_else(|| damaged("no blob is named"))?))
-            }
-            ((_, current, _, _), _) => Ok(SnapshotPublished::Lost(current.map(SnapshotId))),
-        }
+        self.switch(snapshot, follows, retired).await
     }
 
     async fn abandon(&self, draft: SnapshotId) -> Result<(), CatalogError> {
