@@ -1,2 +1,0 @@
--- Which packages have a fragment.
-CREATE INDEX package_mark ON package (root, mark);
