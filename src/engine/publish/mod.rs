@@ -17,6 +17,7 @@ mod chunks;
 mod cuttings;
 mod describe;
 mod desk;
+mod error;
 mod files;
 mod joined;
 mod plan;
@@ -37,9 +38,10 @@ use artifactapi_formats::publish::{Described, PublishFormat};
 use artifactapi_formats::{Invalid, Limits, RepoPath, Role, Sha256};
 use parking_lot::Mutex;
 
-use self::chunks::{Chunks, FOLDER_BYTES, Lost};
+use self::chunks::{Chunks, FOLDER_BYTES};
 use self::describe::{Read, Unread};
 use self::desk::Job;
+pub use self::error::PublishError;
 pub use self::restore::{Restorable, Restoring};
 use self::sheet::Sheet;
 use self::terms::Underway;
@@ -47,16 +49,16 @@ pub use self::terms::{Condition, Terms};
 use self::write::merge::Merging;
 pub use self::write::merge::Standing;
 use super::held::now;
-use super::keep::{KeepError, Keeper};
+use super::keep::Keeper;
 use super::shelf::Shelf;
 use super::switches::Switches;
 use super::threads::{Pace, on_its_own};
 use crate::config::{Kind, LiveRepositories, Local, Repository};
-use crate::spool::{FileReader, SpoolError, SpoolFolder, Spooled};
+use crate::spool::{FileReader, SpoolFolder, Spooled};
 use crate::store::blobs::BlobStore;
 use crate::store::catalog::fragments::Fragments;
 use crate::store::catalog::snapshots::{PackageMark, SnapshotId, Snapshots};
-use crate::store::catalog::{Artifact, Catalog, CatalogError};
+use crate::store::catalog::{Artifact, Catalog};
 use crate::store::coordinator::Coordinator;
 use crate::store::key::{BlobKey, Target};
 
@@ -97,91 +99,6 @@ pub struct Done {
     pub outcome: Outcome,
     /// The snapshot that has it, in a format with indexes.
     pub snapshot: Option<SnapshotId>,
-}
-
-/// Why nothing was published.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum PublishError {
-    /// The repository does not take uploads.
-    #[error("it is no local repository; upload to one of `type: local`")]
-    NotLocal,
-    /// The server writes this file itself.
-    #[error("the server writes its indexes itself; upload packages, and the index follows")]
-    OwnIndex,
-    /// The format's indexes are not written here.
-    #[error("indexes of this format are not written")]
-    NotPublished,
-    /// The file is not what it claims to be.
-    #[error("{0}")]
-    Invalid(Arc<Invalid>),
-    /// It was to be done only if something holds of the current content, and that does not.
-    #[error("what is there now is not what the request's conditions ask for")]
-    Precondition,
-    /// It would be more than the repository may hold.
-    #[error("the repository may hold {limit_bytes} bytes and has {held_bytes}")]
-    Quota {
-        /// Its bound.
-        limit_bytes: u64,
-        /// What it holds.
-        held_bytes: u64,
-    },
-    /// It waited so long for its publication that its bytes were taken for forgotten ones.
-    #[error("it took too long to be published, and {0} was deleted meanwhile; upload it again")]
-    Late(BlobKey),
-    /// Others kept publishing first.
-    #[error("other uploads kept being published first; try again")]
-    Contended,
-    /// The task that was to publish it came to grief, before or after it did.
-    #[error("the task that writes the index ended without an answer")]
-    Unanswered,
-    /// There is no room on the disk.
-    #[error("there is no room on the disk")]
-    Full,
-    /// A store is away.
-    #[error("{0}")]
-    Away(Arc<str>),
-    /// A ready piece of the index went while it was read, twice in a row.
-    #[error("{Lost}")]
-    PieceLost,
-    /// Something that was kept cannot be read.
-    #[error("{0}")]
-    Unreadable(String),
-}
-
-impl From<CatalogError> for PublishError {
-    fn from(error: CatalogError) -> Self {
-        Self::Away(error.to_string().into())
-    }
-}
-
-impl From<KeepError> for PublishError {
-    fn from(error: KeepError) -> Self {
-        match error {
-            KeepError::Contended => Self::Contended,
-            KeepError::Blobs(error) if error.kind == crate::store::blobs::BlobErrorKind::Full => Self::Full,
-            error => Self::Away(error.to_string().into()),
-        }
-    }
-}
-
-impl From<SpoolError> for PublishError {
-    fn from(error: SpoolError) -> Self {
-        match error {
-            SpoolError::Full => Self::Full,
-            SpoolError::Invalid(why) => Self::Invalid(why),
-            error => Self::Unreadable(error.to_string()),
-        }
-    }
-}
-
-impl From<io::Error> for PublishError {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            _ if error.get_ref().is_some_and(|inner| inner.is::<Lost>()) => Self::PieceLost,
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
-            _ => Self::Unreadable(error.to_string()),
-        }
-    }
 }
 
 /// A change to the index of a root.

@@ -21,7 +21,7 @@ use crate::engine::identities::Identities;
 use crate::engine::pins::Pins;
 use crate::engine::shelf::{Found, ShelfBudget};
 use crate::store::blobs::files::FileBlobs;
-use crate::store::catalog::CatalogErrorKind;
+use crate::store::catalog::{CatalogError, CatalogErrorKind};
 use crate::store::catalog::snapshots::SnapshotPublished;
 use crate::store::catalog::sqlite::SqliteCatalog;
 use crate::store::coordinator::Entered;
