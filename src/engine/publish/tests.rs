@@ -21,9 +21,9 @@ use crate::engine::identities::Identities;
 use crate::engine::pins::Pins;
 use crate::engine::shelf::{Found, ShelfBudget};
 use crate::store::blobs::files::FileBlobs;
-use crate::store::catalog::{CatalogError, CatalogErrorKind};
 use crate::store::catalog::snapshots::SnapshotPublished;
 use crate::store::catalog::sqlite::SqliteCatalog;
+use crate::store::catalog::{CatalogError, CatalogErrorKind};
 use crate::store::coordinator::Entered;
 use crate::store::coordinator::in_process::InProcessCoordinator;
 
