@@ -1,4 +1,5 @@
-//! Files that an index carries beside its lists; the first byte says which. What is taken can be joined with others.
+//! Files that an index carries beside its lists; the first byte says which. What is taken can be joined with
+//! others, and what comes of that is taken again.
 #![no_main]
 
 #[path = "../drive.rs"]
@@ -17,10 +18,12 @@ fuzz_target!(|input: &[u8]| {
     let rpm = find("rpm").and_then(Format::publish).expect("a format that is written");
     let kind = rpm.carried_kind(&path).expect("it is carried");
     let (limits, mut whole) = (drive::limits(), content);
-    let is_taken = rpm.check_carried(&path, &mut whole, &limits).is_ok();
+    let is_taken = rpm.check_carried(&kind, &path, &mut whole, &limits).is_ok();
     // An entry of a long file may be longer than any that is joined.
     if is_taken && rpm.joined_name(&kind).is_some() && !name.ends_with(['z', 't']) && content.len() < 32 << 10 {
-        let mut from: [Box<dyn Read + Send>; 1] = [Box::new(Cursor::new(content.to_vec()))];
-        rpm.join(&kind, &mut from, &limits, &mut Vec::new()).expect("it can be joined");
+        let of = || -> Box<dyn Read + Send> { Box::new(Cursor::new(content.to_vec())) };
+        let mut joined = Vec::new();
+        rpm.join(&kind, &mut [of(), of()], &limits, &mut joined).expect("it can be joined");
+        rpm.check_carried(&kind, &path, &mut &joined[..], &limits).expect("and is what it was");
     }
 });
