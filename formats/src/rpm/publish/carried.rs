@@ -81,11 +81,7 @@ fn modules(what: &'static str, from: &mut dyn BufRead, limits: &Limits) -> Resul
             return Err(Invalid::OverLimit { what, limit: "text_bytes", value: limits.text_bytes });
         }
         let next = std::str::from_utf8(&line).map_err(|_| Invalid::malformed(what, "it is not UTF-8"))?;
-        // Alone, or with something behind it.
-        let is_mark = |mark: &str| {
-            next.strip_prefix(mark).is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
-        };
-        let (begins, ends) = (is_mark("---"), is_mark("..."));
+        let (begins, ends) = (behind_mark("---", next).is_some(), behind_mark("...", next).is_some());
         if !next.chars().all(is_of_a_line) {
             return Err(Invalid::malformed(what, "it holds a character that YAML cannot, or not everywhere"));
         }
@@ -112,8 +108,13 @@ fn is_of_a_line(character: char) -> bool {
     !is_control && !matches!(character, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
+/// What is behind a mark of a document, which stands at the beginning of a line, alone or with something behind it.
+pub(super) fn behind_mark<'l>(mark: &str, line: &'l str) -> Option<&'l str> {
+    line.strip_prefix(mark).filter(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
+}
+
 /// Whether nothing but comments and directives has come yet, which belong to the document that follows.
-fn is_prelude(text: &str) -> bool {
+pub(super) fn is_prelude(text: &str) -> bool {
     text.lines().all(|line| line.trim().is_empty() || line.starts_with(['#', '%']))
 }
 

@@ -13,6 +13,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use super::carried::{behind_mark, is_prelude};
 use super::cut::bound;
 use super::groups;
 use crate::decompress::{into_invalid, open};
@@ -177,18 +178,19 @@ fn documents(
             return Err(Invalid::OverLimit { what, limit: "fragment_bytes", value: limits.fragment_bytes });
         }
         let text = std::str::from_utf8(&line).map_err(|_| Invalid::malformed(what, "it is not UTF-8"))?;
-        let is_mark = |mark: &str| text.strip_prefix(mark).is_some_and(|rest| rest.trim_start().len() < rest.len());
-        let (begins, ends) = (is_mark("---"), is_mark("..."));
-        if (begins || ends || read == 0) && !document.trim().is_empty() {
+        let (begins, ends) = (behind_mark("---", text), behind_mark("...", text));
+        if (begins.is_some() || ends.is_some() || read == 0) && !is_prelude(&document) {
             let told = told(&document);
             if taken.take(&told.iter().map(String::as_str).collect::<Vec<_>>())? {
                 into.write_all(b"---\n").and_then(|()| into.write_all(document.as_bytes())).map_err(Invalid::Read)?;
                 into.write_all(b"...\n").map_err(Invalid::Read)?;
             }
         }
-        match read {
-            0 => return Ok(()),
-            _ if begins || ends => document.clear(),
+        match (read, begins, ends) {
+            (0, ..) => return Ok(()),
+            // What readers are told of the stream is no part of what is said of modules.
+            (_, Some(rest), _) => rest.trim_start().clone_into(&mut document),
+            (_, _, Some(_)) => document.clear(),
             _ => document.push_str(text),
         }
     }
@@ -254,7 +256,12 @@ mod tests {
                 .concat();
         let expected =
             [stream("1", "Ours"), format!("{defaults}...\n"), stream("2", "Theirs"), "---\nx: y\n...\n".to_owned()];
+        let ours = format!("# ours\n%YAML 1.1\n{ours}--- {{document: modulemd, version: 2, data: {{}}}}\n---");
         let text = joined("modules", &[&ours, &theirs]);
+        assert!(
+            text.contains("---\n{document: modulemd, version: 2, data: {}}\n...\n") && !text.contains('%'),
+            "{text}"
+        );
         assert_eq!(text.matches("Theirs").count(), 1, "{text}");
         assert_eq!(text.matches("modulemd-defaults").count(), 1, "{text}");
         assert!(expected.iter().all(|document| text.contains(document)), "{text}");
