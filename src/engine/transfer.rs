@@ -15,6 +15,9 @@ use crate::upstream::{Answer, Ask, Body, How, Sent, Sources, Upstream, UpstreamE
 /// How often in a row a broken body is resumed without having got any further.
 const RESUMES: u32 = 3;
 
+/// How often in a row it is resumed for little: with the pauses between, readers are kept in hope for half a minute.
+const RESUMES_FOR_LITTLE: u32 = 10;
+
 /// How often a body is resumed in all, however far each time got.
 const RESUMES_IN_ALL: u32 = 100;
 
@@ -46,7 +49,9 @@ impl Tries {
         if brought >= WORTH_IT {
             self.of_little_use = 0;
         }
-        if self.in_vain >= RESUMES || self.in_all >= RESUMES_IN_ALL {
+        let is_enough =
+            self.in_vain >= RESUMES || self.of_little_use >= RESUMES_FOR_LITTLE || self.in_all >= RESUMES_IN_ALL;
+        if is_enough {
             return None;
         }
         let pause = FIRST_PAUSE.saturating_mul(1 << self.of_little_use.min(16)).min(LONGEST_PAUSE);
@@ -239,7 +244,8 @@ mod tests {
     fn tries_of_little_use_are_further_and_further_apart_and_end() {
         let mut tries = Tries::default();
         let pauses: Vec<_> = std::iter::repeat_with(|| tries.next(4_096)).map_while(|pause| pause).collect();
-        assert_eq!(pauses.len(), RESUMES_IN_ALL as usize);
+        assert_eq!(pauses.len(), RESUMES_FOR_LITTLE as usize);
+        assert!(pauses.iter().sum::<Duration>() < Duration::from_secs(30), "{pauses:?}");
         assert!(pauses.is_sorted() && pauses[0] == FIRST_PAUSE && pauses[pauses.len() - 1] == LONGEST_PAUSE);
     }
 

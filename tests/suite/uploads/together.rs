@@ -169,7 +169,8 @@ async fn nothing_acknowledged_is_lost_however_often_a_replica_dies() {
         let mut names = listed(&server.get(&format!("{FOLDER}/APKINDEX.tar.gz")).await.body);
         names.sort();
         assert_eq!(names, expected);
-        for name in &truth.lock().gone.clone() {
+        let gone = truth.lock().gone.clone();
+        for name in gone {
             assert_eq!(server.get(&format!("{FOLDER}/{name}")).await.status, 404, "{name} was deleted");
         }
     }

@@ -182,8 +182,10 @@ fn documents(
         if (begins.is_some() || ends.is_some() || read == 0) && !is_prelude(&document) {
             let told = told(&document);
             if taken.take(&told.iter().map(String::as_str).collect::<Vec<_>>())? {
-                into.write_all(b"---\n").and_then(|()| into.write_all(document.as_bytes())).map_err(Invalid::Read)?;
-                into.write_all(b"...\n").map_err(Invalid::Read)?;
+                // The last line of a file may have no end.
+                let end = if document.ends_with('\n') { "...\n" } else { "\n...\n" };
+                let parts = ["---\n", &document, end];
+                parts.iter().try_for_each(|part| into.write_all(part.as_bytes())).map_err(Invalid::Read)?;
             }
         }
         match (read, begins, ends) {
@@ -256,12 +258,13 @@ mod tests {
                 .concat();
         let expected =
             [stream("1", "Ours"), format!("{defaults}...\n"), stream("2", "Theirs"), "---\nx: y\n...\n".to_owned()];
-        let ours = format!("# ours\n%YAML 1.1\n{ours}--- {{document: modulemd, version: 2, data: {{}}}}\n---");
+        let ours = format!("# ours\n%YAML 1.1\n{ours}--- {{document: modulemd, version: 2, data: {{}}}}\n---\nx: z");
         let text = joined("modules", &[&ours, &theirs]);
         assert!(
             text.contains("---\n{document: modulemd, version: 2, data: {}}\n...\n") && !text.contains('%'),
             "{text}"
         );
+        assert!(text.contains("---\nx: z\n...\n"), "{text}");
         assert_eq!(text.matches("Theirs").count(), 1, "{text}");
         assert_eq!(text.matches("modulemd-defaults").count(), 1, "{text}");
         assert!(expected.iter().all(|document| text.contains(document)), "{text}");
