@@ -1,7 +1,7 @@
 //! Writing a v3 index: `Packages.adb` of the fragments of its packages (FORMATS 2.3, 5).
 //!
 //! Values point at one another by where they are in their block, so an index cannot be joined of pieces as a text can: it is
-//! composed anew of all its fragments each time ([`super::info`]), held whole within [`Limits::adb_bytes`], and handed out compressed.
+//! composed anew of all its fragments each time ([`mod@super::info`]), held whole within [`Limits::adb_bytes`], and handed out compressed.
 //! Packages are in the order of apk, by name and version. What is the same in several packages is there once.
 //!
 //! It is compressed with deflate, as `apk mkndx` does unless it is told otherwise: every apk that reads v3 files reads that,

@@ -3,8 +3,8 @@
 //! Three layers, each its own file: [`container`] undoes the compression, [`blocks`] walks the blocks, [`value`] reads the
 //! typed values inside the first block. [`index`] reads a package list with them, [`signature`] says who signed it;
 //! [`package`] and [`files`] check a package. All of it goes by offsets and lengths from the wire, so every one is checked
-//! where it is used, and nothing is recursive. The other way, [`info`] is what an index repeats of a package, [`writer`] makes
-//! blocks of values, and [`compose`] an index, signed.
+//! where it is used, and nothing is recursive. The other way, [`mod@info`] is what an index repeats of a package, [`writer`] makes
+//! blocks of values, and [`mod@compose`] an index, signed.
 
 mod blocks;
 mod compose;

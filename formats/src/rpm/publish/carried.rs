@@ -82,7 +82,8 @@ fn modules(what: &'static str, from: &mut dyn BufRead, limits: &Limits) -> Resul
         }
         let next = std::str::from_utf8(&line).map_err(|_| Invalid::malformed(what, "it is not UTF-8"))?;
         let (begins, ends) = (behind_mark("---", next).is_some(), behind_mark("...", next).is_some());
-        if !next.chars().all(is_of_a_line) {
+        let unbroken = next.strip_suffix('\n').map_or(next, |line| line.strip_suffix('\r').unwrap_or(line));
+        if !unbroken.chars().all(is_of_a_line) {
             return Err(Invalid::malformed(what, "it holds a character that YAML cannot, or not everywhere"));
         }
         if (begins || ends || read == 0) && !is_prelude(&text) {
@@ -104,7 +105,7 @@ fn modules(what: &'static str, from: &mut dyn BufRead, limits: &Limits) -> Resul
 
 /// Whether readers of every version of YAML take a character, and for the same: some break lines where others do not.
 fn is_of_a_line(character: char) -> bool {
-    let is_control = character.is_control() && !matches!(character, '\t' | '\n' | '\r');
+    let is_control = character.is_control() && character != '\t';
     !is_control && !matches!(character, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
@@ -237,7 +238,8 @@ mod tests {
                 "not everywhere",
             ),
             ("modules.yaml", "---\ndocument: modulemd\nversion: 2\ndata: \u{1b}\n", "not everywhere"),
-            ("modules.yaml", "---\ndocument: modulemd\nversion: 2\ndata: {}\r---\rEVILKEY\n", "its document 1"),
+            ("modules.yaml", "---\ndocument: modulemd\nversion: 2\ndata: {}\r---\rEVILKEY\n", "not everywhere"),
+            ("modules.yaml", "%YAML 1.1\r---\ndocument: modulemd\nversion: 2\ndata: {}\n", "not everywhere"),
             ("productid", "EVILKEY", "PEM"),
             ("productid", "-----BEGIN CERTIFICATE-----\nMIIB+Q==\n", "PEM"),
             ("productid", "-----BEGIN CERTIFICATE-----\n<html>\n-----END CERTIFICATE-----\n", "PEM"),
