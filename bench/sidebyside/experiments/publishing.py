@@ -243,16 +243,24 @@ def large_file(bench: Bench, report: Report) -> None:
     nginx = bench.processes.start("nginx", [bench.programs["NGINX"], "-c", str(configuration)], {}, under_test=True)
     nginx.until(lambda: status_of(port, "/") is not None)
     ours = server(bench)
-    rates: dict[str, list[float]] = {"ours": [], "nginx": []}
+    rates: dict[str, list[float]] = {"ours": [], "nginx": [], "nginx, on disk": []}
     for round_ in range(5 if bench.effort.starts > 3 else 2):
         for name, url in (("ours", f"http://127.0.0.1:{ours.port}/api/files/{round_}"), ("nginx", f"http://127.0.0.1:{port}/{round_}")):
             began = time.perf_counter()
             subprocess.run([bench.programs["CURL"], "-sf", "-H", f"Authorization: Bearer {TOKEN}", "-T", source, url], check=True, capture_output=True)
             rates[name].append(LARGE / (time.perf_counter() - began) / 1e6)
+            if name == "nginx":
+                # It answers when the system has the bytes, and the disk may not; artifactapi waits for the disk.
+                with (files / str(round_)).open("rb") as stored:
+                    os.fdatasync(stored.fileno())
+                rates["nginx, on disk"].append(LARGE / (time.perf_counter() - began) / 1e6)
         (files / str(round_)).unlink()
     ratio = statistics.median(rates["ours"]) / statistics.median(rates["nginx"])
     report.add(Figure("upload of one 1 GiB file, hashed", spread(rates["ours"], ".0f", " MB/s"), spread(rates["nginx"], ".0f", " MB/s"),
                       f"{ratio:.2f}×", "0.8×", ratio >= 0.8))
+    on_disk = statistics.median(rates["ours"]) / statistics.median(rates["nginx, on disk"])
+    report.add(Figure("… against nginx's, once its bytes are on the disk, too", spread(rates["ours"], ".0f", " MB/s"),
+                      spread(rates["nginx, on disk"], ".0f", " MB/s"), f"{on_disk:.2f}×"))
     bench.processes.stop(ours.process)
     bench.processes.stop(nginx)
     shutil.rmtree(folder)
