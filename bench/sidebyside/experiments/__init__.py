@@ -15,5 +15,6 @@ EXPERIMENTS: dict[str, Callable[[Bench, Report], None]] = {
     "parse": parse.run,
     "snapshots": snapshots.run,
     "publishing": publishing.run,
+    "upload": publishing.large_file,
     "retention": retention.run,
 }

@@ -42,7 +42,6 @@ REPOSITORIES = """
 def run(bench: Bench, report: Report) -> None:
     rpm(bench, report)
     apk(bench, report)
-    large_file(bench, report)
 
 
 def server(bench: Bench) -> Artifactapi:
