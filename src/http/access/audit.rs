@@ -40,13 +40,7 @@ impl Entry {
         path: &str,
         work: impl Future<Output = Result<T, Problem>>,
     ) -> Result<T, Problem> {
-        let mut line = Line { entry: self, what, path, outcome: Outcome::CutOff };
-        let result = work.await;
-        line.outcome = match &result {
-            Ok(_) => Outcome::Done,
-            Err(problem) => Outcome::Failed(problem.status().as_u16()),
-        };
-        result
+        self.noted(what, path, Outcome::Done, work).await
     }
 
     /// Does what comes before changes that have a line each: a line only if it does not come to them.
@@ -59,10 +53,20 @@ impl Entry {
         path: &str,
         work: impl Future<Output = Result<T, Problem>>,
     ) -> Result<T, Problem> {
+        self.noted(what, path, Outcome::ToldElsewhere, work).await
+    }
+
+    async fn noted<T>(
+        &self,
+        what: &'static str,
+        path: &str,
+        done: Outcome,
+        work: impl Future<Output = Result<T, Problem>>,
+    ) -> Result<T, Problem> {
         let mut line = Line { entry: self, what, path, outcome: Outcome::CutOff };
         let result = work.await;
         line.outcome = match &result {
-            Ok(_) => Outcome::ToldElsewhere,
+            Ok(_) => done,
             Err(problem) => Outcome::Failed(problem.status().as_u16()),
         };
         result
