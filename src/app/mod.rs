@@ -33,7 +33,6 @@ use crate::http::access::Gate;
 use crate::http::fast::Fast;
 use crate::http::manage::health::Stage;
 use crate::http::serve;
-use crate::spool::SpoolFolder;
 use crate::store::catalog::Catalog;
 use crate::upstream::Upstream;
 
@@ -83,8 +82,7 @@ impl App {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let data = &settings.data_dir;
         let data_lock = lock::take(data)?;
-        let spool = SpoolFolder::open(&data.join("spool"))
-            .map_err(|error| StartError::new("the spool folder cannot be opened", &error))?;
+        let spool = stores::open_spool(settings)?;
         let stores = Stores::open(settings, &spool).await?;
         let mut registry = Registry::with_prefix("artifactapi");
         let counts = Arc::new(Counts::registered(&mut registry));

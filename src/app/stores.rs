@@ -195,6 +195,16 @@ impl Records {
     }
 }
 
+/// The folder that all bytes pass through, for the server.
+///
+/// # Errors
+/// [`StartError`] when it cannot be used.
+pub(super) fn open_spool(settings: &Settings) -> Result<SpoolFolder, StartError> {
+    let spool = SpoolFolder::open(&settings.data_dir.join("spool"))
+        .map_err(|error| StartError::new("the spool folder cannot be opened", &error))?;
+    Ok(if settings.s3.is_some() { spool } else { spool.keeps_uploads_here() })
+}
+
 fn open_files(data: &Path) -> Result<FileBlobs, StartError> {
     FileBlobs::open(data).map_err(|error| StartError::new("the file store cannot be opened", &error))
 }

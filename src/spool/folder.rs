@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use artifactapi_formats::Checker;
 
 use super::file::SpoolFile;
-use super::writer::SpoolWriter;
+use super::writer::{SpoolWriter, Way};
 use super::{SpoolError, SpoolReader, blocking};
 
 /// What a declared length must leave of the disk to records, uploads and everything else, in bytes …
@@ -26,6 +26,16 @@ pub(super) const RESERVED_AHEAD: u64 = 16 << 20;
 pub struct SpoolFolder {
     path: Arc<Path>,
     next: Arc<AtomicU64>,
+    uploads: Uploads,
+}
+
+/// What becomes of an upload's file.
+#[derive(Debug, Clone, Copy)]
+enum Uploads {
+    /// It is read again soon, and sent to where it is kept.
+    AreSent,
+    /// It stays on this disk.
+    StayHere,
 }
 
 impl SpoolFolder {
@@ -38,7 +48,14 @@ impl SpoolFolder {
         for left in std::fs::read_dir(path)? {
             std::fs::remove_file(left?.path())?;
         }
-        Ok(Self { path: path.into(), next: Arc::default() })
+        Ok(Self { path: path.into(), next: Arc::default(), uploads: Uploads::AreSent })
+    }
+
+    /// The same, where a store on this disk links the files of uploads: they are written so that they are soon durable, not so that
+    /// they are soon read.
+    #[must_use]
+    pub fn keeps_uploads_here(self) -> Self {
+        Self { uploads: Uploads::StayHere, ..self }
     }
 
     /// Begins a spool. With a known `size` the space is reserved now, so that a full disk is known before the first
@@ -52,7 +69,7 @@ impl SpoolFolder {
         checker: Option<Box<dyn Checker>>,
     ) -> Result<(SpoolWriter, SpoolReader), SpoolError> {
         let (file, reserved) = self.begin(size, size.unwrap_or_default()).await?;
-        Ok(SpoolWriter::over(file, size, reserved, checker))
+        Ok(SpoolWriter::over(file, size, reserved, checker, Way::Usual))
     }
 
     /// Begins a spool for what a client says that it will send. There is room for that now, or it is refused; the room is taken
@@ -62,7 +79,11 @@ impl SpoolFolder {
     /// [`SpoolError::Full`] when there is no room, [`SpoolError::Io`] otherwise.
     pub async fn create_declared(&self, size: Option<u64>) -> Result<SpoolWriter, SpoolError> {
         let (file, reserved) = self.begin(size, size.unwrap_or_default().min(RESERVED_AHEAD)).await?;
-        Ok(SpoolWriter::over(file, size, reserved, None).0)
+        let way = match self.uploads {
+            Uploads::AreSent => Way::Usual,
+            Uploads::StayHere => Way::DirectWhenLarge,
+        };
+        Ok(SpoolWriter::over(file, size, reserved, None, way).0)
     }
 
     /// A file with so much room; how much that is.

@@ -1,5 +1,6 @@
 //! Appending to a spool: a batch is collected while the one before it is written and hashed on another thread.
 
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::batch::Batch;
+use super::direct::{self, Direct};
 use super::file::{FileReader, SpoolFile, Spooled};
 use super::folder::{RESERVED_AHEAD, reserve};
 use super::{Progress, SpoolError, SpoolReader, blocking};
@@ -31,18 +33,28 @@ struct Disk {
     expected: u64,
     sha256: sha2::Sha256,
     checker: Option<Box<dyn Checker>>,
+    way: Way,
+}
+
+/// How bytes come to the disk.
+pub(super) enum Way {
+    /// Through the page cache.
+    Usual,
+    /// Past it, as soon as there are many.
+    DirectWhenLarge,
+    /// Past it. What is collected comes after what is written.
+    Direct(Direct),
 }
 
 impl Disk {
     fn write(&mut self, batch: &[Bytes]) -> Result<(), SpoolError> {
-        let after = self.written + batch.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
+        let after = self.written + self.collected() + batch.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
         if self.reserved < after && self.reserved < self.expected {
             let room = RESERVED_AHEAD.min(self.expected - self.reserved);
             self.reserved = reserve(&self.file.file, self.reserved, room)?;
         }
         for bytes in batch {
-            self.file.file.write_all_at(bytes, self.written)?;
-            self.written += bytes.len() as u64;
+            self.put(bytes)?;
             self.sha256.update(bytes);
             if let Some(checker) = &mut self.checker {
                 checker.update(bytes).map_err(|invalid| SpoolError::Invalid(Arc::new(invalid)))?;
@@ -51,7 +63,63 @@ impl Disk {
         Ok(())
     }
 
+    /// How many bytes were taken and are not yet in the file.
+    fn collected(&self) -> u64 {
+        match &self.way {
+            Way::Usual | Way::DirectWhenLarge => 0,
+            Way::Direct(direct) => direct.collected().len() as u64,
+        }
+    }
+
+    fn put(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let taken = match &mut self.way {
+                Way::DirectWhenLarge if self.written >= direct::FROM => match self.unaligned() {
+                    0 => {
+                        self.way = Direct::open(&self.file.path).map_or(Way::Usual, Way::Direct);
+                        0
+                    }
+                    some => self.append(&bytes[..bytes.len().min(some)])?,
+                },
+                Way::Usual | Way::DirectWhenLarge => self.append(bytes)?,
+                Way::Direct(direct) => {
+                    let taken = direct.collect(bytes);
+                    match direct.write_full(self.written) {
+                        Ok(false) => {}
+                        Ok(true) => self.written += direct::BLOCK as u64,
+                        Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.leave_direct()?,
+                        Err(error) => return Err(error),
+                    }
+                    taken
+                }
+            };
+            bytes = &bytes[taken..];
+        }
+        Ok(())
+    }
+
+    /// How many bytes are missing until direct writing can begin.
+    fn unaligned(&self) -> usize {
+        let over = usize::try_from(self.written % direct::ALIGNMENT as u64).unwrap_or_default();
+        (direct::ALIGNMENT - over) % direct::ALIGNMENT
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.file.write_all_at(bytes, self.written)?;
+        self.written += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    /// Writes what was collected, and what comes after it, as usual.
+    fn leave_direct(&mut self) -> io::Result<()> {
+        if let Way::Direct(direct) = std::mem::replace(&mut self.way, Way::Usual) {
+            self.append(direct.collected())?;
+        }
+        Ok(())
+    }
+
     fn finish(mut self) -> Result<Spooled, SpoolError> {
+        self.leave_direct()?;
         let sha256 = Sha256::from_bytes(self.sha256.finalize().into());
         if let Some(checker) = self.checker.take() {
             let mut whole = FileReader::new(Arc::clone(&self.file.file));
@@ -79,6 +147,7 @@ impl SpoolWriter {
         size: Option<u64>,
         reserved: u64,
         checker: Option<Box<dyn Checker>>,
+        way: Way,
     ) -> (Self, SpoolReader) {
         let (progress, watched) = watch::channel(Progress::default());
         let disk = Disk {
@@ -88,6 +157,7 @@ impl SpoolWriter {
             expected: size.unwrap_or_default(),
             sha256: sha2::Sha256::new(),
             checker,
+            way,
         };
         let writer = Self { disk: Some(disk), writing: None, batch: Batch::default(), progress };
         (writer, SpoolReader { file, progress: watched })
@@ -208,5 +278,23 @@ mod tests {
         }
         let whole = writer.complete().await.expect("complete");
         assert_eq!((whole.size, whole.sha256), (content.len() as u64, Sha256::of(&content)));
+    }
+
+    /// The length is no multiple of anything, and where direct writing begins is in the middle of a piece.
+    #[tokio::test]
+    async fn what_is_written_directly_is_the_same_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let spool = SpoolFolder::open(folder.path()).expect("a spool folder").keeps_uploads_here();
+        let size = usize::try_from(direct::FROM).expect("small") + 2 * direct::BLOCK + 4_321;
+        let content: Vec<u8> = (0..=250).cycle().take(size).collect();
+        let mut writer = spool.create_declared(Some(size as u64)).await.expect("a spool");
+        for piece in content.chunks(9_999) {
+            writer.append(Bytes::copy_from_slice(piece)).await.expect("room");
+        }
+        let whole = writer.complete().await.expect("complete");
+        assert_eq!((whole.size, whole.sha256), (size as u64, Sha256::of(&content)));
+        let mut read = Vec::new();
+        io::Read::read_to_end(&mut whole.reader(), &mut read).expect("read");
+        assert!(read == content, "other bytes");
     }
 }
