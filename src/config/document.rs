@@ -13,13 +13,13 @@ use super::problem::Problem;
 use super::reader::{Field, Outside, Reader, Table};
 use super::repositories::{CachePolicy, FileTtl, Kind, Repositories, Repository};
 use super::suggest::closest;
-use super::{access, credentials, local, upstream, view, virtuals, yaml};
+use super::{access, credentials, local, proxy, upstream, view, virtuals, yaml};
 use crate::store::key::RepositoryName;
 
 /// The words that `type:` takes.
 const TYPES: &[&str] = &["remote", "local", "virtual"];
 
-/// The keys of a repository, and the types that they are for. Those of the credentials are for remotes.
+/// The keys of a repository, and the types that they are for. Those of the credentials and of the proxy are for remotes.
 const KEYS: &[(&str, &[&str])] = &[
     ("type", TYPES),
     ("package", TYPES),
@@ -60,7 +60,7 @@ const CACHE_KEYS: &[&str] =
 const NOT_OF_INDEXES: &[&str] = &["file_ttl", "negative_ttl", "max_bytes"];
 
 fn repository_keys() -> impl Iterator<Item = &'static str> {
-    KEYS.iter().map(|(key, _)| *key).chain(credentials::KEYS.iter().copied())
+    KEYS.iter().map(|(key, _)| *key).chain(credentials::KEYS.iter().chain(proxy::KEYS).copied())
 }
 
 /// Every key that there is, for the test of the reference.

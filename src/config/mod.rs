@@ -19,6 +19,7 @@ mod members;
 pub mod patterns;
 pub mod prefetch;
 pub mod problem;
+mod proxy;
 mod reader;
 pub mod repositories;
 mod retired;
@@ -43,6 +44,7 @@ pub use live::{LiveRepositories, ReloadError};
 pub use patterns::{Admission, PatternSet, Patterns};
 pub use prefetch::Prefetch;
 pub use problem::{ConfigError, Place, Problem};
+pub use proxy::{Proxy, ProxyUser};
 pub use repositories::{
     CachePolicy, Credentials, FileTtl, Kind, Local, Remote, Repositories, Repository, Timeouts, Verify, Virtual,
 };

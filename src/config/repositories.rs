@@ -16,6 +16,7 @@ use url::Url;
 use super::access::ConfiguredToken;
 use super::patterns::Patterns;
 use super::prefetch::Prefetch;
+use super::proxy::Proxy;
 use super::retired::RetiredKey;
 use super::secret::Secret;
 #[cfg(doc)]
@@ -223,6 +224,8 @@ pub struct Remote {
     pub whereabouts: Whereabouts,
     /// Who we are to the upstream. For its own origin only: see [`Remote::credentials_for`].
     pub credentials: Option<Credentials>,
+    /// Through whom everything is asked; `None` asks directly.
+    pub proxy: Option<Proxy>,
     /// How long to wait.
     pub timeouts: Timeouts,
     /// Whether a redirect or a list of mirrors may lead to a private or loopback address although who says so is at a

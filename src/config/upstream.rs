@@ -8,7 +8,7 @@ use artifactapi_formats::Format;
 use super::prefetch::Prefetch;
 use super::reader::{Field, Reader, Table};
 use super::repositories::{Remote, Timeouts, Verify};
-use super::{credentials, trust, whereabouts};
+use super::{credentials, proxy, trust, whereabouts};
 
 /// Reads the keys of `type: remote`. `None` when nothing usable says where the upstream is.
 pub(super) fn read(table: &Table<'_>, format: Option<&dyn Format>, reader: &mut Reader<'_, '_>) -> Option<Remote> {
@@ -19,6 +19,7 @@ pub(super) fn read(table: &Table<'_>, format: Option<&dyn Format>, reader: &mut 
         idle: table.read(reader, "idle_timeout", timeout).unwrap_or(usual.idle),
     };
     let credentials = credentials::read(table, reader);
+    let proxy = proxy::read(table, reader);
     let allow_private = table.read(reader, "allow_private_redirects", Field::flag).unwrap_or(false);
     let max_parallel = table.read(reader, "max_parallel", Field::count);
     let allow_rollback = table.read(reader, "allow_rollback", Field::flag).unwrap_or(false);
@@ -29,6 +30,7 @@ pub(super) fn read(table: &Table<'_>, format: Option<&dyn Format>, reader: &mut 
     Some(Remote {
         whereabouts: whereabouts?,
         credentials,
+        proxy,
         timeouts,
         allow_private,
         max_parallel,

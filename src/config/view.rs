@@ -18,6 +18,7 @@ use self::environment::environment;
 use super::access::ConfiguredToken;
 use super::patterns::PatternSet;
 use super::prefetch::Prefetch;
+use super::proxy::Proxy;
 use super::repositories::{CachePolicy, Credentials, FileTtl, Kind, Local, Remote, Repositories, Repository, Timeouts};
 use super::secret::STARS;
 use super::settings::Settings;
@@ -130,6 +131,8 @@ struct RemoteView<'a> {
     password: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy: Option<String>,
     connect_timeout: Time,
     idle_timeout: Time,
     allow_private_redirects: bool,
@@ -242,6 +245,7 @@ fn remote_view(remote: &Remote) -> RemoteView<'_> {
         username: pair,
         password: pair,
         token,
+        proxy: remote.proxy.as_ref().map(proxy_view),
         connect_timeout: Time(connect),
         idle_timeout: Time(idle),
         allow_private_redirects: remote.allow_private,
@@ -251,6 +255,15 @@ fn remote_view(remote: &Remote) -> RemoteView<'_> {
         hold: remote.hold.map(Time),
         trusted_keys: remote.trusted_keys.shown().collect(),
         prefetch: remote.prefetch.as_ref().map(prefetch_view),
+    }
+}
+
+/// As it is written in the file.
+fn proxy_view(Proxy { url, user }: &Proxy) -> String {
+    let scheme = url.scheme();
+    match (user, url.as_str().split_once("://")) {
+        (Some(_), Some((_, host))) => format!("{scheme}://{STARS}:{STARS}@{host}"),
+        _ => url.to_string(),
     }
 }
 

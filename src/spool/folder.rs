@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use artifactapi_formats::Checker;
 
 use super::file::SpoolFile;
-use super::writer::{SpoolWriter, Way};
+use super::growing::{Growing, Way};
+use super::writer::SpoolWriter;
 use super::{SpoolError, SpoolReader, blocking};
 
 /// What a declared length must leave of the disk to records, uploads and everything else, in bytes …
@@ -69,7 +70,7 @@ impl SpoolFolder {
         checker: Option<Box<dyn Checker>>,
     ) -> Result<(SpoolWriter, SpoolReader), SpoolError> {
         let (file, reserved) = self.begin(size, size.unwrap_or_default()).await?;
-        Ok(SpoolWriter::over(file, size, reserved, checker, Way::Usual))
+        Ok(SpoolWriter::over(Growing::over(file, size, reserved, Way::Usual), checker))
     }
 
     /// Begins a spool for what a client says that it will send. There is room for that now, or it is refused; the room is taken
@@ -83,7 +84,7 @@ impl SpoolFolder {
             Uploads::AreSent => Way::Usual,
             Uploads::StayHere => Way::DirectWhenLarge,
         };
-        Ok(SpoolWriter::over(file, size, reserved, None, way).0)
+        Ok(SpoolWriter::over(Growing::over(file, size, reserved, way), None).0)
     }
 
     /// A file with so much room; how much that is.

@@ -14,6 +14,7 @@ mod batch;
 mod direct;
 mod file;
 mod folder;
+mod growing;
 mod reader;
 mod writer;
 

@@ -1,7 +1,5 @@
 //! Appending to a spool: a batch is collected while the one before it is written and hashed on another thread.
 
-use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use artifactapi_formats::{Checker, Sha256};
@@ -11,9 +9,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::batch::Batch;
-use super::direct::{self, Direct};
-use super::file::{FileReader, SpoolFile, Spooled};
-use super::folder::{RESERVED_AHEAD, reserve};
+use super::file::{FileReader, Spooled};
+use super::growing::Growing;
 use super::{Progress, SpoolError, SpoolReader, blocking};
 use crate::disk;
 
@@ -23,38 +20,15 @@ pub const BATCH: usize = 512 << 10;
 /// How many of the last bytes stay unreadable until the check of the whole file has passed.
 pub const HOLD_BACK: u64 = 16 << 10;
 
-/// The part of a writer that blocks: moved to a blocking thread for each batch.
-struct Disk {
-    file: Arc<SpoolFile>,
-    written: u64,
-    /// How far room was taken on the disk.
-    reserved: u64,
-    /// How long it is said to become; 0 if nobody said.
-    expected: u64,
+/// What bytes are compared with.
+struct Checks {
     sha256: sha2::Sha256,
     checker: Option<Box<dyn Checker>>,
-    way: Way,
 }
 
-/// How bytes come to the disk.
-pub(super) enum Way {
-    /// Through the page cache.
-    Usual,
-    /// Past it, as soon as there are many.
-    DirectWhenLarge,
-    /// Past it. What is collected comes after what is written.
-    Direct(Direct),
-}
-
-impl Disk {
-    fn write(&mut self, batch: &[Bytes]) -> Result<(), SpoolError> {
-        let after = self.written + self.collected() + batch.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
-        if self.reserved < after && self.reserved < self.expected {
-            let room = RESERVED_AHEAD.min(self.expected - self.reserved);
-            self.reserved = reserve(&self.file.file, self.reserved, room)?;
-        }
+impl Checks {
+    fn update(&mut self, batch: &[Bytes]) -> Result<(), SpoolError> {
         for bytes in batch {
-            self.put(bytes)?;
             self.sha256.update(bytes);
             if let Some(checker) = &mut self.checker {
                 checker.update(bytes).map_err(|invalid| SpoolError::Invalid(Arc::new(invalid)))?;
@@ -62,103 +36,81 @@ impl Disk {
         }
         Ok(())
     }
+}
 
-    /// How many bytes were taken and are not yet in the file.
-    fn collected(&self) -> u64 {
-        match &self.way {
-            Way::Usual | Way::DirectWhenLarge => 0,
-            Way::Direct(direct) => direct.collected().len() as u64,
-        }
+/// The part of a writer that blocks: moved to blocking threads for each batch.
+struct Disk {
+    growing: Growing,
+    checks: Checks,
+}
+
+impl Disk {
+    fn write(&mut self, batch: &[Bytes]) -> Result<(), SpoolError> {
+        self.growing.write(batch)?;
+        self.checks.update(batch)
     }
 
-    fn put(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            let taken = match &mut self.way {
-                Way::DirectWhenLarge if self.written >= direct::FROM => match self.unaligned() {
-                    0 => {
-                        self.way = Direct::open(&self.file.path).map_or(Way::Usual, Way::Direct);
-                        0
-                    }
-                    some => self.append(&bytes[..bytes.len().min(some)])?,
-                },
-                Way::Usual | Way::DirectWhenLarge => self.append(bytes)?,
-                Way::Direct(direct) => {
-                    let taken = direct.collect(bytes);
-                    match direct.write_full(self.written) {
-                        Ok(false) => {}
-                        Ok(true) => self.written += direct::BLOCK as u64,
-                        Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.leave_direct()?,
-                        Err(error) => return Err(error),
-                    }
-                    taken
-                }
-            };
-            bytes = &bytes[taken..];
-        }
-        Ok(())
-    }
-
-    /// How many bytes are missing until direct writing can begin.
-    fn unaligned(&self) -> usize {
-        let over = usize::try_from(self.written % direct::ALIGNMENT as u64).unwrap_or_default();
-        (direct::ALIGNMENT - over) % direct::ALIGNMENT
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.file.write_all_at(bytes, self.written)?;
-        self.written += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    /// Writes what was collected, and what comes after it, as usual.
-    fn leave_direct(&mut self) -> io::Result<()> {
-        if let Way::Direct(direct) = std::mem::replace(&mut self.way, Way::Usual) {
-            self.append(direct.collected())?;
-        }
-        Ok(())
+    /// How far readers may read.
+    fn readable(&self) -> u64 {
+        let held = if self.checks.checker.is_some() { HOLD_BACK } else { 0 };
+        self.growing.written().saturating_sub(held)
     }
 
     fn finish(mut self) -> Result<Spooled, SpoolError> {
-        self.leave_direct()?;
-        let sha256 = Sha256::from_bytes(self.sha256.finalize().into());
-        if let Some(checker) = self.checker.take() {
-            let mut whole = FileReader::new(Arc::clone(&self.file.file));
+        let size = self.growing.finish()?;
+        let (file, Checks { sha256, checker }) = (self.growing.file, self.checks);
+        let sha256 = Sha256::from_bytes(sha256.finalize().into());
+        if let Some(checker) = checker {
+            let mut whole = FileReader::new(Arc::clone(&file.file));
             checker.finish(&mut whole, &sha256).map_err(|invalid| SpoolError::Invalid(Arc::new(invalid)))?;
         }
-        Ok(Spooled { file: self.file, size: self.written, sha256 })
+        Ok(Spooled { file, size, sha256 })
     }
 }
 
-/// The disk after a batch, and what became of that.
-type WrittenBatch = (Disk, Result<(), SpoolError>);
+/// The disk after a batch, and what became of that. `None` if a thread died.
+type WrittenBatch = Option<(Disk, Result<(), SpoolError>)>;
+
+/// One after the other, on one thread: a batch is small.
+async fn write(mut disk: Disk, batch: Vec<Bytes>) -> WrittenBatch {
+    disk::in_turn(move || {
+        let result = disk.write(&batch);
+        (disk, result)
+    })
+    .await
+}
+
+/// Side by side: there are many batches to come, and the disk and the digest take about as long.
+async fn write_side_by_side(Disk { mut growing, mut checks }: Disk, batch: Vec<Bytes>) -> WrittenBatch {
+    let batch = Arc::new(batch);
+    let same = Arc::clone(&batch);
+    let writing = disk::in_turn(move || {
+        let result = growing.write(&batch);
+        (growing, result)
+    });
+    let checking = disk::in_turn(move || {
+        let result = checks.update(&same);
+        (checks, result)
+    });
+    let (written, checked) = tokio::join!(tokio::spawn(writing), checking);
+    let ((growing, written), (checks, checked)) = (written.ok()??, checked?);
+    Some((Disk { growing, checks }, written.map_err(SpoolError::from).and(checked)))
+}
 
 /// The one that appends to a spool. Dropped without [`SpoolWriter::complete`], the spool has failed.
 pub struct SpoolWriter {
     disk: Option<Disk>,
-    writing: Option<JoinHandle<Option<WrittenBatch>>>,
+    writing: Option<JoinHandle<WrittenBatch>>,
     batch: Batch,
     progress: watch::Sender<Progress>,
 }
 
 impl SpoolWriter {
-    /// Over an empty file, of which so much is reserved already.
-    pub(super) fn over(
-        file: Arc<SpoolFile>,
-        size: Option<u64>,
-        reserved: u64,
-        checker: Option<Box<dyn Checker>>,
-        way: Way,
-    ) -> (Self, SpoolReader) {
+    /// Over an empty file.
+    pub(super) fn over(growing: Growing, checker: Option<Box<dyn Checker>>) -> (Self, SpoolReader) {
         let (progress, watched) = watch::channel(Progress::default());
-        let disk = Disk {
-            file: Arc::clone(&file),
-            written: 0,
-            reserved,
-            expected: size.unwrap_or_default(),
-            sha256: sha2::Sha256::new(),
-            checker,
-            way,
-        };
+        let file = Arc::clone(&growing.file);
+        let disk = Disk { growing, checks: Checks { sha256: sha2::Sha256::new(), checker } };
         let writer = Self { disk: Some(disk), writing: None, batch: Batch::default(), progress };
         (writer, SpoolReader { file, progress: watched })
     }
@@ -182,27 +134,28 @@ impl SpoolWriter {
         if self.batch.bytes == 0 {
             return Ok(());
         }
-        let Some(mut disk) = self.disk.take() else {
+        let Some(disk) = self.disk.take() else {
             return Err(SpoolError::Abandoned("an earlier batch failed".into()));
         };
         let batch = self.batch.take();
         let progress = self.progress.clone();
-        self.writing = Some(tokio::spawn(disk::in_turn(move || {
-            let result = disk.write(&batch);
-            match &result {
-                Ok(()) => {
-                    let held = if disk.checker.is_some() { HOLD_BACK } else { 0 };
-                    let readable = disk.written.saturating_sub(held);
+        self.writing = Some(tokio::spawn(async move {
+            let written =
+                if disk.growing.is_direct() { write_side_by_side(disk, batch).await } else { write(disk, batch).await };
+            match &written {
+                Some((disk, Ok(()))) => {
+                    let readable = disk.readable();
                     progress.send_if_modified(|p| {
                         let more = readable > p.readable;
                         p.readable = p.readable.max(readable);
                         more
                     });
                 }
-                Err(error) => Progress::fail(&progress, error),
+                Some((_, Err(error))) => Progress::fail(&progress, error),
+                None => {}
             }
-            (disk, result)
-        })));
+            written
+        }));
         Ok(())
     }
 
@@ -264,8 +217,10 @@ impl Drop for SpoolWriter {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
-    use crate::spool::SpoolFolder;
+    use crate::spool::{SpoolFolder, direct};
 
     #[tokio::test]
     async fn what_comes_in_small_pieces_becomes_one_file() {
@@ -294,7 +249,7 @@ mod tests {
         let whole = writer.complete().await.expect("complete");
         assert_eq!((whole.size, whole.sha256), (size as u64, Sha256::of(&content)));
         let mut read = Vec::new();
-        io::Read::read_to_end(&mut whole.reader(), &mut read).expect("read");
+        whole.reader().read_to_end(&mut read).expect("read");
         assert!(read == content, "other bytes");
     }
 }

@@ -1,6 +1,6 @@
 //! One attempt at one base URL: the request, its redirects, the head, and a body that cannot fall silent.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
@@ -117,7 +117,10 @@ fn trouble(cause: &reqwest::Error, remote: &Remote) -> UpstreamErrorKind {
         let during = if cause.is_connect() { "connecting" } else { "waiting for the head" };
         return UpstreamErrorKind::TimedOut { during, after: remote.timeouts.connect };
     }
-    UpstreamErrorKind::Unreachable(deepest)
+    UpstreamErrorKind::Unreachable(match &remote.proxy {
+        Some(proxy) => format!("{deepest} (through the proxy {})", host_of(&proxy.url)),
+        None => deepest,
+    })
 }
 
 fn next_hop(response: &Response) -> Result<Option<Url>, UpstreamError> {
@@ -136,11 +139,13 @@ fn next_hop(response: &Response) -> Result<Option<Url>, UpstreamError> {
     }
 }
 
-/// A literal address meets no resolver, so it is looked at here.
+/// A literal address meets no resolver, so it is looked at here; nor does a name, if a proxy resolves it, and there is one whose
+/// address is known (RFC 6761 section 6.3).
 fn refuse_private_literal(url: &Url) -> Result<(), UpstreamError> {
     let address = match url.host() {
         Some(Host::Ipv4(address)) => IpAddr::V4(address),
         Some(Host::Ipv6(address)) => IpAddr::V6(address),
+        Some(Host::Domain(name)) if is_localhost(name) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         Some(Host::Domain(_)) => return Ok(()),
         None => return Err(error(url, UpstreamErrorKind::Redirect("it names no host".into()))),
     };
@@ -149,6 +154,10 @@ fn refuse_private_literal(url: &Url) -> Result<(), UpstreamError> {
     } else {
         Err(error(url, UpstreamErrorKind::Private(NotPublic(address.to_string()).to_string())))
     }
+}
+
+fn is_localhost(name: &str) -> bool {
+    name.trim_end_matches('.').rsplit('.').next().is_some_and(|last| last.eq_ignore_ascii_case("localhost"))
 }
 
 fn judge(response: Response, url: Url, idle: Duration, led: Led) -> Result<Answer, UpstreamError> {
@@ -318,11 +327,12 @@ mod tests {
     #[test]
     fn a_literal_address_must_be_public() {
         let refused = |url: &str| refuse_private_literal(&url.parse().expect(url)).is_err();
-        for private in ["http://127.0.0.1/", "http://10.1.2.3:8000/x", "https://[::1]/", "http://169.254.169.254/"] {
+        let private = ["http://127.0.0.1/", "http://10.1.2.3:8000/x", "https://[::1]/", "http://169.254.169.254/"];
+        for private in private.into_iter().chain(["https://localhost/", "http://a.LocalHost.:80/"]) {
             assert!(refused(private), "{private}");
         }
         // A name is looked at where it becomes an address.
-        assert!(!refused("https://1.1.1.1/") && !refused("https://localhost/"));
+        assert!(!refused("https://1.1.1.1/") && !refused("https://localhost.example/"));
     }
 
     /// Reads a body that sends so many bytes after each such pause, with this limit of silence, to its end. How long that took.

@@ -15,7 +15,7 @@ use super::lists::Lists;
 use super::ranking::Ranking;
 use super::sources::Sources;
 use super::{Answer, Ask, Freshness, How, UpstreamError, UpstreamErrorKind};
-use crate::config::{Remote, Repository, Whereabouts};
+use crate::config::{Proxy, Remote, Repository, Whereabouts};
 
 /// How long an idle upstream connection is kept, in seconds.
 const POOL_IDLE: Duration = Duration::from_secs(60);
@@ -23,14 +23,23 @@ const POOL_IDLE: Duration = Duration::from_secs(60);
 /// Idle upstream connections kept for each host.
 const POOL_PER_HOST: usize = 32;
 
+/// The most ways that have clients at once.
+const WAYS: usize = 64;
+
 /// Asks upstreams. Cheap to clone; connections are shared.
 #[derive(Debug, Clone, Default)]
 pub struct Upstream {
-    // The connect time-out belongs to a reqwest client, so there is a pair of clients for each time-out in use.
-    clients: Arc<Mutex<HashMap<Duration, Clients>>>,
+    clients: Arc<Mutex<HashMap<Way, Clients>>>,
     ranking: Arc<Ranking>,
     lists: Arc<Lists>,
     requests: Counter,
+}
+
+/// What belongs to a reqwest client as a whole: there is a pair of clients for each of these in use.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Way {
+    connect_timeout: Duration,
+    proxy: Option<Proxy>,
 }
 
 /// The client library could not be set up.
@@ -45,7 +54,7 @@ impl Upstream {
     /// [`SetUpError`] when TLS cannot be set up.
     pub fn new(connect_timeout: Duration, requests: Counter) -> Result<Self, SetUpError> {
         let upstream = Self { requests, ..Self::default() };
-        upstream.clients(connect_timeout)?;
+        upstream.clients(Way { connect_timeout, proxy: None })?;
         Ok(upstream)
     }
 
@@ -69,15 +78,16 @@ impl Upstream {
     }
 
     pub(super) fn clients_for(&self, remote: &Remote) -> Result<Clients, UpstreamError> {
-        self.clients(remote.timeouts.connect).map_err(|error| UpstreamError {
+        let way = Way { connect_timeout: remote.timeouts.connect, proxy: remote.proxy.clone() };
+        self.clients(way).map_err(|error| UpstreamError {
             host: host_of(remote.home()),
             kind: UpstreamErrorKind::Unreachable(error.to_string()),
         })
     }
 
-    fn clients(&self, connect_timeout: Duration) -> Result<Clients, reqwest::Error> {
+    fn clients(&self, way: Way) -> Result<Clients, reqwest::Error> {
         let mut known = self.clients.lock();
-        if let Some(clients) = known.get(&connect_timeout) {
+        if let Some(clients) = known.get(&way) {
             return Ok(clients.clone());
         }
         let builder = || {
@@ -86,17 +96,27 @@ impl Upstream {
                 .redirect(reqwest::redirect::Policy::none())
                 .referer(false)
                 // A proxy named in the environment would resolve names for us: whether an address is public could not be
-                // told any more, and a redirect could lead anywhere within the proxy's reach.
+                // told any more, and a redirect could lead anywhere within the proxy's reach. That is for the operator to say.
                 .no_proxy()
-                .connect_timeout(connect_timeout)
+                .connect_timeout(way.connect_timeout)
                 .pool_idle_timeout(POOL_IDLE)
                 .pool_max_idle_per_host(POOL_PER_HOST)
                 .tcp_nodelay(true)
         };
         let requests = self.requests.clone();
-        let public = builder().dns_resolver(PublicOnly).build()?;
-        let clients = Clients { any: builder().build()?, public, requests };
-        known.insert(connect_timeout, clients.clone());
+        let clients = match &way.proxy {
+            None => Clients { any: builder().build()?, public: builder().dns_resolver(PublicOnly).build()?, requests },
+            // It resolves every name but its own, and that is the operator's.
+            Some(proxy) => {
+                let any = builder().proxy(through(proxy)?).build()?;
+                Clients { public: any.clone(), any, requests }
+            }
+        };
+        if known.len() >= WAYS {
+            // Those of configurations that are not in force any more; whoever is in use is made again.
+            known.clear();
+        }
+        known.insert(way, clients.clone());
         Ok(clients)
     }
 
@@ -177,6 +197,14 @@ impl Upstream {
             }
         }
     }
+}
+
+fn through(proxy: &Proxy) -> Result<reqwest::Proxy, reqwest::Error> {
+    let through = reqwest::Proxy::all(proxy.url.clone())?;
+    Ok(match &proxy.user {
+        Some(user) => through.basic_auth(user.name.expose(), user.password.expose()),
+        None => through,
+    })
 }
 
 fn none(remote: &Remote) -> UpstreamError {

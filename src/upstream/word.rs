@@ -42,8 +42,9 @@ impl Led {
     }
 
     /// One more has answered, from this address as the connection has it. Each of them must be somebody who gains nothing.
+    /// Through a proxy, the address is the proxy's and says nothing.
     pub(super) fn answered(&mut self, remote: &Remote, from: Option<SocketAddr>) {
-        let is_private = from.is_some_and(|from| !is_public(from.ip()));
+        let is_private = remote.proxy.is_none() && from.is_some_and(|from| !is_public(from.ip()));
         self.may_lead_anywhere &= remote.allow_private || is_private;
     }
 
@@ -76,6 +77,7 @@ mod tests {
         Remote {
             whereabouts: Whereabouts::Listed(List { url: url("https://list.example/list"), is_metalink: false }),
             credentials: None,
+            proxy: None,
             timeouts: Timeouts::default(),
             allow_private,
             max_parallel: None,

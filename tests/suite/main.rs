@@ -9,6 +9,7 @@
 //! | `fills` | one transfer for everybody: herds, slow clients, clients that leave, bodies that break |
 //! | `flip` | an upstream that never rests, and clients that check everything they are given against each other, real ones too |
 //! | `doubts` | an index and a file that contradict each other |
+//! | `proxied` | upstreams that are reached through a proxy |
 //! | `mirrorlists` | upstreams that are known by a mirrorlist or metalink, and the lists that clients get in their place |
 //! | `startup` | broken configurations, what keeps it from starting and what does not, reloads |
 //! | `stopping` | what is under way finishes, the rest is cut |
@@ -47,6 +48,7 @@ mod memory;
 mod mirrorlists;
 mod pins;
 mod prefetch;
+mod proxied;
 mod remembered;
 mod replicas;
 mod retention;

@@ -18,7 +18,7 @@ remotes:
     prefetch: {used: true, include: ['a/.*'], bandwidth: 10MiB}
     mirrors: ['https://two.example/x']
     cache: {refresh_wait: 1500ms, file_ttl: 1h, max_bytes: 100MB}
-  bearer: {base_url: 'https://three.example', package: alpine, token_env: UPSTREAM_PASSWORD, exclude_patterns: [a]}
+  bearer: {base_url: 'https://three.example', package: alpine, proxy: 'http://me:planted-secret-proxy@proxy.example:3128', token_env: UPSTREAM_PASSWORD, exclude_patterns: [a]}
   listed: {metalink: 'https://four.example/m?repo=a', package: rpm}
   ours: {type: local, package: rpm, description: Ours, overwrite: true, root_depth: 2, quota: 1GB, compression: zstd}
   plain: {type: local, package: generic, max_file_bytes: 1MiB}

@@ -9,6 +9,7 @@ pub(super) fn remote(format: &str, base: &str, mirrors: &[&str], include: Option
     let kind = Kind::Remote(Arc::new(Remote {
         whereabouts: Whereabouts::Named { base: base.parse().expect(base), mirrors },
         credentials: None,
+        proxy: None,
         timeouts: Timeouts::default(),
         allow_private: false,
         max_parallel: None,

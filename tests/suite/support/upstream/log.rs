@@ -12,7 +12,7 @@ use crate::support::within;
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
     pub(crate) method: String,
-    /// As it was sent: encoded path and query.
+    /// As it was sent: encoded path and query, below the host if we are asked as a proxy.
     pub(crate) target: String,
     /// Decoded, without the query.
     pub(crate) path: String,
@@ -27,7 +27,7 @@ impl Seen {
         let mut lines = head.trim_end().split("\r\n");
         let mut first = lines.next()?.split(' ');
         let (method, target) = (first.next()?.to_owned(), first.next()?.to_owned());
-        let path = target.split('?').next()?;
+        let path = below_the_host(&target).split('?').next()?;
         let path = percent_decode_str(path).decode_utf8().ok()?.into_owned();
         let headers = lines.filter_map(|line| line.split_once(':'));
         let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
@@ -46,6 +46,12 @@ impl Seen {
     pub(super) fn count(&self, bytes: usize) {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
+}
+
+/// Whoever is asked as a proxy is told the host, too (RFC 9112 section 3.2.2).
+fn below_the_host(target: &str) -> &str {
+    let below = target.strip_prefix("http://").and_then(|rest| rest.find('/').map(|at| &rest[at..]));
+    below.unwrap_or(target)
 }
 
 /// Every request since the start, or since it was last cleared.
