@@ -195,7 +195,11 @@ impl<R: BufRead> Document<R> {
                 .filter(|_| *depth > 0)
                 .map(|text| Node::Text(Cow::Owned(text)))
                 .ok_or_else(|| Invalid::malformed(what, "a reference to an entity that no document may define")),
-            Event::DocType(doctype) if *has_doctype && !*begun && !doctype.contains('[') => Ok(nothing),
+            Event::DocType(doctype) if *has_doctype && !*begun && !doctype.contains('[') => {
+                // There is one of them.
+                *has_doctype = false;
+                Ok(nothing)
+            }
             Event::DocType(_) => malformed("a DOCTYPE, which repository metadata has not".into()),
             Event::Comment(_) | Event::Decl(_) | Event::PI(_) => Ok(nothing),
             Event::Eof if *depth > 0 || !*begun => Err(Invalid::Truncated { what }),

@@ -1,11 +1,12 @@
 //! What an index says of the files that it carries as they are: comps, updateinfo, modules, productid.
 
 use std::io::Read as _;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use artifactapi_formats::decompress::{self, Compression};
 use artifactapi_formats::publish::{Carried, PublishFormat};
-use artifactapi_formats::{Limits, Sha256};
+use artifactapi_formats::{Invalid, Limits, RepoPath, Sha256};
 use sha2::Digest as _;
 
 use super::joined::OPEN_DIGEST_BYTES;
@@ -16,6 +17,20 @@ use crate::store::catalog::Artifact;
 
 /// Files of which it is remembered what is compressed in them.
 pub(super) const OPENED: usize = 256;
+
+/// Files of members of which it is remembered whether clients can read them.
+pub(super) const CHECKED: usize = 1_024;
+
+/// A file that an index of a member carries. What is found of it is found of these bytes under this name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct OfMember {
+    pub(super) sha256: Sha256,
+    pub(super) kind: String,
+    pub(super) path: RepoPath,
+}
+
+/// Whether clients can read it, and if not, why.
+pub(super) type Verdict = Result<(), Arc<Invalid>>;
 
 /// Length and digest of what is compressed in a file, if it is compressed and that is not too long.
 pub(super) type Open = Option<(u64, Sha256)>;

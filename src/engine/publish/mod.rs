@@ -139,6 +139,8 @@ pub struct Publisher {
     underway: Arc<Underway>,
     sheets: quick_cache::sync::Cache<Target, (SnapshotId, Arc<Sheet>)>,
     opened: quick_cache::sync::Cache<Sha256, carried::Open>,
+    /// What was found of files that members of virtual repositories carry.
+    checked: quick_cache::sync::Cache<carried::OfMember, carried::Verdict>,
     reading: tokio::sync::Semaphore,
     writing_lists: tokio::sync::Semaphore,
     limits: Limits,
@@ -183,6 +185,7 @@ impl Publisher {
             underway: Arc::default(),
             sheets: quick_cache::sync::Cache::new(SHEETS),
             opened: quick_cache::sync::Cache::new(carried::OPENED),
+            checked: quick_cache::sync::Cache::new(carried::CHECKED),
             reading: tokio::sync::Semaphore::new(READING),
             writing_lists: tokio::sync::Semaphore::new(1),
             limits: parts.limits,

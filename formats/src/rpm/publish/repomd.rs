@@ -60,7 +60,9 @@ fn document(index: &Index<'_>, folder: &str, written: &[Finished]) -> Result<Vec
         let open = Some((open_size, open_sha256));
         Data { kind: name, path: &file.path, size, sha256, open, made_at: index.written_at }.write(&mut xml, folder)?;
     }
-    for Carried { kind, path, size, sha256, open, uploaded_at } in index.carried {
+    let groups = groups_asked_for(index.carried);
+    for (number, Carried { kind, path, size, sha256, open, uploaded_at }) in index.carried.iter().enumerate() {
+        let kind = if groups == Some(number) { "group" } else { kind };
         let data = Data {
             kind,
             path,
@@ -73,6 +75,13 @@ fn document(index: &Index<'_>, folder: &str, written: &[Finished]) -> Result<Vec
     }
     xml.end();
     Ok(xml.finish())
+}
+
+/// Clients ask for groups by two words, `group_gz` and then `group`. Where nothing goes by either, the first of the groups that are
+/// compressed in another way goes by the latter, as createrepo_c has it; which way that is, its name shows.
+fn groups_asked_for(carried: &[Carried]) -> Option<usize> {
+    let is_asked_for = carried.iter().any(|file| matches!(&*file.kind, "group" | "group_gz"));
+    if is_asked_for { None } else { carried.iter().position(|file| file.kind.starts_with("group_")) }
 }
 
 /// What `repomd.xml` says of one file.
@@ -111,5 +120,37 @@ pub(super) fn below<'p>(folder: &str, path: &'p RepoPath) -> Option<&'p str> {
     match folder {
         "" => Some(path.as_str()),
         folder => path.as_str().strip_prefix(folder)?.strip_prefix('/'),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_go_by_a_word_that_clients_ask_for() {
+        let path = RepoPath::new("repodata/comps.xml.zst").expect("a path");
+        let carried = |kinds: &[&str]| -> Vec<_> {
+            let one = |kind: &&str| Carried {
+                kind: (*kind).to_owned(),
+                path: path.clone(),
+                size: 1,
+                sha256: Sha256::of(b""),
+                open: None,
+                uploaded_at: 0,
+            };
+            kinds.iter().map(one).collect()
+        };
+        let table: [(&[&str], Option<usize>); 6] = [
+            (&[], None),
+            (&["updateinfo"], None),
+            (&["updateinfo", "group_zst", "group_xz"], Some(1)),
+            (&["group_xz", "group"], None),
+            (&["group_gz", "group_zst"], None),
+            (&["group", "group_gz"], None),
+        ];
+        for (kinds, expected) in table {
+            assert_eq!(groups_asked_for(&carried(kinds)), expected, "{kinds:?}");
+        }
     }
 }

@@ -14,6 +14,7 @@ use artifactapi_formats::{IndexRoot, Invalid, RepoPath, Role};
 
 use super::Part;
 use crate::config::{Kind, Repository};
+use crate::engine::publish::carried::{OfMember, Verdict};
 use crate::engine::publish::spooling::spooled;
 use crate::engine::publish::{PublishError, Publisher};
 use crate::engine::threads::{Pace, on_its_own};
@@ -80,13 +81,12 @@ impl Publisher {
             }
             let mut readable = Vec::with_capacity(of_part.len());
             for file in of_part.drain(..) {
-                match self.check(format, &files.kind, part, file).await {
+                match self.check(format, &files.kind, part, file).await? {
                     Ok(()) => readable.push(file),
-                    Err(PublishError::Invalid(why)) => tracing::warn!(
+                    Err(why) => tracing::warn!(
                         target: "artifactapi::publish",
                         path = %file.target, %why, "left out of a merged index: clients could not read it"
                     ),
-                    Err(error) => return Err(error),
                 }
             }
             *of_part = readable;
@@ -95,18 +95,29 @@ impl Publisher {
         Ok(files)
     }
 
+    /// Reads a file as clients would, once: it may be a hundred times as long as what has changed since.
     async fn check(
         &self,
         format: &'static dyn PublishFormat,
         kind: &str,
         part: &Part,
         file: &Artifact,
-    ) -> Result<(), PublishError> {
+    ) -> Result<Verdict, PublishError> {
+        let of_member = OfMember { sha256: file.sha256, kind: kind.to_owned(), path: file.target.path.clone() };
+        if let Some(verdict) = self.checked.get(&of_member) {
+            return Ok(verdict);
+        }
         let mut whole = self.open_list(&part.member, file).await?;
         let (kind, path, limits) = (kind.to_owned(), file.target.path.clone(), self.limits.clone());
         let checking = on_its_own(Pace::Usual, move || format.check_carried(&kind, &path, &mut *whole, &limits)).await;
         let checked = checking.ok_or_else(|| PublishError::Unreadable("the thread that read it died".to_owned()))?;
-        checked.map_err(invalid)
+        let verdict = match checked.map_err(invalid) {
+            Ok(()) => Ok(()),
+            Err(PublishError::Invalid(why)) => Err(why),
+            Err(error) => return Err(error),
+        };
+        self.checked.insert(of_member, verdict.clone());
+        Ok(verdict)
     }
 
     async fn joined(
@@ -117,9 +128,10 @@ impl Publisher {
         files: &Files<'_>,
         name: &str,
     ) -> Result<Artifact, PublishError> {
+        // Of a member, too: what it has twice, in two forms, is there once.
         let mut readers = Vec::with_capacity(files.of.len());
         for (part, files) in &files.of {
-            if let Some(file) = files.first() {
+            for file in files {
                 readers.push(self.open_list(&part.member, file).await?);
             }
         }
@@ -132,6 +144,7 @@ impl Publisher {
         let target = Target::new(root.repository.clone(), path);
         self.put_aside(self.draft(repository, target, Role::IndexMember, &joined), &joined).await
     }
+
     async fn by_kind<'p>(
         &self,
         format: &dyn PublishFormat,
