@@ -11,6 +11,7 @@
 //!
 //! Nothing is visible before it is published, and nothing of a failed upload is left but staged blobs, which are garbage.
 
+mod budget;
 mod carried;
 mod choice;
 mod chunks;
@@ -38,8 +39,9 @@ use artifactapi_formats::publish::{Described, PublishFormat};
 use artifactapi_formats::{Invalid, Limits, RepoPath, Role, Sha256};
 use parking_lot::Mutex;
 
+use self::budget::Budget;
 use self::chunks::{Chunks, FOLDER_BYTES};
-use self::describe::{Read, Unread};
+use self::describe::{DESCRIBED_BYTES, Read, Unread};
 use self::desk::Job;
 pub use self::error::PublishError;
 pub use self::restore::{Restorable, Restoring};
@@ -72,7 +74,7 @@ const SHEETS: usize = 16;
 /// begins again.
 const LEASE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Packages that are read at once.
+/// Packages and carried files that are read at once.
 const READING: usize = 4;
 
 /// What became of a change.
@@ -140,6 +142,8 @@ pub struct Publisher {
     sheets: quick_cache::sync::Cache<Target, (SnapshotId, Arc<Sheet>)>,
     opened: quick_cache::sync::Cache<Sha256, carried::Open>,
     reading: tokio::sync::Semaphore,
+    reading_large: tokio::sync::Semaphore,
+    described: Budget,
     writing_lists: tokio::sync::Semaphore,
     limits: Limits,
     spool: SpoolFolder,
@@ -184,6 +188,8 @@ impl Publisher {
             sheets: quick_cache::sync::Cache::new(SHEETS),
             opened: quick_cache::sync::Cache::new(carried::OPENED),
             reading: tokio::sync::Semaphore::new(READING),
+            reading_large: tokio::sync::Semaphore::new(1),
+            described: Budget::of(DESCRIBED_BYTES),
             writing_lists: tokio::sync::Semaphore::new(1),
             limits: parts.limits,
             spool: parts.spool,
@@ -257,19 +263,17 @@ impl Publisher {
         condition: &Condition,
     ) -> Result<Done, PublishError> {
         // The index says when it came, and so does the record, of which the index may have to be made again.
-        let (Read { desk, root, described, fragments }, uploaded_at) = {
-            let _turn = self.reading.acquire().await.map_err(|_| PublishError::Contended)?;
-            let (path, sha256, uploaded_at) = (target.path.clone(), spooled.sha256, now());
-            let unread = Unread { path, size: spooled.size, sha256, uploaded_at };
-            (self.describe(format, local.root_depth, unread, spooled.reader()).await?, uploaded_at)
-        };
+        let uploaded_at = now();
+        let unread = Unread { path: target.path.clone(), size: spooled.size, sha256: spooled.sha256, uploaded_at };
+        let read = self.describe(format, local.root_depth, unread, spooled.reader()).await?;
+        let Read { desk, root, described, fragments, claim } = read;
         let [desk, root] = [desk, root].map(|root| Target::new(repository.name.clone(), root.entry));
         let mut draft = self.draft(repository, target.clone(), Role::Package, spooled);
         draft.identity = Some(described.entry.identity.clone());
         draft.stored_at = uploaded_at;
         let record = self.put_aside(draft, spooled).await?;
-        let fragment = (PackageMark::of(&described.entry), fragments);
-        self.fragments.put_fragments(&root, &[fragment], now()).await?;
+        self.fragments.put_fragments(&root, &[(PackageMark::of(&described.entry), fragments)], now()).await?;
+        drop(claim);
         self.submit(repository, desk, Some(root), Change::Put { record, described }, condition.clone()).await
     }
 
