@@ -102,7 +102,7 @@ impl Planned<'_> {
 }
 
 /// What changes come to. Of [`Plan::dropped`] nothing is known here.
-pub(super) fn plan(before: Before<'_>, overwrite: bool, changes: &[Change]) -> Plan {
+pub(super) fn plan(before: Before<'_>, overwrite: bool, changes: &[&Change]) -> Plan {
     let mut plan = Plan::default();
     let mut planned: BTreeMap<&RepoPath, Planned<'_>> = BTreeMap::new();
     for change in changes {
@@ -245,7 +245,7 @@ mod tests {
         let records = ["p", "c"].map(|name| (path(name), record(name, "1"))).into();
         let changes: Vec<Change> = changes.split_whitespace().map(change).collect();
         let before = Before { sheet: &sheet, snapshot: Some(&snapshot), records: &records };
-        let plan = plan(before, overwrite, &changes);
+        let plan = plan(before, overwrite, &changes.iter().collect::<Vec<_>>());
 
         let content = |record: &Artifact| (1..4).find(|at| record.sha256 == Sha256::of(at.to_string().as_bytes()));
         let worded =

@@ -43,6 +43,13 @@ enum Fault {
 struct Faulty {
     inner: Arc<SqliteCatalog>,
     fault: Mutex<Fault>,
+    /// Where whoever next makes a piece is held up.
+    gate: Mutex<Option<Arc<Gate>>>,
+}
+
+struct Gate {
+    reached: tokio::sync::Semaphore,
+    open: tokio::sync::Semaphore,
 }
 
 #[async_trait]
@@ -69,6 +76,11 @@ impl Fragments for Faulty {
         root: &Target,
         marks: &[PackageMark],
     ) -> Result<Vec<(PackageMark, Vec<u8>)>, CatalogError> {
+        let gate = self.gate.lock().take();
+        if let Some(gate) = gate {
+            gate.reached.add_permits(1);
+            gate.open.acquire().await.expect("open").forget();
+        }
         self.inner.fragments(root, marks).await
     }
 
@@ -132,36 +144,24 @@ impl House {
         let catalog = SqliteCatalog::open(&folder.path().join("catalog.sqlite")).await.expect("a catalog");
         let catalog = Arc::new(catalog);
         let records = records(Arc::clone(&catalog) as _);
-        let snapshots: Arc<dyn Snapshots> = Arc::clone(&catalog) as _;
+        let faulty =
+            Arc::new(Faulty { inner: Arc::clone(&catalog), fault: Mutex::new(Fault::Nothing), gate: Mutex::default() });
         let coordinator = Arc::new(InProcessCoordinator::new());
-        let coordinating: Arc<dyn Coordinator> = Arc::clone(&coordinator) as _;
-        let faulty = Arc::new(Faulty { inner: Arc::clone(&catalog), fault: Mutex::new(Fault::Nothing) });
-        let shelf = Arc::new(Shelf::new(ShelfBudget(1 << 20), Arc::clone(&records), Arc::clone(&blobs)));
-        let keeper = Arc::new(Keeper::new(
-            Arc::clone(&blobs),
-            Arc::clone(&records),
-            Arc::clone(&snapshots),
-            Arc::clone(&coordinating),
-        ));
-        let identities =
-            Identities::new(Arc::clone(&blobs), Arc::clone(&records), Arc::clone(&coordinating), spool.clone());
-        let switches =
-            Arc::new(Switches::new(Arc::clone(&shelf), Arc::clone(&snapshots), Arc::new(Pins::default()), identities));
         let parts = PublisherParts {
-            limits: Limits::default(),
-            spool: spool.clone(),
-            shelf: Arc::clone(&shelf),
-            blobs: Arc::clone(&blobs),
-            keeper,
-            catalog: records,
-            snapshots,
             fragments: Arc::clone(&faulty) as _,
-            coordinator: coordinating,
-            switches,
-            repositories: Arc::clone(&repositories),
+            coordinator: Arc::clone(&coordinator) as _,
+            ..parts(&catalog, &blobs, &spool, &repositories, records)
         };
+        let shelf = Arc::clone(&parts.shelf);
         let publisher = Arc::new(Publisher::open(&folder.path().join("publish"), parts).expect("a publisher"));
         Self { folder, spool, catalog, blobs, faulty, coordinator, repositories, publisher, shelf }
+    }
+
+    /// A publisher over the same stores that has never heard of the first one.
+    fn another(&self) -> Arc<Publisher> {
+        let records = Arc::clone(&self.catalog) as _;
+        let parts = parts(&self.catalog, &self.blobs, &self.spool, &self.repositories, records);
+        Arc::new(Publisher::open(&self.folder.path().join("another"), parts).expect("a publisher"))
     }
 
     fn repository(&self, name: &str) -> Arc<Repository> {
@@ -240,7 +240,9 @@ impl House {
             identity: Identity::Part(Sha256::of(content.as_bytes()).into()),
         };
         let record = Artifact { identity: Some(entry.identity.clone()), ..record };
-        let fragments = vec![format!("P:{content}\n\n").into_bytes()];
+        // Of an index that is no text only the empty one is made here.
+        let is_text = root.path.as_str().ends_with(".gz");
+        let fragments = vec![if is_text { format!("P:{content}\n\n").into_bytes() } else { Vec::new() }];
         let fragment = (PackageMark::of(&entry), chunks::packed(&fragments).expect("packed"));
         self.catalog.put_fragments(root, &[fragment], now()).await.expect("kept");
         Change::Put { record, described: Described { entry, fragments } }
@@ -279,6 +281,35 @@ impl House {
     fn pieces(&self) -> Vec<std::path::PathBuf> {
         let entries = std::fs::read_dir(self.folder.path().join("publish")).expect("read");
         entries.map(|entry| entry.expect("an entry").path()).collect()
+    }
+}
+
+/// What a publisher works with, over these stores.
+fn parts(
+    catalog: &Arc<SqliteCatalog>,
+    blobs: &Arc<dyn BlobStore>,
+    spool: &SpoolFolder,
+    repositories: &Arc<LiveRepositories>,
+    records: Arc<dyn Catalog>,
+) -> PublisherParts {
+    let snapshots: Arc<dyn Snapshots> = Arc::clone(catalog) as _;
+    let coordinator: Arc<dyn Coordinator> = Arc::new(InProcessCoordinator::new());
+    let shelf = Arc::new(Shelf::new(ShelfBudget(1 << 20), Arc::clone(&records), Arc::clone(blobs)));
+    let keeper = Keeper::new(Arc::clone(blobs), Arc::clone(&records), Arc::clone(&snapshots), Arc::clone(&coordinator));
+    let identities = Identities::new(Arc::clone(blobs), Arc::clone(&records), Arc::clone(&coordinator), spool.clone());
+    let switches = Switches::new(Arc::clone(&shelf), Arc::clone(&snapshots), Arc::new(Pins::default()), identities);
+    PublisherParts {
+        limits: Limits::default(),
+        spool: spool.clone(),
+        shelf,
+        blobs: Arc::clone(blobs),
+        keeper: Arc::new(keeper),
+        catalog: records,
+        snapshots,
+        fragments: Arc::clone(catalog) as _,
+        coordinator,
+        switches: Arc::new(switches),
+        repositories: Arc::clone(repositories),
     }
 }
 
@@ -332,7 +363,8 @@ async fn what_is_removed_is_gone_with_its_publication() {
     let (base, changes) = (house.publisher.base(&root("ours")).await.expect("a base"), [remove(PACKAGE)]);
     let repository = house.repository("ours");
     let local = local_of(&repository).expect("a local repository");
-    let plan = house.publisher.plan(local, &root("ours"), &base, &changes).await.expect("a plan");
+    let plan =
+        house.publisher.plan(local, &root("ours"), &base, &changes.iter().collect::<Vec<_>>()).await.expect("a plan");
     let format = repository.format.publish().expect("an index");
     let won =
         house.publisher.attempt(&repository, local, format, &root("ours"), &base, &plan).await.expect("published");
