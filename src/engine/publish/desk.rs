@@ -18,7 +18,7 @@ use super::terms::Condition;
 use super::{Change, Done, LEASE_PATIENCE, MAX_BATCH, Outcome, PublishError, Publisher, local_of};
 use crate::config::{Local, Repository};
 use crate::store::catalog::snapshots::Generation;
-use crate::store::coordinator::Entered;
+use crate::store::coordinator::{Entered, Lease};
 use crate::store::key::Target;
 
 /// A change that waits.
@@ -66,6 +66,18 @@ impl Publisher {
             tokio::spawn(turn.write_all());
         }
         answered.await.map_err(|_| PublishError::Unanswered)?
+    }
+
+    /// The right to write an index before other replicas do, if it can be had in time.
+    pub(super) async fn lease(&self, desk: &Target) -> Option<Lease> {
+        let lease_on = Target::with_query(desk.repository.clone(), desk.path.clone(), "publish");
+        loop {
+            match self.coordinator.enter(&lease_on, LEASE_PATIENCE).await {
+                Entered::Lead(lease) => return Some(lease),
+                Entered::Settled => {}
+                Entered::OutOfPatience => return None,
+            }
+        }
     }
 
     /// What is published next, or `None`: then the desk is free for the next task.
@@ -304,16 +316,9 @@ impl Turn {
     /// Publishes what waits at the desk until nothing does.
     async fn write_all(mut self) {
         let Self { publisher, desk, .. } = &self;
-        let lease_on = Target::with_query(desk.repository.clone(), desk.path.clone(), "publish");
         loop {
             // Whoever comes from here on is in this batch or the next.
-            let lease = loop {
-                match publisher.coordinator.enter(&lease_on, LEASE_PATIENCE).await {
-                    Entered::Lead(lease) => break Some(lease),
-                    Entered::Settled => {}
-                    Entered::OutOfPatience => break None,
-                }
-            };
+            let lease = publisher.lease(desk).await;
             let Some(jobs) = publisher.next_batch(desk) else { break };
             publisher.write_some(desk, jobs).await;
             drop(lease);

@@ -23,6 +23,8 @@ mod files;
 mod joined;
 mod plan;
 mod promised;
+mod renewal;
+mod resting;
 mod restore;
 mod sheet;
 mod spooling;
@@ -44,6 +46,7 @@ use self::chunks::{Chunks, FOLDER_BYTES};
 use self::describe::{DESCRIBED_BYTES, Read, Unread};
 use self::desk::Job;
 pub use self::error::PublishError;
+use self::resting::Resting;
 pub use self::restore::{Restorable, Restoring};
 use self::sheet::Sheet;
 use self::terms::Underway;
@@ -111,6 +114,8 @@ enum Change {
     Carry { record: Artifact },
     /// A package or carried file is to go.
     Remove { path: RepoPath },
+    /// The index is to be written anew, if it still has this list, which cannot be.
+    Renew { list: RepoPath },
 }
 
 impl Change {
@@ -119,6 +124,7 @@ impl Change {
         match self {
             Self::Put { record, .. } | Self::Carry { record } => &record.target.path,
             Self::Remove { path } => path,
+            Self::Renew { list } => list,
         }
     }
 
@@ -126,7 +132,7 @@ impl Change {
     const fn blob(&self) -> Option<&BlobKey> {
         match self {
             Self::Put { record, .. } | Self::Carry { record } => Some(&record.blob),
-            Self::Remove { .. } => None,
+            Self::Remove { .. } | Self::Renew { .. } => None,
         }
     }
 }
@@ -141,6 +147,9 @@ pub struct Publisher {
     underway: Arc<Underway>,
     sheets: quick_cache::sync::Cache<Target, (SnapshotId, Arc<Sheet>)>,
     opened: quick_cache::sync::Cache<Sha256, carried::Open>,
+    /// Lists that cannot be written as they were published.
+    broken: quick_cache::sync::Cache<Target, ()>,
+    resting: Resting,
     reading: tokio::sync::Semaphore,
     reading_large: tokio::sync::Semaphore,
     described: Budget,
@@ -187,6 +196,8 @@ impl Publisher {
             underway: Arc::default(),
             sheets: quick_cache::sync::Cache::new(SHEETS),
             opened: quick_cache::sync::Cache::new(carried::OPENED),
+            broken: quick_cache::sync::Cache::new(renewal::BROKEN),
+            resting: Resting::after(resting::REST),
             reading: tokio::sync::Semaphore::new(READING),
             reading_large: tokio::sync::Semaphore::new(1),
             described: Budget::of(DESCRIBED_BYTES),

@@ -2,6 +2,7 @@
 
 mod files;
 mod memory;
+mod promises;
 mod terms;
 
 use std::io::Read as _;
@@ -123,7 +124,8 @@ fn configured_with(folder: &Path, depth: usize, overwrite: bool) -> crate::confi
     let text = format!(
         "remotes:\n  ours: {{ type: local, package: rpm, root_depth: {depth}, overwrite: {overwrite} }}\n  \
          twin: {{ type: local, package: rpm, root_depth: 2 }}\n  apks: {{ type: local, package: alpine, overwrite: {overwrite} }}\n  \
-         small: {{ type: local, package: generic, overwrite: true, quota: 10 }}\n"
+         small: {{ type: local, package: generic, overwrite: true, quota: 10 }}\n  \
+         all: {{ type: virtual, package: rpm, members: [ours] }}\n"
     );
     std::fs::write(&file, text).expect("written");
     let source = Source::find(Some(&file), folder, artifactapi_formats::FORMATS, Arc::new(|_: &str| None));

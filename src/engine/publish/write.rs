@@ -19,7 +19,7 @@ use futures_util::future::join_all;
 use super::plan::{Before, Plan, plan};
 use super::sheet::{Listed, Sheet};
 use super::terms::Condition;
-use super::{Change, Done, LEASE_PATIENCE, Outcome, PublishError, Publisher};
+use super::{Change, Done, Outcome, PublishError, Publisher};
 use crate::config::{Local, Repository};
 use crate::engine::held::now;
 use crate::store::catalog::Artifact;
@@ -30,7 +30,7 @@ use crate::store::coordinator::Event;
 use crate::store::key::Target;
 
 /// How often a publication that another came before is tried again.
-const TRIES: usize = 16;
+pub(super) const TRIES: usize = 16;
 
 /// What becomes of each change: an outcome for those whose conditions held.
 fn answers(held: &[bool], outcomes: Vec<Outcome>, snapshot: Option<SnapshotId>) -> Vec<Result<Done, PublishError>> {
@@ -199,7 +199,7 @@ impl Publisher {
             let path = match change {
                 Change::Put { record, .. } => &record.target.path,
                 Change::Remove { path } => path,
-                Change::Carry { .. } => continue,
+                Change::Carry { .. } | Change::Renew { .. } => continue,
             };
             if base.has(path) && !records.contains_key(path) {
                 let found = self.catalog.lookup(&Target::new(root.repository.clone(), path.clone())).await?;
@@ -280,9 +280,17 @@ impl Publisher {
     }
 
     /// What follows a publication: everybody is told, removed packages lose their records, and the next one begins here.
-    async fn finish(&self, repository: &Repository, root: &Target, base: &Base, plan: &Plan, snapshot: &Snapshot) {
+    pub(super) async fn finish(
+        &self,
+        repository: &Repository,
+        root: &Target,
+        base: &Base,
+        plan: &Plan,
+        snapshot: &Snapshot,
+    ) {
         let sheet = base.sheet.with(plan.put.iter().map(Listed::of).collect(), &plan.removed);
         self.sheets.insert(root.clone(), (snapshot.id, Arc::new(sheet)));
+        self.resting.published(root);
         self.switches.notice(repository, snapshot, base.snapshot.as_ref().map(|snapshot| snapshot.id)).await;
         // Whoever was given the index before still finds them, by that snapshot.
         let superseded = base.snapshot.iter().flat_map(|before| &before.files).filter(|file| {
