@@ -7,11 +7,12 @@
 //! its last ten bytes it is a stretch that fits into any other member, and [`OneMember`] says what goes around such
 //! stretches: it promises one member that opens to the pieces one after another, with the right checksum.
 
+mod streamed;
+
 use std::io::Write as _;
+use std::ops::Range;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
-
+pub use self::streamed::GzipPiece;
 use crate::Invalid;
 
 const WHAT: &str = "gzip piece";
@@ -32,8 +33,8 @@ pub fn gzip_piece(open: &[u8], effort: u32) -> Result<Vec<u8>, Invalid> {
     if u32::try_from(open.len()).is_err() {
         return Err(Invalid::malformed(WHAT, "it is 4 GiB or longer"));
     }
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(effort.clamp(1, 9)));
-    encoder.write_all(open).and_then(|()| encoder.flush()).and_then(|()| encoder.finish()).map_err(Invalid::Read)
+    let mut piece = GzipPiece::new(Vec::new(), effort);
+    piece.write_all(open).and_then(|()| piece.finish()).map_err(Invalid::Read)
 }
 
 /// One gzip member, put together from pieces: [`OneMember::head`], then what [`OneMember::add`] gives for each piece, then
@@ -73,8 +74,22 @@ impl OneMember {
             return Err(no_piece());
         }
         let length = u32::from_le_bytes([l0, l1, l2, l3]).into();
-        self.checksum = joined(self.checksum, u32::from_le_bytes([c0, c1, c2, c3]), length);
-        self.open_size += length;
+        self.add_known((length, u32::from_le_bytes([c0, c1, c2, c3])), piece.len() as u64)?;
+        Ok(blocks)
+    }
+
+    /// Takes the next piece without seeing it, by the length and the checksum of its text and its own length; which of its bytes to
+    /// write for it. Whoever calls knows that it is one.
+    ///
+    /// # Errors
+    /// [`Invalid`] when no piece is so short.
+    pub fn add_known(&mut self, (open_size, checksum): (u64, u32), size: u64) -> Result<Range<u64>, Invalid> {
+        let blocks = HEAD.len() as u64..size.saturating_sub(TAIL as u64);
+        if blocks.is_empty() {
+            return Err(Invalid::malformed(WHAT, "it is too short"));
+        }
+        self.checksum = joined(self.checksum, checksum, open_size);
+        self.open_size += open_size;
         Ok(blocks)
     }
 
@@ -128,6 +143,9 @@ fn product(mut a: u32, mut b: u32) -> u32 {
 mod tests {
     use std::io::Read as _;
 
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
     use super::*;
 
     fn join(pieces: &[Vec<u8>]) -> Vec<u8> {
@@ -160,6 +178,25 @@ mod tests {
                 assert_eq!(open(&join(&pieces[..count])), texts[..count].concat(), "{count} with effort {effort}");
             }
         }
+    }
+
+    #[test]
+    fn a_piece_that_is_known_need_not_be_seen() {
+        let text = [7; 70_000];
+        let piece = gzip_piece(&text, 6).expect("short");
+        let (mut seen, mut known) = (OneMember::new(), OneMember::new());
+        let mut sum = flate2::Crc::new();
+        sum.update(&text);
+        for _ in 0..3 {
+            let blocks = seen.add(&piece).expect("a piece");
+            let range = known.add_known((70_000, sum.sum()), piece.len() as u64).expect("a piece");
+            assert_eq!(range, 10..10 + blocks.len() as u64);
+        }
+        assert_eq!(seen.tail(), known.tail());
+        assert!(known.add_known((0, 0), 20).is_err());
+        // Longer than gzip's own word for it.
+        known.add_known(((1 << 32) + 5, 0), 100).expect("a piece");
+        assert_eq!(known.open_size(), 210_000 + (1 << 32) + 5);
     }
 
     #[test]

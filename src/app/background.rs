@@ -42,6 +42,7 @@ pub(super) async fn begin(
     background.spawn(callers.hear(Arc::clone(&coordinator)));
     background.spawn(tend::hear(coordinator, Arc::clone(shelf), Arc::clone(pins)));
     background.spawn(tend::report_uses(Arc::clone(&catalog), Arc::clone(shelf)));
+    background.spawn(Arc::clone(&engine.holding.publisher).write_rested());
     background.spawn(tend::sweep(catalog, blobs, fragments));
     background.spawn(task::keep_in_bounds(retention, Arc::clone(repositories), Arc::clone(shelf), growth));
     background.spawn(forget_with_configuration(Arc::clone(repositories), fast));

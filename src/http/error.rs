@@ -242,6 +242,7 @@ impl Problem {
                 format!("{of} cannot be looked up or opened now; GET /ready says what is away."),
                 error,
             ),
+            ReadError::Later(why) => Self::try_again(format!("{of} cannot be had now: {why}.")),
             ReadError::Unreadable(why) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "Cannot be read", format!("{of}: {why}."))
             }

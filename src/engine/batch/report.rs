@@ -140,7 +140,7 @@ impl From<&ReadError> for Reason {
         match error {
             ReadError::Absent(why) => Self::Absent(why.clone()),
             ReadError::Fill(error) => error.into(),
-            ReadError::Store(_) | ReadError::Unreadable(_) => Self::Away,
+            ReadError::Store(_) | ReadError::Later(_) | ReadError::Unreadable(_) => Self::Away,
         }
     }
 }

@@ -283,7 +283,7 @@ mod tests {
         let cut = cut(lists, &wanted).expect("cut");
         assert_eq!(cut.iter().map(|(mark, _)| *mark).collect::<Vec<_>>(), [wanted[0].0, wanted[1].0]);
         for ((_, fragment), digest) in cut.iter().zip([&a, &b]) {
-            let fragments = unpack(fragment).expect("unpacked");
+            let fragments = unpack(fragment, 3).expect("unpacked");
             assert_eq!(fragments.len(), 3);
             assert!(String::from_utf8_lossy(&fragments[0]).contains(digest.as_str()));
             assert_eq!(fragments[1], (of(digest) + "\n").into_bytes());

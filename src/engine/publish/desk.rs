@@ -18,7 +18,7 @@ use super::terms::Condition;
 use super::{Change, Done, LEASE_PATIENCE, MAX_BATCH, Outcome, PublishError, Publisher, local_of};
 use crate::config::{Local, Repository};
 use crate::store::catalog::snapshots::Generation;
-use crate::store::coordinator::Entered;
+use crate::store::coordinator::{Entered, Lease};
 use crate::store::key::Target;
 
 /// A change that waits.
@@ -68,6 +68,18 @@ impl Publisher {
         answered.await.map_err(|_| PublishError::Unanswered)?
     }
 
+    /// The right to write an index before other replicas do, if it can be had in time.
+    pub(super) async fn lease(&self, desk: &Target) -> Option<Lease> {
+        let lease_on = Target::with_query(desk.repository.clone(), desk.path.clone(), "publish");
+        loop {
+            match self.coordinator.enter(&lease_on, LEASE_PATIENCE).await {
+                Entered::Lead(lease) => return Some(lease),
+                Entered::Settled => {}
+                Entered::OutOfPatience => return None,
+            }
+        }
+    }
+
     /// What is published next, or `None`: then the desk is free for the next task.
     fn next_batch(&self, desk: &Target) -> Option<Vec<Job>> {
         let mut waiting = self.waiting.lock();
@@ -98,13 +110,18 @@ impl Publisher {
         let roots = roots_of(repository, desk);
         let mut round = Round::new();
         for job in jobs {
-            let has_path =
-                |(_, jobs): &&(Target, Vec<Job>)| jobs.iter().any(|other| other.change.path() == job.change.path());
-            let before = round.iter().find(has_path).map(|(root, _)| root);
+            let earlier = round.iter().find_map(|(root, jobs)| {
+                let same = jobs.iter().find(|other| other.change.path() == job.change.path());
+                same.map(|other| (root, other.condition.asks_something()))
+            });
             // A plan knows of one root only, so what was asked before of another, or of whichever lists the path, has happened by then.
-            // And a condition is about what is there when all that was asked before has happened.
-            let is_of_another = roots.len() > 1 && before != job.root.as_ref();
-            if before.is_some() && (is_of_another || job.condition.asks_something()) {
+            // And a condition is about what is there when all that was asked before has happened; where a path has to leave another
+            // root, it is the only one in its round.
+            let comes_after = earlier.is_some_and(|(before, is_conditional)| {
+                job.condition.asks_something()
+                    || roots.len() > 1 && (is_conditional || Some(before) != job.root.as_ref())
+            });
+            if comes_after {
                 self.write_round(repository, local, &roots, std::mem::take(&mut round)).await;
             }
             let root = match &job.root {
@@ -137,9 +154,9 @@ impl Publisher {
 
     async fn write_round(&self, repository: &Arc<Repository>, local: &Local, roots: &[Target], round: Round) {
         for (root, jobs) in round {
-            let jobs = self.those_that_may(&root, jobs).await;
+            let mut jobs = self.those_that_may(&root, jobs).await;
             let others: Vec<&Target> = roots.iter().filter(|other| **other != root).collect();
-            let displaced = match self.displaced(repository, local, &others, &jobs).await {
+            let displaced = match self.displaced(repository, local, &others, &mut jobs).await {
                 Ok(displaced) => displaced,
                 Err(error) => {
                     refuse(&root, jobs, &error);
@@ -154,14 +171,19 @@ impl Publisher {
             if jobs.is_empty() {
                 continue;
             }
-            let (mut changes, mut answers): (Vec<_>, Vec<_>) =
-                jobs.into_iter().map(|job| (job.change, job.answer)).unzip();
+            let (mut changes, mut conditions, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+            for Job { change, condition, answer, .. } in jobs {
+                changes.push(change);
+                conditions.push(condition);
+                answers.push(answer);
+            }
             let published = loop {
-                let published = self.publish(repository, local, &root, &changes).await;
+                let published = self.publish_if(repository, local, &root, &changes, &conditions).await;
                 let Err(PublishError::Late(blob)) = &published else { break published };
                 // One that came too late costs the others nothing.
                 let Some(late) = changes.iter().position(|change| change.blob() == Some(blob)) else { break published };
                 changes.remove(late);
+                conditions.remove(late);
                 drop(answers.remove(late).send(Err(PublishError::Late(blob.clone()))));
                 if changes.is_empty() {
                     break Ok(Vec::new());
@@ -173,17 +195,19 @@ impl Publisher {
             // Whoever asked may have left.
             match published {
                 Ok(done) => answers.into_iter().zip(done).zip(&changes).for_each(|((answer, done), change)| {
-                    let is_in_place = done.outcome == Outcome::Created && is_another(change);
-                    let outcome = if is_in_place { Outcome::Replaced } else { done.outcome };
-                    drop(answer.send(Ok(Done { outcome, ..done })));
+                    let in_place = |done: Done| match done.outcome {
+                        Outcome::Created if is_another(change) => Done { outcome: Outcome::Replaced, ..done },
+                        _ => done,
+                    };
+                    drop(answer.send(done.map(in_place)));
                 }),
                 Err(error) => answers.into_iter().for_each(|answer| drop(answer.send(Err(error.clone())))),
             }
         }
     }
 
-    /// The changes whose conditions hold of what is there now; the others are answered. While a replica has the lease of its desk, nobody
-    /// changes that before they are published.
+    /// The changes whose conditions hold of what is there now; the others are answered before anything is done for them. Whether they
+    /// still hold is looked at again where they are published: another replica may be first.
     async fn those_that_may(&self, root: &Target, jobs: Vec<Job>) -> Vec<Job> {
         let mut may = Vec::with_capacity(jobs.len());
         for job in jobs {
@@ -228,13 +252,14 @@ impl Publisher {
         Ok(desks)
     }
 
-    /// The paths of packages to be put that another root of the desk lists. If they may be replaced, it lists them no more.
+    /// The paths of packages to be put that another root of the desk lists. If they may be replaced, it lists them no more: then
+    /// nothing is there, if the conditions of those who put them held until then. Whose do not are answered.
     async fn displaced(
         &self,
         repository: &Arc<Repository>,
         local: &Local,
         others: &[&Target],
-        jobs: &[Job],
+        jobs: &mut Vec<Job>,
     ) -> Result<Vec<RepoPath>, PublishError> {
         let mut displaced = Vec::new();
         for other in others {
@@ -244,9 +269,27 @@ impl Publisher {
             taken.dedup();
             if local.overwrite && !taken.is_empty() {
                 let going: Vec<Change> = taken.iter().map(|path| Change::Remove { path: path.clone() }).collect();
-                self.publish(repository, local, other, &going).await?;
+                let condition = |path| {
+                    let job = jobs.iter().find(|job| job.change.path() == path);
+                    job.map(|job| job.condition.clone()).unwrap_or_default()
+                };
+                let conditions: Vec<Condition> = taken.iter().map(condition).collect();
+                let went = self.publish_if(repository, local, other, &going, &conditions).await?;
+                let stays: Vec<RepoPath> =
+                    taken.iter().zip(&went).filter(|(_, went)| went.is_err()).map(|(path, _)| path.clone()).collect();
+                taken.retain(|path| !stays.contains(path));
                 for path in &taken {
                     self.switches.changes_hands(repository, &Target::new(other.repository.clone(), path.clone()));
+                }
+                for mut job in std::mem::take(jobs) {
+                    if stays.contains(job.change.path()) {
+                        job.end(Err(PublishError::Precondition));
+                        continue;
+                    }
+                    if taken.contains(job.change.path()) && job.condition.asks_something() {
+                        job.condition = Condition::that(|current| current.is_none());
+                    }
+                    jobs.push(job);
                 }
             }
             displaced.append(&mut taken);
@@ -273,16 +316,9 @@ impl Turn {
     /// Publishes what waits at the desk until nothing does.
     async fn write_all(mut self) {
         let Self { publisher, desk, .. } = &self;
-        let lease_on = Target::with_query(desk.repository.clone(), desk.path.clone(), "publish");
         loop {
             // Whoever comes from here on is in this batch or the next.
-            let lease = loop {
-                match publisher.coordinator.enter(&lease_on, LEASE_PATIENCE).await {
-                    Entered::Lead(lease) => break Some(lease),
-                    Entered::Settled => {}
-                    Entered::OutOfPatience => break None,
-                }
-            };
+            let lease = publisher.lease(desk).await;
             let Some(jobs) = publisher.next_batch(desk) else { break };
             publisher.write_some(desk, jobs).await;
             drop(lease);

@@ -13,7 +13,7 @@ use crate::engine::keep::KeepError;
 use crate::spool::SpoolError;
 use crate::store::blobs::BlobErrorKind;
 use crate::store::catalog::CatalogError;
-use crate::store::key::BlobKey;
+use crate::store::key::{BlobKey, Target};
 
 /// Why nothing was published.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -59,6 +59,11 @@ pub enum PublishError {
     /// A ready piece of the index went while it was read, twice in a row.
     #[error("{Lost}")]
     PieceLost,
+    /// A list cannot be written as it was published; the index that says so has been replaced.
+    #[error(
+        "{0} cannot be written as it was published, and its index has been published anew; ask for the index again"
+    )]
+    Superseded(Target),
     /// Something that was kept cannot be read.
     #[error("{0}")]
     Unreadable(String),

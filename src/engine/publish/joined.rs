@@ -1,12 +1,13 @@
 //! Lists joined of chunks.
 //!
 //! A list is summed up at every publication and written when somebody wants it: what it is then was known before. Chunks are
-//! read compressed, one after another, through one buffer; nothing is compressed again, and nothing but a buffer is held.
+//! read compressed, one after another, through one buffer of a bounded length; nothing is compressed again, and nothing but that
+//! buffer is held.
 //!
 //! The digest of a list's *text* takes reading ten times as much as the list itself has, after every single upload. Formats say
 //! it where they can, and no client needs it; so it is given for lists of up to [`OPEN_DIGEST_BYTES`] and left out of longer ones.
 
-use std::io;
+use std::io::{self, Cursor};
 use std::sync::Arc;
 
 use artifactapi_formats::Sha256;
@@ -15,7 +16,7 @@ use artifactapi_formats::publish::{Compression, WrittenList};
 use sha1::Digest as _;
 
 use super::PublishError;
-use super::chunks::{Chunk, pack};
+use super::chunks::{Chunk, Stretch, pack};
 use super::spooling::spooled;
 use crate::engine::threads::{Pace, on_its_own};
 use crate::spool::{SpoolFolder, Spooled};
@@ -50,9 +51,9 @@ impl Joined {
         spooled(spool, move |into| list.join(&mut |piece| into.write_all(piece)).map(drop)).await
     }
 
-    /// The text of the list, to be read on a thread that may block. Memory is that of a chunk.
+    /// The text of the list, to be read on a thread that may block.
     pub(super) fn text(&self) -> Text {
-        Text { piece: self.open.clone(), read: 0, next: 0, packed: Vec::new(), list: self.clone() }
+        Text { piece: Box::new(Cursor::new(self.open.clone())), next: 0, list: self.clone() }
     }
 
     /// Hands out the pieces in order. On a thread that may block.
@@ -63,10 +64,9 @@ impl Joined {
         let mut joint = Joint::new(compression, open_size);
         joint.begin(each)?;
         joint.add(open, &pack(open, compression)?, each)?;
-        let (mut packed, mut text) = (Vec::new(), Vec::new());
+        let mut frame = Vec::new();
         for chunk in &**chunks {
-            chunk.read(number, &mut packed, joint.open.is_some().then_some(&mut text))?;
-            joint.add(&text, &packed, each)?;
+            joint.add_stretch(&chunk.list(number)?, &mut frame, each)?;
         }
         joint.add(close, &pack(close, compression)?, each)?;
         joint.end(each)
@@ -76,28 +76,26 @@ impl Joined {
 /// The text of a list while it is read.
 pub(super) struct Text {
     list: Joined,
-    piece: Vec<u8>,
-    /// How much of the piece.
-    read: usize,
+    piece: Box<dyn io::Read + Send>,
     /// The next chunk; after all of them comes what closes the list.
     next: usize,
-    packed: Vec<u8>,
 }
 
 impl io::Read for Text {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        while self.read == self.piece.len() {
-            let Joined { chunks, close, number, .. } = &self.list;
-            match chunks.get(self.next) {
-                Some(chunk) => chunk.read(*number, &mut self.packed, Some(&mut self.piece))?,
-                None if self.next == chunks.len() => self.piece.clone_from(close),
-                None => return Ok(0),
+        loop {
+            let count = self.piece.read(into)?;
+            if count > 0 || into.is_empty() {
+                return Ok(count);
             }
-            (self.read, self.next) = (0, self.next + 1);
+            let Joined { chunks, close, number, .. } = &self.list;
+            self.piece = match chunks.get(self.next) {
+                Some(chunk) => Box::new(chunk.list(*number)?.into_text()?),
+                None if self.next == chunks.len() => Box::new(Cursor::new(close.clone())),
+                None => return Ok(0),
+            };
+            self.next += 1;
         }
-        let count = io::Read::read(&mut self.piece.get(self.read..).unwrap_or_default(), into)?;
-        self.read += count;
-        Ok(count)
     }
 }
 
@@ -151,6 +149,29 @@ impl Joint {
         self.wrote(written, each)
     }
 
+    /// Takes what the list has of a chunk.
+    fn add_stretch(&mut self, stretch: &Stretch, frame: &mut Vec<u8>, each: &mut Each<'_>) -> io::Result<()> {
+        if let Some(open) = &mut self.open {
+            stretch.text(frame, &mut |text| {
+                open.update(text);
+                Ok(())
+            })?;
+        }
+        let (text, packed) = (stretch.about_text(), stretch.packed_length());
+        let fits = match &mut self.member {
+            Some(member) if packed > 0 => member.add_known(text, packed).map_err(io::Error::other)?,
+            _ => 0..packed,
+        };
+        let mut at = 0;
+        stretch.packed(frame, &mut |part| {
+            let within = |position: u64| position.saturating_sub(at).min(part.len() as u64);
+            let [from, to] =
+                [fits.start, fits.end].map(|position| usize::try_from(within(position)).unwrap_or(part.len()));
+            at += part.len() as u64;
+            self.wrote(part.get(from..to).unwrap_or_default(), each)
+        })
+    }
+
     fn wrote(&mut self, bytes: &[u8], each: &mut Each<'_>) -> io::Result<()> {
         self.sha256.update(bytes);
         self.sha1.update(bytes);
@@ -177,7 +198,7 @@ impl Joint {
 mod tests {
     use std::io::Read as _;
 
-    use super::super::chunks::write;
+    use super::super::chunks::write_texts;
     use super::*;
 
     /// A list of two chunks, each with this text; what it is joined to, what is said of it, and its own text.
@@ -185,8 +206,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let chunk = |name: &str| {
             let path = folder.path().join(name);
-            write(&path, &[b"of another list".to_vec(), text.to_vec()], compression).expect("written");
-            Arc::new(Chunk::open(path, 2).expect("a chunk"))
+            Arc::new(write_texts(&path, &[b"of another list".to_vec(), text.to_vec()], compression).expect("written"))
         };
         let chunks = [chunk("a"), chunk("b")].into();
         let list = Joined { compression, number: 1, open: b"<list>".to_vec(), chunks, close: b"</list>".to_vec() };

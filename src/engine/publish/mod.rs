@@ -11,6 +11,7 @@
 //!
 //! Nothing is visible before it is published, and nothing of a failed upload is left but staged blobs, which are garbage.
 
+mod budget;
 mod carried;
 mod choice;
 mod chunks;
@@ -22,6 +23,8 @@ mod files;
 mod joined;
 mod plan;
 mod promised;
+mod renewal;
+mod resting;
 mod restore;
 mod sheet;
 mod spooling;
@@ -38,10 +41,12 @@ use artifactapi_formats::publish::{Described, PublishFormat};
 use artifactapi_formats::{Invalid, Limits, RepoPath, Role, Sha256};
 use parking_lot::Mutex;
 
+use self::budget::Budget;
 use self::chunks::{Chunks, FOLDER_BYTES};
-use self::describe::{Read, Unread};
+use self::describe::{DESCRIBED_BYTES, Read, Unread};
 use self::desk::Job;
 pub use self::error::PublishError;
+use self::resting::Resting;
 pub use self::restore::{Restorable, Restoring};
 use self::sheet::Sheet;
 use self::terms::Underway;
@@ -72,7 +77,7 @@ const SHEETS: usize = 16;
 /// begins again.
 const LEASE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Packages that are read at once.
+/// Packages and carried files that are read at once.
 const READING: usize = 4;
 
 /// What became of a change.
@@ -109,6 +114,8 @@ enum Change {
     Carry { record: Artifact },
     /// A package or carried file is to go.
     Remove { path: RepoPath },
+    /// The index is to be written anew, if it still has this list, which cannot be.
+    Renew { list: RepoPath },
 }
 
 impl Change {
@@ -117,6 +124,7 @@ impl Change {
         match self {
             Self::Put { record, .. } | Self::Carry { record } => &record.target.path,
             Self::Remove { path } => path,
+            Self::Renew { list } => list,
         }
     }
 
@@ -124,7 +132,7 @@ impl Change {
     const fn blob(&self) -> Option<&BlobKey> {
         match self {
             Self::Put { record, .. } | Self::Carry { record } => Some(&record.blob),
-            Self::Remove { .. } => None,
+            Self::Remove { .. } | Self::Renew { .. } => None,
         }
     }
 }
@@ -141,7 +149,12 @@ pub struct Publisher {
     opened: quick_cache::sync::Cache<Sha256, carried::Open>,
     /// What was found of files that members of virtual repositories carry.
     checked: quick_cache::sync::Cache<carried::OfMember, carried::Verdict>,
+    /// Lists that cannot be written as they were published.
+    broken: quick_cache::sync::Cache<Target, ()>,
+    resting: Resting,
     reading: tokio::sync::Semaphore,
+    reading_large: tokio::sync::Semaphore,
+    described: Budget,
     writing_lists: tokio::sync::Semaphore,
     limits: Limits,
     spool: SpoolFolder,
@@ -186,7 +199,11 @@ impl Publisher {
             sheets: quick_cache::sync::Cache::new(SHEETS),
             opened: quick_cache::sync::Cache::new(carried::OPENED),
             checked: quick_cache::sync::Cache::new(carried::CHECKED),
+            broken: quick_cache::sync::Cache::new(renewal::BROKEN),
+            resting: Resting::after(resting::REST),
             reading: tokio::sync::Semaphore::new(READING),
+            reading_large: tokio::sync::Semaphore::new(1),
+            described: Budget::of(DESCRIBED_BYTES),
             writing_lists: tokio::sync::Semaphore::new(1),
             limits: parts.limits,
             spool: parts.spool,
@@ -260,19 +277,17 @@ impl Publisher {
         condition: &Condition,
     ) -> Result<Done, PublishError> {
         // The index says when it came, and so does the record, of which the index may have to be made again.
-        let (Read { desk, root, described, fragments }, uploaded_at) = {
-            let _turn = self.reading.acquire().await.map_err(|_| PublishError::Contended)?;
-            let (path, sha256, uploaded_at) = (target.path.clone(), spooled.sha256, now());
-            let unread = Unread { path, size: spooled.size, sha256, uploaded_at };
-            (self.describe(format, local.root_depth, unread, spooled.reader()).await?, uploaded_at)
-        };
+        let uploaded_at = now();
+        let unread = Unread { path: target.path.clone(), size: spooled.size, sha256: spooled.sha256, uploaded_at };
+        let read = self.describe(format, local.root_depth, unread, spooled.reader()).await?;
+        let Read { desk, root, described, fragments, claim } = read;
         let [desk, root] = [desk, root].map(|root| Target::new(repository.name.clone(), root.entry));
         let mut draft = self.draft(repository, target.clone(), Role::Package, spooled);
         draft.identity = Some(described.entry.identity.clone());
         draft.stored_at = uploaded_at;
         let record = self.put_aside(draft, spooled).await?;
-        let fragment = (PackageMark::of(&described.entry), fragments);
-        self.fragments.put_fragments(&root, &[fragment], now()).await?;
+        self.fragments.put_fragments(&root, &[(PackageMark::of(&described.entry), fragments)], now()).await?;
+        drop(claim);
         self.submit(repository, desk, Some(root), Change::Put { record, described }, condition.clone()).await
     }
 

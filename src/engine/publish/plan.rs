@@ -33,11 +33,17 @@ pub(super) struct Plan {
     pub(super) dropped: Vec<PackageRowId>,
     /// What the next snapshot is made of, if not of uploads.
     pub(super) source: String,
+    /// Whether the index is to be written though it lists what it did, of pieces that are all made afresh.
+    pub(super) is_anew: bool,
 }
 
 impl Plan {
     pub(super) fn changes_nothing(&self) -> bool {
-        self.records.is_empty() && self.put.is_empty() && self.removed.is_empty() && self.carried.is_empty()
+        !self.is_anew
+            && self.records.is_empty()
+            && self.put.is_empty()
+            && self.removed.is_empty()
+            && self.carried.is_empty()
     }
 }
 
@@ -102,7 +108,7 @@ impl Planned<'_> {
 }
 
 /// What changes come to. Of [`Plan::dropped`] nothing is known here.
-pub(super) fn plan(before: Before<'_>, overwrite: bool, changes: &[Change]) -> Plan {
+pub(super) fn plan(before: Before<'_>, overwrite: bool, changes: &[&Change]) -> Plan {
     let mut plan = Plan::default();
     let mut planned: BTreeMap<&RepoPath, Planned<'_>> = BTreeMap::new();
     for change in changes {
@@ -110,6 +116,12 @@ pub(super) fn plan(before: Before<'_>, overwrite: bool, changes: &[Change]) -> P
             Change::Put { record, described } => (&record.target.path, Planned::Package(record, &described.entry)),
             Change::Carry { record } => (&record.target.path, Planned::Carried(record)),
             Change::Remove { path } => (path, Planned::Nothing),
+            Change::Renew { list } => {
+                let has_list = before.snapshot.is_some_and(|snapshot| snapshot.file(list).is_some());
+                plan.is_anew |= has_list;
+                plan.outcomes.push(if has_list { Outcome::Replaced } else { Outcome::Unchanged });
+                continue;
+            }
         };
         let there = planned.get(path).map_or_else(|| before.there(path), Planned::there);
         let outcome = outcome(there, next, overwrite);
@@ -214,7 +226,7 @@ mod tests {
         }
     }
 
-    /// A change as a word: `+p1` puts content 1 as package p, `~c1` carries it as c, `-p` removes p.
+    /// A change as a word: `+p1` puts content 1 as package p, `~c1` carries it as c, `-p` removes p, `!c` renews the index for its list c.
     fn change(word: &str) -> Change {
         let (kind, rest) = word.split_at(1);
         let (name, content) = rest.split_at(1);
@@ -224,6 +236,7 @@ mod tests {
                 described: Described { entry: entry(name, content), fragments: Vec::new() },
             },
             "~" => Change::Carry { record: record(name, content) },
+            "!" => Change::Renew { list: path(name) },
             _ => Change::Remove { path: path(name) },
         }
     }
@@ -245,7 +258,7 @@ mod tests {
         let records = ["p", "c"].map(|name| (path(name), record(name, "1"))).into();
         let changes: Vec<Change> = changes.split_whitespace().map(change).collect();
         let before = Before { sheet: &sheet, snapshot: Some(&snapshot), records: &records };
-        let plan = plan(before, overwrite, &changes);
+        let plan = plan(before, overwrite, &changes.iter().collect::<Vec<_>>());
 
         let content = |record: &Artifact| (1..4).find(|at| record.sha256 == Sha256::of(at.to_string().as_bytes()));
         let worded =
@@ -256,6 +269,7 @@ mod tests {
         words.extend(plan.replaced.iter().map(|target| format!("!{}", target.path)));
         words.sort();
         assert_eq!(plan.put.len(), plan.records.len());
+        words.extend(plan.is_anew.then(|| "anew".to_owned()));
         assert_eq!(plan.changes_nothing(), words.is_empty());
         let kept = |record: &Artifact| plan.removed.contains(&record.target.path);
         assert!(plan.retired.iter().all(kept), "only what is gone loses its record");
@@ -289,6 +303,9 @@ mod tests {
             ("-c ~c1", &[Removed, Created], ""),
             ("-c ~c2", &[Removed, Created], "~c2"),
             ("-c ~c2 -c", &[Removed, Created, Removed], "-c"),
+            ("!c", &[Replaced], "anew"),
+            ("!d", &[Unchanged], ""),
+            ("!c +n1 -n !c", &[Replaced, Created, Removed, Replaced], "anew"),
             ("-c -p +n1 ~d2", &[Removed, Removed, Created, Created], "+n1 -c -p ~d2"),
         ];
         for (changes, outcomes, published) in either_way {

@@ -3,7 +3,10 @@
 //! A list that is named by its digest is published as a promise: its length and its digest are known, its bytes can be joined of
 //! chunks at any time as long as a snapshot has it. In a burst of uploads an index is published several times a second, and
 //! nobody reads most of these; writing each of them whole would fill disks with what nobody wants. The first who asks has it
-//! joined, compared with what was promised, and kept like any other file; from then on it is one.
+//! joined, compared with what was promised, and kept like any other file; from then on it is one. When an index rests, nobody need
+//! ask ([`super::resting`]); and one of which it is found out that a promise cannot be kept is published anew ([`super::renewal`]).
+
+use std::sync::Arc;
 
 use artifactapi_formats::publish::{Compression, WrittenList};
 use artifactapi_formats::{Mutability, RepoPath, Role};
@@ -14,6 +17,7 @@ use crate::config::Repository;
 use crate::engine::held::now;
 use crate::engine::shelf::Found;
 use crate::spool::Spooled;
+use crate::store::blobs::BlobError;
 use crate::store::catalog::snapshots::Snapshot;
 use crate::store::catalog::{Artifact, Revision, Validators};
 use crate::store::key::Target;
@@ -43,8 +47,8 @@ impl Publisher {
     /// # Errors
     /// [`PublishError`] when it cannot be had now.
     pub async fn file_of_a_snapshot(
-        &self,
-        repository: &Repository,
+        self: &Arc<Self>,
+        repository: &Arc<Repository>,
         target: &Target,
         role: Role,
         mutability: &Mutability,
@@ -58,27 +62,67 @@ impl Publisher {
             Found::Bodiless(_) => {}
             found => return Ok(Some(found)),
         }
+        let root = repository.root_of(&file.target.path).ok_or(PublishError::OwnIndex)?;
         // One at a time: they are large, and whoever waits for the same one finds it written.
-        let _turn = self.writing_lists.acquire().await.map_err(|_| PublishError::Contended)?;
+        let turn = self.writing_lists.acquire().await.map_err(|_| PublishError::Contended)?;
         match open().await.map_err(away)? {
             Found::Bodiless(_) => {}
             found => return Ok(Some(found)),
         }
-        let spooled = self.joined_again(repository, &snapshot, file).await?;
-        self.keeper.write_as(&spooled, file).await?;
-        Ok(Some(open().await.map_err(away)?))
+        if self.broken.get(target).is_some() {
+            return Err(PublishError::Superseded(target.clone()));
+        }
+        if let Some(spooled) = self.joined_again(repository, &root, &snapshot, file).await? {
+            self.keeper.write_as(&spooled, file).await?;
+            return Ok(Some(open().await.map_err(away)?));
+        }
+        // Publishing may write lists, too.
+        drop(turn);
+        self.renew(repository, &root, target).await?;
+        Err(PublishError::Superseded(target.clone()))
     }
 
+    /// Writes the lists of indexes that rest, for as long as it is let.
+    pub async fn write_rested(self: Arc<Self>) {
+        loop {
+            let root = self.resting.next().await;
+            if let Err(error) = self.write_promised(&root).await {
+                tracing::debug!(target: "artifactapi::publish", %root, %error, "its lists are written when somebody asks");
+            }
+        }
+    }
+
+    /// Writes the lists that the current index of a root promises.
+    async fn write_promised(self: &Arc<Self>, root: &Target) -> Result<(), PublishError> {
+        let Some(repository) = self.repositories.get(root.repository.as_str()) else { return Ok(()) };
+        let (Some(format), Some(snapshot)) = (repository.format.publish(), self.snapshots.current(root).await?) else {
+            return Ok(());
+        };
+        for file in &snapshot.files {
+            let path = &file.target.path;
+            let (role, mutability) = (repository.format.classify(path), repository.format.mutability(path));
+            let is_promised = role == Role::IndexMember
+                && matches!(mutability, Mutability::Addressed(_))
+                && list_named(format.lists(), path).is_some();
+            let away = |error: BlobError| PublishError::Away(error.to_string().into());
+            if is_promised && self.blobs.about(&file.blob).await.map_err(away)?.is_none() {
+                self.file_of_a_snapshot(&repository, &file.target, role, &mutability).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A list of a root once more. `None` if it is another than was published.
     async fn joined_again(
         &self,
         repository: &Repository,
+        root: &Target,
         snapshot: &Snapshot,
         file: &Artifact,
-    ) -> Result<Spooled, PublishError> {
+    ) -> Result<Option<Spooled>, PublishError> {
         let format = repository.format.publish().ok_or(PublishError::NotPublished)?;
         let (number, compression) = list_named(format.lists(), &file.target.path).ok_or(PublishError::OwnIndex)?;
-        let root = repository.root_of(&file.target.path).ok_or(PublishError::OwnIndex)?;
-        let base = self.base(&root).await?;
+        let base = self.base(root).await?;
         let current = base.snapshot.as_ref().map(|snapshot| snapshot.id);
         let earlier = match current {
             Some(current) if current != snapshot.id => {
@@ -90,7 +134,7 @@ impl Publisher {
         let made_at = snapshot.made_at.and_then(|at| at.duration_since(std::time::SystemTime::UNIX_EPOCH).ok());
         let written_at = made_at.unwrap_or_default().as_secs();
         let write = async |trust| {
-            let made = self.lists(format, &root, sheet, compression, written_at, trust).await?;
+            let made = self.lists(format, root, sheet, compression, written_at, trust).await?;
             made.get(number).ok_or(PublishError::OwnIndex)?.write(&self.spool).await
         };
         let spooled = match write(Trust::Usual).await {
@@ -98,17 +142,19 @@ impl Publisher {
             written => written?,
         };
         if spooled.sha256 == file.sha256 {
-            return Ok(spooled);
+            return Ok(Some(spooled));
         }
         // Whoever published it made its pieces of the fragments that the catalog has, and the pieces that lie here may be of others.
         let spooled = write(Trust::Gone).await?;
         if spooled.sha256 == file.sha256 {
-            return Ok(spooled);
+            return Ok(Some(spooled));
         }
-        Err(PublishError::Unreadable(format!(
-            "{} was published as {} and is {} when it is written again; the next upload makes a new index",
-            file.target, file.sha256, spooled.sha256
-        )))
+        tracing::warn!(
+            target: "artifactapi::publish",
+            path = %file.target, published = %file.sha256, written = %spooled.sha256,
+            "a list is another when it is written again; its index is published anew"
+        );
+        Ok(None)
     }
 }
 

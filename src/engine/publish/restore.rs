@@ -92,8 +92,7 @@ impl Publisher {
         root_depth: usize,
         mut record: Artifact,
     ) -> Result<Restoring, PublishError> {
-        let Read { desk, root, described, fragments } = {
-            let _turn = self.reading.acquire().await.map_err(|_| PublishError::Contended)?;
+        let Read { desk, root, described, fragments, claim: _claim } = {
             let Opened { bytes, spooled: _spooled } = self.opened(&record).await?;
             let (path, sha256) = (record.target.path.clone(), record.sha256);
             let unread = Unread { path, size: record.size, sha256, uploaded_at: record.stored_at };

@@ -18,7 +18,8 @@ use futures_util::future::join_all;
 
 use super::plan::{Before, Plan, plan};
 use super::sheet::{Listed, Sheet};
-use super::{Change, Done, LEASE_PATIENCE, PublishError, Publisher};
+use super::terms::Condition;
+use super::{Change, Done, Outcome, PublishError, Publisher};
 use crate::config::{Local, Repository};
 use crate::engine::held::now;
 use crate::store::catalog::Artifact;
@@ -29,7 +30,17 @@ use crate::store::coordinator::Event;
 use crate::store::key::Target;
 
 /// How often a publication that another came before is tried again.
-const TRIES: usize = 16;
+pub(super) const TRIES: usize = 16;
+
+/// What becomes of each change: an outcome for those whose conditions held.
+fn answers(held: &[bool], outcomes: Vec<Outcome>, snapshot: Option<SnapshotId>) -> Vec<Result<Done, PublishError>> {
+    let mut outcomes = outcomes.into_iter();
+    let mut answer = |held: &bool| match held.then(|| outcomes.next()).flatten() {
+        Some(outcome) => Ok(Done { outcome, snapshot }),
+        None => Err(PublishError::Precondition),
+    };
+    held.iter().map(&mut answer).collect()
+}
 
 /// What a sheet was read from.
 pub(super) struct Base {
@@ -57,19 +68,36 @@ impl Publisher {
         root: &Target,
         changes: &[Change],
     ) -> Result<Vec<Done>, PublishError> {
+        let conditions = vec![Condition::default(); changes.len()];
+        let done = self.publish_if(repository, local, root, changes, &conditions).await?;
+        done.into_iter().collect()
+    }
+
+    /// The same of those changes whose conditions hold; the others are answered that theirs do not. Conditions are looked at in every
+    /// attempt anew, and after what it is made on top of: whatever was published before that, they have seen, and whatever is published
+    /// after it, the attempt loses to. Of several changes of a path only the first may have one.
+    pub(super) async fn publish_if(
+        &self,
+        repository: &Arc<Repository>,
+        local: &Local,
+        root: &Target,
+        changes: &[Change],
+        conditions: &[Condition],
+    ) -> Result<Vec<Result<Done, PublishError>>, PublishError> {
         let format = repository.format.publish().ok_or(PublishError::NotPublished)?;
         for _ in 0..TRIES {
             let base = self.base(root).await?;
-            let plan = self.plan(local, root, &base, changes).await?;
+            let held = self.holding_conditions(root, changes, conditions).await?;
+            let may: Vec<&Change> = changes.iter().zip(&held).filter(|(_, held)| **held).map(|(one, _)| one).collect();
+            let plan = self.plan(local, root, &base, &may).await?;
             if plan.changes_nothing() {
                 let current = base.snapshot.as_ref().map(|snapshot| snapshot.id);
-                return Ok(plan.outcomes.into_iter().map(|outcome| Done { outcome, snapshot: current }).collect());
+                return Ok(answers(&held, plan.outcomes, current));
             }
             match self.attempt(repository, local, format, root, &base, &plan).await? {
                 SnapshotPublished::Won { snapshot, .. } => {
                     self.finish(repository, root, &base, &plan, &snapshot).await;
-                    let id = Some(snapshot.id);
-                    return Ok(plan.outcomes.into_iter().map(|outcome| Done { outcome, snapshot: id }).collect());
+                    return Ok(answers(&held, plan.outcomes, Some(snapshot.id)));
                 }
                 SnapshotPublished::BlobLeaving(blob) if changes.iter().any(|change| change.blob() == Some(&blob)) => {
                     return Err(PublishError::Late(blob));
@@ -78,6 +106,25 @@ impl Publisher {
             };
         }
         Err(PublishError::Contended)
+    }
+
+    /// Which conditions hold of what is there now.
+    async fn holding_conditions(
+        &self,
+        root: &Target,
+        changes: &[Change],
+        conditions: &[Condition],
+    ) -> Result<Vec<bool>, PublishError> {
+        let mut held = Vec::with_capacity(changes.len());
+        for (change, condition) in changes.iter().zip(conditions) {
+            held.push(if condition.asks_something() {
+                let target = Target::new(root.repository.clone(), change.path().clone());
+                condition.check(self.catalog.lookup(&target).await?.as_ref()).is_ok()
+            } else {
+                true
+            });
+        }
+        Ok(held)
     }
 
     /// The current snapshot, and its sheet.
@@ -145,14 +192,14 @@ impl Publisher {
         local: &Local,
         root: &Target,
         base: &Base,
-        changes: &[Change],
+        changes: &[&Change],
     ) -> Result<Plan, PublishError> {
         let mut records = HashMap::new();
         for change in changes {
             let path = match change {
                 Change::Put { record, .. } => &record.target.path,
                 Change::Remove { path } => path,
-                Change::Carry { .. } => continue,
+                Change::Carry { .. } | Change::Renew { .. } => continue,
             };
             if base.has(path) && !records.contains_key(path) {
                 let found = self.catalog.lookup(&Target::new(root.repository.clone(), path.clone())).await?;
@@ -233,9 +280,17 @@ impl Publisher {
     }
 
     /// What follows a publication: everybody is told, removed packages lose their records, and the next one begins here.
-    async fn finish(&self, repository: &Repository, root: &Target, base: &Base, plan: &Plan, snapshot: &Snapshot) {
+    pub(super) async fn finish(
+        &self,
+        repository: &Repository,
+        root: &Target,
+        base: &Base,
+        plan: &Plan,
+        snapshot: &Snapshot,
+    ) {
         let sheet = base.sheet.with(plan.put.iter().map(Listed::of).collect(), &plan.removed);
         self.sheets.insert(root.clone(), (snapshot.id, Arc::new(sheet)));
+        self.resting.published(root);
         self.switches.notice(repository, snapshot, base.snapshot.as_ref().map(|snapshot| snapshot.id)).await;
         // Whoever was given the index before still finds them, by that snapshot.
         let superseded = base.snapshot.iter().flat_map(|before| &before.files).filter(|file| {

@@ -137,6 +137,9 @@ pub enum ReadError {
     /// A part of this server is away, and so is every way around it.
     #[error(transparent)]
     Store(#[from] ShelfError),
+    /// It cannot be had this time.
+    #[error("{0}")]
+    Later(String),
     /// The repository cannot be read from.
     #[error("{0}")]
     Unreadable(String),

@@ -84,6 +84,7 @@ impl Reader {
                 match list {
                     Ok(list) => list.unwrap_or(Found::Nothing),
                     Err(PublishError::Away(why)) => return Err(ReadError::Unreadable(why.to_string())),
+                    Err(error @ PublishError::Superseded(_)) => return Err(ReadError::Later(error.to_string())),
                     Err(error) => {
                         tracing::error!(path = %wish.target, %error, "a list of our own index cannot be written again");
                         return Err(ReadError::Unreadable("the stored file is missing or damaged".to_owned()));

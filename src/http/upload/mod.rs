@@ -321,6 +321,7 @@ fn from_publish(error: &PublishError, repository: &Repository, target: &Target) 
         | PublishError::Late(_)
         | PublishError::Away(_)
         | PublishError::PieceLost
+        | PublishError::Superseded(_)
         | PublishError::Unreadable(_) => {
             Problem::unavailable(format!("{named} could not be changed; nothing was kept. Try again."), error)
         }

@@ -65,7 +65,8 @@ suite! {
         newer_builds_of_what_is_held_are_found hostile_text_comes_back;
     contents: records_of_replaced_packages_are_past a_record_without_identity_is_told_by_its_path
         what_is_not_told_apart_stays;
-    fragments: fragments_come_back_by_their_marks fragments_that_no_package_has_are_swept
+    fragments: fragments_come_back_by_their_marks long_fragments_come_back_group_by_group
+        fragments_that_no_package_has_are_swept
         a_record_that_was_kept_as_past_is_found_when_it_is_gone a_past_content_lasts_from_its_last_use
         what_is_retired_goes_with_the_publication_or_not_at_all;
     expiry: old_snapshots_expire what_is_tagged_stays staged_blobs_are_garbage_unless_published

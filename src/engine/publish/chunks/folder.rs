@@ -14,6 +14,7 @@ use artifactapi_formats::Algorithm;
 use parking_lot::Mutex;
 
 use super::Shape;
+use super::packing::way;
 use crate::engine::publish::SHEETS;
 use crate::engine::publish::sheet::ChunkKey;
 use crate::store::key::Target;
@@ -35,7 +36,7 @@ pub(super) struct ChunkName([u8; 16]);
 impl ChunkName {
     pub(super) fn of(root: &Target, key: ChunkKey, shape: Shape) -> Self {
         let mut hasher = Algorithm::Sha256.hasher();
-        for part in [root.repository.as_str(), root.path.as_str(), shape.compression.suffix()] {
+        for part in [root.repository.as_str(), root.path.as_str(), way(shape.compression)] {
             hasher.update(part.as_bytes());
             hasher.update(b"\0");
         }

@@ -1,5 +1,7 @@
 //! Conditions and quotas, where changes meet each other.
 
+use tokio::sync::Semaphore;
+
 use super::*;
 
 fn nothing_there() -> Condition {
@@ -46,6 +48,76 @@ async fn a_condition_is_about_what_those_before_it_leave() {
     }
     assert_eq!(became, [Some(Outcome::Created), None, Some(Outcome::Replaced), None, None]);
     assert_eq!(house.content(PACKAGE).await, Some(Sha256::of(b"third")));
+}
+
+#[tokio::test]
+async fn a_condition_is_about_what_another_replica_left_that_was_first() {
+    let house = Arc::new(House::new().await);
+    let (ours, here, other) = (house.repository("ours"), root("ours"), house.another());
+    let local = local_of(&ours).expect("a local repository");
+    let beside = house.package("ours", "el9/x86_64/a-1-1.noarch.rpm", "beside").await;
+    // Not by the one that is asked, which has no piece of it ready: where it makes one, it is held up.
+    other.publish(&ours, local, &here, &[beside]).await.expect("published");
+    let is = |content: &'static str| {
+        Condition::that(move |current| current.is_some_and(|current| current.sha256 == Sha256::of(content.as_bytes())))
+    };
+    let put = async |content| house.package("ours", PACKAGE, content).await;
+    let elsewhere = house.package("ours", "el9/x86_64/z-1-1.noarch.rpm", "elsewhere").await;
+    // What is asked, and on which condition; what another replica publishes meanwhile; what becomes of it, and what is there.
+    let table = [
+        (put("mine").await, nothing_there(), put("first").await, None, "first"),
+        (put("mine again").await, is("first"), put("second").await, None, "second"),
+        (remove(PACKAGE), is("second"), put("third").await, None, "third"),
+        (put("fourth").await, is("third"), elsewhere, Some(Outcome::Replaced), "fourth"),
+    ];
+    for (change, condition, first, becomes, there) in table {
+        let gate = Arc::new(Gate { reached: Semaphore::new(0), open: Semaphore::new(0) });
+        *house.faulty.gate.lock() = Some(Arc::clone(&gate));
+        let asking = tokio::spawn({
+            let (house, ours, here) = (Arc::clone(&house), Arc::clone(&ours), here.clone());
+            async move { house.publisher.submit(&ours, here.clone(), Some(here), change, condition).await }
+        });
+        gate.reached.acquire().await.expect("open").forget();
+        let won = other.publish(&ours, local, &here, &[first]).await.expect("published");
+        assert!(matches!(won[0].outcome, Outcome::Created | Outcome::Replaced), "{there}: {won:?}");
+        gate.open.add_permits(1);
+        let became = match asking.await.expect("done") {
+            Ok(done) => Some(done.outcome),
+            Err(PublishError::Precondition) => None,
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(became, becomes, "{there}");
+        assert_eq!(house.content(PACKAGE).await, Some(Sha256::of(there.as_bytes())));
+    }
+}
+
+#[tokio::test]
+async fn a_condition_goes_with_a_package_from_one_index_of_a_folder_to_the_other() {
+    let house = House::new().await;
+    let [v2, v3] = ["x86_64/APKINDEX.tar.gz", "x86_64/Packages.adb"].map(|entry| target("apks", entry));
+    let apks = house.repository("apks");
+    let is = |content: &'static str| {
+        Condition::that(move |current| current.is_some_and(|current| current.sha256 == Sha256::of(content.as_bytes())))
+    };
+    let table = [
+        (&v2, "first", nothing_there(), Some(Outcome::Created), "first"),
+        (&v3, "second", nothing_there(), None, "first"),
+        (&v3, "second", is("other"), None, "first"),
+        (&v3, "second", is("first"), Some(Outcome::Replaced), "second"),
+        (&v2, "third", is("second"), Some(Outcome::Replaced), "third"),
+    ];
+    for (root, content, condition, becomes, there) in table {
+        let change = house.apk(root, content).await;
+        let done = house.publisher.submit(&apks, v2.clone(), Some(root.clone()), change, condition).await;
+        let became = match done {
+            Ok(done) => Some(done.outcome),
+            Err(PublishError::Precondition) => None,
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(became, becomes, "{content} after {there}");
+        let record = house.catalog.lookup(&target("apks", APK)).await.expect("asked").expect("a record");
+        assert_eq!(record.sha256, Sha256::of(there.as_bytes()));
+    }
 }
 
 #[tokio::test]

@@ -44,7 +44,8 @@ impl Publisher {
         let before = base.snapshot.as_ref().and_then(|snapshot| snapshot.made_at).map_or(0, seconds);
         let written_at = seconds(now()).max(before + 1);
         let packages = sheet.len() as u64;
-        let (made, lists) = self.summed(format, root, &sheet, compression, written_at).await?;
+        let trust = if plan.is_anew { Trust::Gone } else { Trust::Usual };
+        let (made, lists) = self.summed(format, root, &sheet, compression, written_at, trust).await?;
 
         let mut carried: Vec<Artifact> = plan.carried.clone();
         for file in base.snapshot.iter().flat_map(|snapshot| &snapshot.files) {
@@ -104,8 +105,9 @@ impl Publisher {
         sheet: &Sheet,
         compression: Compression,
         written_at: u64,
+        trust: Trust,
     ) -> Result<(Vec<Joined>, Vec<WrittenList>), PublishError> {
-        let made = self.lists(format, root, sheet, compression, written_at, Trust::Usual).await?;
+        let made = self.lists(format, root, sheet, compression, written_at, trust).await?;
         match try_join_all(made.iter().map(Joined::sum)).await {
             Ok(lists) => return Ok((made, lists)),
             Err(PublishError::PieceLost) => {}

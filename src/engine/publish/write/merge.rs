@@ -19,13 +19,12 @@ use std::sync::Arc;
 use artifactapi_formats::{RepoPath, Sha256};
 use tokio::sync::watch;
 
-use super::{Base, LEASE_PATIENCE, Plan, TRIES};
+use super::{Base, Plan, TRIES};
 use crate::config::{Kind, Local, Repository, Virtual};
 use crate::engine::publish::choice::{Choice, Chosen};
 use crate::engine::publish::{PublishError, Publisher};
 use crate::store::catalog::snapshots::SnapshotPublished;
 use crate::store::catalog::snapshots::{PackageMark, Snapshot};
-use crate::store::coordinator::Entered;
 use crate::store::key::Target;
 
 /// What stands between the members in a source.
@@ -121,14 +120,7 @@ impl Publisher {
     async fn merge_now(self: &Arc<Self>, repository: &Arc<Repository>, root: &Target) -> Result<(), PublishError> {
         let Kind::Virtual(all) = &repository.kind else { return Err(PublishError::NotLocal) };
         let format = repository.format.publish().ok_or(PublishError::NotPublished)?;
-        let lease_on = Target::with_query(root.repository.clone(), root.path.clone(), "publish");
-        let _lease = loop {
-            match self.coordinator.enter(&lease_on, LEASE_PATIENCE).await {
-                Entered::Lead(lease) => break Some(lease),
-                Entered::Settled => {}
-                Entered::OutOfPatience => break None,
-            }
-        };
+        let _lease = self.lease(root).await;
         let local = Local { signing_keys: all.signing_keys.clone(), ..Local::default() };
         for _ in 0..TRIES {
             let parts = self.parts(all, root).await?;

@@ -6,6 +6,7 @@ use artifactapi_formats::{PackageEntry, Sha256};
 
 use super::generations::{package, root, snapshot};
 use super::{Subject, artifact, target};
+use crate::store::catalog::fragments::{GROUP_BYTES, groups};
 use crate::store::catalog::snapshots::{PackageMark, SnapshotPublished};
 use crate::store::catalog::{Artifact, Published};
 
@@ -27,9 +28,38 @@ pub(super) async fn fragments_come_back_by_their_marks(subject: Subject) {
     let mut found = subject.fragments.fragments(&root(), &marks).await.expect("fragments");
     found.sort_by_key(|(_, body)| std::cmp::Reverse(body.len()));
     assert_eq!(found, kept);
+    let mut lengths = subject.fragments.fragment_lengths(&root(), &marks).await.expect("lengths");
+    lengths.sort_by_key(|(_, length)| std::cmp::Reverse(*length));
+    assert_eq!(lengths, [(kept[0].0, 4), (kept[1].0, 0)]);
     let elsewhere = subject.fragments.fragments(&target("nowhere"), &marks).await.expect("fragments");
     assert_eq!(elsewhere, []);
+    assert_eq!(subject.fragments.fragment_lengths(&target("nowhere"), &marks).await.expect("lengths"), []);
+    assert_eq!(subject.fragments.fragment_lengths(&root(), &[]).await.expect("none"), []);
     assert_eq!(subject.fragments.fragments(&root(), &[]).await.expect("none"), []);
+}
+
+pub(super) async fn long_fragments_come_back_group_by_group(subject: Subject) {
+    let long = usize::try_from(GROUP_BYTES / 3).expect("small");
+    let kept: Vec<_> = (0..7_u8)
+        .map(|number| fragment(&package(&format!("p{number}"), "1", "x"), &vec![number; long + usize::from(number)]))
+        .collect();
+    for one in &kept {
+        subject.fragments.put_fragments(&root(), std::slice::from_ref(one), at(10)).await.expect("kept");
+    }
+    let marks: Vec<_> = kept.iter().map(|(mark, _)| *mark).collect();
+    let lengths = subject.fragments.fragment_lengths(&root(), &marks).await.expect("lengths");
+    let length = |wanted| lengths.iter().find(|(mark, _)| *mark == wanted).expect("measured").1;
+    let measured: Vec<_> = marks.iter().map(|mark| (*mark, length(*mark))).collect();
+    assert_eq!(groups(&measured).map(<[_]>::len).collect::<Vec<_>>(), [2, 2, 2, 1]);
+    let mut found = Vec::new();
+    for group in groups(&measured) {
+        let marks: Vec<_> = group.iter().map(|(mark, _)| *mark).collect();
+        let mut some = subject.fragments.fragments(&root(), &marks).await.expect("fragments");
+        assert!(some.iter().map(|(_, body)| body.len() as u64).sum::<u64>() <= GROUP_BYTES);
+        some.sort_by_key(|(mark, _)| marks.iter().position(|one| one == mark));
+        found.extend(some);
+    }
+    assert!(found == kept);
 }
 
 pub(super) async fn fragments_that_no_package_has_are_swept(subject: Subject) {

@@ -29,6 +29,11 @@ const GET: &str = "
     SELECT f.mark, f.body FROM index_root r JOIN fragment f ON f.root = r.id
     WHERE r.repository = $1 AND r.path = $2 AND f.mark = ANY($3)";
 
+/// Nothing is read of a body for it.
+const LENGTHS: &str = "
+    SELECT f.mark, OCTET_LENGTH(f.body)::BIGINT FROM index_root r JOIN fragment f ON f.root = r.id
+    WHERE r.repository = $1 AND r.path = $2 AND f.mark = ANY($3)";
+
 #[async_trait]
 impl Fragments for PostgresCatalog {
     async fn put_fragments(
@@ -50,6 +55,18 @@ impl Fragments for PostgresCatalog {
                 put.execute(db).await.map(drop)
             })
             .await
+    }
+
+    async fn fragment_lengths(
+        &self,
+        root: &Target,
+        marks: &[PackageMark],
+    ) -> Result<Vec<(PackageMark, u64)>, CatalogError> {
+        let during = "measuring fragments";
+        let marks: Vec<&[u8]> = marks.iter().map(|mark| &mark.0[..]).collect();
+        let asked = query_as(LENGTHS).bind(root.repository.as_str()).bind(root.path.as_str()).bind(&marks);
+        let rows: Vec<(Vec<u8>, i64)> = self.database.rows(during, asked).await?;
+        rows.into_iter().map(|(mark, length)| Ok((read_mark(&mark, during)?, length.unsigned_abs()))).collect()
     }
 
     async fn fragments(

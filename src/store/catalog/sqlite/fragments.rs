@@ -27,27 +27,25 @@ impl Fragments for SqliteCatalog {
         self.writer.change(Put { root: root.clone(), fragments: fragments.to_vec(), at }).await
     }
 
+    async fn fragment_lengths(
+        &self,
+        root: &Target,
+        marks: &[PackageMark],
+    ) -> Result<Vec<(PackageMark, u64)>, CatalogError> {
+        let during = "measuring fragments";
+        let mut wanted = of_these("SELECT f.mark, LENGTH(f.body)", root, marks);
+        let rows: Vec<(Vec<u8>, i64)> = self.rows(during, wanted.build_query_as()).await?;
+        rows.into_iter().map(|(mark, length)| Ok((read_mark(&mark, during)?, length.unsigned_abs()))).collect()
+    }
+
     async fn fragments(
         &self,
         root: &Target,
         marks: &[PackageMark],
     ) -> Result<Vec<(PackageMark, Vec<u8>)>, CatalogError> {
         let during = "reading fragments";
-        let rows: Vec<(Vec<u8>, Vec<u8>)> = self
-            .read(during, async |db| {
-                let mut wanted = QueryBuilder::<Sqlite>::new(
-                    "SELECT f.mark, f.body FROM index_root r JOIN fragment f ON f.root = r.id WHERE r.repository = ",
-                );
-                wanted.push_bind(root.repository.as_str()).push(" AND r.path = ").push_bind(root.path.as_str());
-                wanted.push(" AND f.mark IN (");
-                let mut list = wanted.separated(", ");
-                for mark in marks {
-                    list.push_bind(mark.0.to_vec());
-                }
-                wanted.push(")");
-                wanted.build_query_as().fetch_all(db).await
-            })
-            .await?;
+        let mut wanted = of_these("SELECT f.mark, f.body", root, marks);
+        let rows: Vec<(Vec<u8>, Vec<u8>)> = self.rows(during, wanted.build_query_as()).await?;
         rows.into_iter().map(|(mark, body)| Ok((read_mark(&mark, during)?, body))).collect()
     }
 
@@ -67,6 +65,20 @@ impl Fragments for SqliteCatalog {
     async fn keep_past(&self, package: &Target, at: SystemTime) -> Result<(), CatalogError> {
         self.writer.change(KeepPast { package: package.clone(), at }).await
     }
+}
+
+/// What is asked of the fragments of a root with these marks.
+fn of_these(asked: &'static str, root: &Target, marks: &[PackageMark]) -> QueryBuilder<Sqlite> {
+    let mut wanted = QueryBuilder::new(asked);
+    wanted.push(" FROM index_root r JOIN fragment f ON f.root = r.id WHERE r.repository = ");
+    wanted.push_bind(root.repository.as_str()).push(" AND r.path = ").push_bind(root.path.as_str());
+    wanted.push(" AND f.mark IN (");
+    let mut list = wanted.separated(", ");
+    for mark in marks {
+        list.push_bind(mark.0.to_vec());
+    }
+    wanted.push(")");
+    wanted
 }
 
 struct Put {

@@ -17,7 +17,7 @@ use crate::engine::publish::cuttings::{BATCHES_BETWEEN, Cutting};
 use crate::engine::publish::{PublishError, Publisher};
 use crate::engine::shelf::Found;
 use crate::store::catalog::Artifact;
-use crate::store::catalog::fragments::FRAGMENTS;
+use crate::store::catalog::fragments::{FRAGMENTS, groups};
 use crate::store::catalog::snapshots::PackageMark;
 use crate::store::key::Target;
 
@@ -31,7 +31,7 @@ impl Publisher {
         let mut known = HashSet::new();
         for some in packages.chunks(FRAGMENTS) {
             let marks: Vec<PackageMark> = some.iter().map(|one| one.mark).collect();
-            known.extend(self.fragments.fragments(root, &marks).await?.into_iter().map(|(mark, _)| mark));
+            known.extend(self.fragments.fragment_lengths(root, &marks).await?.into_iter().map(|(mark, _)| mark));
         }
         Ok(known)
     }
@@ -44,15 +44,21 @@ impl Publisher {
         wanted: &[&Chosen],
     ) -> Result<(), PublishError> {
         for some in wanted.chunks(FRAGMENTS) {
+            let mut copied = 0;
             let marks: Vec<PackageMark> = some.iter().map(|one| one.mark).collect();
-            let found = self.fragments.fragments(&part.snapshot.root, &marks).await?;
-            if found.len() < marks.len() {
+            let measured = self.fragments.fragment_lengths(&part.snapshot.root, &marks).await?;
+            for group in groups(&measured) {
+                let marks: Vec<PackageMark> = group.iter().map(|(mark, _)| *mark).collect();
+                let found = self.fragments.fragments(&part.snapshot.root, &marks).await?;
+                copied += found.len();
+                self.fragments.put_fragments(root, &found, now()).await?;
+            }
+            if copied < marks.len() {
                 return Err(PublishError::Unreadable(format!(
                     "what packages contribute to {} is gone",
                     part.snapshot.root
                 )));
             }
-            self.fragments.put_fragments(root, &found, now()).await?;
         }
         Ok(())
     }
