@@ -17,7 +17,7 @@ use super::super::shelf::ShelfError;
 use super::{ReadError, Reader, Reading, Wish, hit, lifetime_of, stale};
 use crate::config::Remote;
 use crate::store::blobs::{self, BlobBody};
-use crate::store::catalog::{Artifact, Revision, Validators};
+use crate::store::catalog::{Artifact, Validators};
 use crate::store::key::Target;
 
 impl Reader {
@@ -70,18 +70,10 @@ impl Reader {
             BlobBody::Growing(reader) => HeldBody::Growing(reader),
             BlobBody::Stream { .. } => HeldBody::Distant,
         };
+        let target = wish.target.clone();
         let artifact = Artifact {
-            target: wish.target.clone(),
-            revision: Revision(0),
-            blob: key,
-            size: about.size,
-            sha256: about.sha256,
-            content_type: about.content_type,
             validators: Validators { etag: about.upstream_etag, last_modified: about.upstream_last_modified },
-            last_modified: about.stored_at,
-            stored_at: about.stored_at,
-            checked_at: about.stored_at,
-            identity: None,
+            ..Artifact::unpublished(target, about.size, about.sha256, about.content_type, about.stored_at)
         };
         Some(Arc::new(Held::new(artifact, wish.role, mutability.clone(), body)))
     }
