@@ -14,8 +14,8 @@ use crate::engine::shelf::{Shelf, ShelfBudget};
 use crate::engine::switches::Switches;
 use crate::spool::{SpoolFolder, Spooled};
 use crate::store::blobs::files::FileBlobs;
-use crate::store::catalog::{ListQuery, Revision};
 use crate::store::catalog::sqlite::SqliteCatalog;
+use crate::store::catalog::{ListQuery, Revision};
 use crate::store::coordinator::in_process::InProcessCoordinator;
 use crate::store::key::RepositoryName;
 
