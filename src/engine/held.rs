@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use super::freshness::is_ahead;
 use crate::spool::SpoolReader;
+use crate::store::blobs::BlobBody;
 use crate::store::catalog::Artifact;
 
 /// After a revalidation that failed, what we hold is served without asking again for this long.
@@ -54,6 +55,17 @@ pub enum HeldBody {
     Growing(SpoolReader),
     /// In the store only; opened for each request.
     Distant,
+}
+
+impl From<BlobBody> for HeldBody {
+    fn from(stored: BlobBody) -> Self {
+        match stored {
+            BlobBody::Memory(bytes) => Self::Memory(bytes),
+            BlobBody::File(file) => Self::File(file),
+            BlobBody::Growing(reader) => Self::Growing(reader),
+            BlobBody::Stream { .. } => Self::Distant,
+        }
+    }
 }
 
 impl HeldBody {

@@ -8,7 +8,7 @@
 //! | [`held`], [`shelf`], [`roots`], `content` | the memory in front of catalog and store; what a held index says of other files; bytes to be read here |
 //! | [`fills`], [`fill`], `transfer` | one upstream transfer for all who want a file, and the snapshots it completes |
 //! | [`keep`], [`growth`], [`identities`] | making bytes current, and what is known of them |
-//! | [`generations`], [`past`], [`pins`], [`switches`], [`distrust`] | earlier snapshots, and that a switch contradicts nobody |
+//! | [`generations`], [`changes`], [`past`], [`pins`], [`switches`], [`distrust`] | earlier snapshots, and that a switch contradicts nobody |
 //! | [`publish`] | uploads become indexes; virtual repositories are merged |
 //! | [`retention`], [`tend`], [`scrub`], [`rebuild`] | budgets, sweeping, checking, making the catalog anew |
 //! | [`batch`], [`prefetch`] | fetching before anybody asks |
@@ -16,6 +16,7 @@
 
 pub mod batch;
 pub mod callers;
+pub mod changes;
 mod content;
 pub mod counts;
 pub mod distrust;

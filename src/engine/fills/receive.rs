@@ -12,7 +12,7 @@ use super::super::content::Content;
 use super::super::fill::{FillError, FillSender, Head, Order, Unread};
 use super::super::freshness::last_modified;
 use super::super::held::{Held, HeldBody, now};
-use super::super::shelf::{MEMORY_BODY, whole};
+use super::super::shelf::MEMORY_BODY;
 use super::super::transfer::Transfer;
 use super::appearance::{Appearance, appearance};
 use super::generation::entry_of;
@@ -73,7 +73,7 @@ impl Arrived {
     /// The spooled bytes as something to serve; the spool's file is the body.
     pub(super) async fn held(&self, order: &Order) -> Arc<Held> {
         let (file, size) = (self.spooled.file(), self.spooled.size);
-        let body = if size <= MEMORY_BODY { whole(file, size).await } else { None };
+        let body = if size <= MEMORY_BODY { self.content().whole(size).await } else { None };
         let body = body.map_or_else(|| HeldBody::File(Arc::clone(file)), HeldBody::Memory);
         Arc::new(Held::new(self.record.clone(), order.role, order.mutability.clone(), body))
     }

@@ -191,7 +191,7 @@ async fn bytes_go_after_the_grace_and_not_from_under_a_reader() {
     assert!(house.blobs.read(&files[0].blob, None).await.expect("an answer").is_none());
     assert!(house.blobs.read(&again.blob, None).await.expect("an answer").is_some());
     let crate::store::blobs::BlobBody::File(file) = reading.body else { panic!("a file") };
-    let whole = crate::engine::shelf::whole(&file, 1_000).await.expect("whole");
+    let whole = crate::engine::content::Content::File(file).whole(1_000).await.expect("whole");
     assert_eq!(whole, vec![b'x'; 1_000]);
 }
 

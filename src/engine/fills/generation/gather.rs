@@ -8,14 +8,13 @@ use std::sync::Arc;
 use artifactapi_formats::{Algorithm, Expected, Identity, Member, Mutability, RepoPath, Role, Sha256};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::super::super::content::Content;
+use super::super::super::content::{Content, Opened};
 use super::super::super::fill::{FillError, Order, Outcome, Via};
 use super::super::super::held::now;
 use super::super::receive::Arrived;
 use super::entry::EntryBytes;
 use super::{Build, NotBuilt};
 use crate::spool::Spooled;
-use crate::store::blobs::BlobBody;
 use crate::store::catalog::Artifact;
 use crate::store::key::Target;
 use crate::upstream::{UpstreamError, UpstreamErrorKind};
@@ -183,15 +182,11 @@ impl Build<'_> {
         }
         let unreadable = |why: String| NotBuilt::Ours(format!("{path} cannot be read: {why}"));
         let read = self.fills.blobs.read(&piece.record.blob, None).await;
-        match read.map_err(|error| unreadable(error.to_string()))?.map(|read| read.body) {
-            Some(BlobBody::Memory(bytes)) => Ok(Content::Memory(bytes)),
-            Some(BlobBody::File(file)) => Ok(Content::File(file)),
-            Some(BlobBody::Growing(mut reader)) => {
-                reader.finished().await.map_err(|error| unreadable(error.to_string()))?;
-                Ok(Content::File(Arc::clone(reader.file())))
-            }
-            Some(BlobBody::Stream { .. }) | None => Err(unreadable("the store does not give it whole".to_owned())),
-        }
+        let opened = match read.map_err(|error| unreadable(error.to_string()))? {
+            Some(read) => Opened::stored(read.body).await.map_err(|error| unreadable(error.to_string()))?.content(),
+            None => None,
+        };
+        opened.ok_or_else(|| unreadable("the store does not give it whole".to_owned()))
     }
 }
 

@@ -1,10 +1,13 @@
-//! Bytes that are here, whole, and can be read from the start any number of times.
+//! The bytes of something held or stored, for whoever wants to read them here: to parse, compare or hash them.
 //!
-//! What is held or stored is reached in many ways: it lies in memory or in a file, it is still on its way, or it is elsewhere and comes
-//! as a stream. Whoever wants to *read* it, to parse, compare or hash it, wants none of that: he takes a [`Content`] of it, and is told
-//! if there is none to be had now. How it is served to clients is not decided here.
+//! They are reached in many ways: they lie in memory or in a file, are still on their way, or come as a stream from a distant store.
+//! A [`Content`] is bytes that are here, whole, and can be read from the start any number of times; [`Opened`] gets there, and says why
+//! not where there is no way. How bytes are served to clients is not decided here.
 //!
 //! It never reads more than it is asked to, and blocks only where it says so.
+
+mod opened;
+mod piped;
 
 use std::fs::File;
 use std::io::{self, Cursor, Read as _};
@@ -13,8 +16,12 @@ use std::sync::Arc;
 use artifactapi_formats::ReadSeek;
 use bytes::Bytes;
 
+pub(super) use self::opened::{Opened, Unopened, open};
 use super::held::HeldBody;
 use crate::spool::{FileReader, Spooled};
+
+/// The most room that is made for bytes before they are read, in bytes.
+const MOST_FORESEEN: u64 = 1 << 20;
 
 /// Bytes that are here.
 #[derive(Debug, Clone)]
@@ -51,7 +58,11 @@ impl Content {
 
     /// The first `limit` bytes. Blocks.
     pub(super) fn read(&self, limit: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
+        let there_are = match self {
+            Self::Memory(bytes) => bytes.len() as u64,
+            Self::File(file) => file.metadata()?.len(),
+        };
+        let mut bytes = Vec::with_capacity(usize::try_from(there_are.min(limit).min(MOST_FORESEEN)).unwrap_or(0));
         self.reader().take(limit).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
@@ -65,6 +76,12 @@ impl Content {
         let content = self.clone();
         let reading = tokio::task::spawn_blocking(move || content.read(limit));
         Ok(reading.await.map_err(io::Error::other)??.into())
+    }
+
+    /// All of it; `None` if it is not as long as it should be, or cannot be read.
+    pub(super) async fn whole(&self, size: u64) -> Option<Bytes> {
+        let bytes = self.bytes(size).await.ok()?;
+        (bytes.len() as u64 == size).then_some(bytes)
     }
 }
 
