@@ -4,7 +4,6 @@ use std::io::Read;
 use std::ops::Range;
 use std::sync::Arc;
 
-use artifactapi_formats::Sha256;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
@@ -50,9 +49,9 @@ impl Opened {
             HeldBody::File(file) => Ok(Self::Here(Content::File(Arc::clone(file)))),
             HeldBody::Growing(reader) => Ok(Self::Here(grown(reader.clone()).await?)),
             HeldBody::Distant => {
-                let (key, size, sha256): (_, u64, &Sha256) =
-                    (&held.artifact.blob, held.artifact.size, &held.artifact.sha256);
-                let read = blobs::read_this(blobs, key, None, (size, sha256)).await?.ok_or(Unopened::Gone)?;
+                let record = &held.artifact;
+                let this = (record.size, &record.sha256);
+                let read = blobs::read_this(blobs, &record.blob, None, this).await?.ok_or(Unopened::Gone)?;
                 Ok(Self::stored(read.body).await?)
             }
         }

@@ -8,21 +8,20 @@
 //! remembers it elsewhere may give it out any more.
 
 mod budget;
+mod leaving;
 mod removals;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use artifactapi_formats::{Mutability, Role};
 use bytes::Bytes;
-use parking_lot::Mutex;
-use quick_cache::Lifecycle;
 
 pub(super) use self::budget::Cache;
 pub use self::budget::ShelfBudget;
+use self::leaving::{Leaving, Untold};
 pub use self::removals::Removals;
 use self::removals::Turns;
 use super::content::Content;
@@ -37,34 +36,6 @@ pub const MEMORY_BODY: u64 = 1 << 20;
 
 /// Which part of the budget is for files of earlier generations: one in so many.
 const PAST_SHARE: u64 = 8;
-
-/// How many targets may have left the shelf with uses that the catalog does not know of yet.
-const UNTOLD: usize = 65_536;
-
-/// Uses of what left the shelf before the catalog was told of them.
-type Untold = Arc<Mutex<HashMap<Target, u64>>>;
-
-/// What happens to an entry that makes room, or is replaced by another.
-#[derive(Debug, Clone, Default)]
-struct Leaving {
-    untold: Untold,
-}
-
-impl Lifecycle<Target, Arc<Held>> for Leaving {
-    type RequestState = ();
-
-    fn on_evict(&self, (): &mut (), target: Target, held: Arc<Held>) {
-        held.supersede();
-        let uses = held.take_uses();
-        if uses == 0 {
-            return;
-        }
-        let mut untold = self.untold.lock();
-        if untold.len() < UNTOLD || untold.contains_key(&target) {
-            *untold.entry(target).or_default() += uses;
-        }
-    }
-}
 
 /// Why something that may well be held cannot be had.
 #[derive(Debug, thiserror::Error)]
