@@ -5,6 +5,7 @@ pub mod app;
 #[cfg(test)]
 mod architecture;
 pub mod calendar;
+pub mod causes;
 pub mod cli;
 pub mod config;
 pub mod disk;

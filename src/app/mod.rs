@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 
 use self::engine::{Engine, Rooms};
 use self::routes::Routed;
+use crate::causes::with_causes;
 use crate::config::{LiveRepositories, Secret, Settings};
 use crate::engine::callers::Callers;
 use crate::engine::counts::Counts;
@@ -49,13 +50,7 @@ pub struct StartError(String);
 
 impl StartError {
     fn new(doing: &str, error: &dyn std::error::Error) -> Self {
-        let mut text = format!("{doing}: {error}");
-        let mut source = error.source();
-        while let Some(inner) = source {
-            text = format!("{text}: {inner}");
-            source = inner.source();
-        }
-        Self(text)
+        Self(format!("{doing}: {}", with_causes(error)))
     }
 }
 

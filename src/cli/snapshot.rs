@@ -9,6 +9,7 @@ use clap::Subcommand;
 use crate::app::open_snapshots;
 use crate::calendar::rfc3339;
 use crate::config::{Repositories, Repository, Settings};
+use crate::engine::changes::Changes;
 use crate::engine::generations::{Generations, When};
 use crate::store::catalog::snapshots::{PackageChange, ROWS, Snapshot, Tag};
 
@@ -90,10 +91,9 @@ async fn text(
             let root = generations.root_named(named(repositories, &repository)?, &root).await?;
             let from = generations.find(&root, &from).await?.id;
             let to = generations.find(&root, &to.unwrap_or_else(newest)).await?.id;
-            let mut after = None;
-            loop {
-                let changes = snapshots.diff(from, to, after.as_ref(), ROWS).await?;
-                for PackageChange { from, to } in &changes {
+            let mut changes = Changes::between(&**snapshots, from, to);
+            while let Some(page) = changes.page().await? {
+                for PackageChange { from, to } in &page {
                     let (sign, package, versions) = match (from, to) {
                         (None, Some(to)) => ('+', to, to.version.clone()),
                         (Some(from), None) => ('-', from, from.version.clone()),
@@ -101,13 +101,6 @@ async fn text(
                         (None, None) => continue,
                     };
                     writeln!(text, "{sign} {} {versions} {} {}", package.name, package.arch, package.path)?;
-                }
-                after = changes
-                    .last()
-                    .and_then(|last| last.to.as_ref().or(last.from.as_ref()))
-                    .map(|last| last.path.clone());
-                if changes.len() < ROWS as usize {
-                    break;
                 }
             }
         }

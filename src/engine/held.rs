@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use super::freshness::is_ahead;
 use crate::spool::SpoolReader;
+use crate::store::blobs::BlobBody;
 use crate::store::catalog::Artifact;
 
 /// After a revalidation that failed, what we hold is served without asking again for this long.
@@ -54,6 +55,17 @@ pub enum HeldBody {
     Growing(SpoolReader),
     /// In the store only; opened for each request.
     Distant,
+}
+
+impl From<BlobBody> for HeldBody {
+    fn from(stored: BlobBody) -> Self {
+        match stored {
+            BlobBody::Memory(bytes) => Self::Memory(bytes),
+            BlobBody::File(file) => Self::File(file),
+            BlobBody::Growing(reader) => Self::Growing(reader),
+            BlobBody::Stream { .. } => Self::Distant,
+        }
+    }
 }
 
 impl HeldBody {
@@ -210,26 +222,14 @@ mod tests {
     use artifactapi_formats::{RepoPath, Sha256};
 
     use super::*;
-    use crate::store::catalog::{CLOCKS_APART, Revision, Validators};
+    use crate::store::catalog::CLOCKS_APART;
     use crate::store::key::Target;
 
     const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
 
     fn held(checked_at: SystemTime) -> Held {
         let target = Target::new("r".parse().expect("a name"), RepoPath::new("repomd.xml").expect("a path"));
-        let artifact = Artifact {
-            revision: Revision(1),
-            blob: target.first_blob_key(),
-            target,
-            size: 0,
-            sha256: Sha256::of(b""),
-            content_type: String::new(),
-            validators: Validators::default(),
-            last_modified: checked_at,
-            stored_at: checked_at,
-            checked_at,
-            identity: None,
-        };
+        let artifact = Artifact::unpublished(target, 0, Sha256::of(b""), "", checked_at);
         Held::new(artifact, Role::Index, Mutability::Mutable, HeldBody::Distant)
     }
 

@@ -5,10 +5,10 @@
 //! | room | what changes belong there |
 //! |---|---|
 //! | [`read`], [`freshness`] | what a request is answered with: held, revalidated, fetched, stale |
-//! | [`held`], [`shelf`], [`roots`] | the memory in front of catalog and store; what a held index says of other files |
+//! | [`held`], [`shelf`], [`roots`], `content` | the memory in front of catalog and store; what a held index says of other files; bytes to be read here |
 //! | [`fills`], [`fill`], `transfer` | one upstream transfer for all who want a file, and the snapshots it completes |
 //! | [`keep`], [`growth`], [`identities`] | making bytes current, and what is known of them |
-//! | [`generations`], [`past`], [`pins`], [`switches`], [`distrust`] | earlier snapshots, and that a switch contradicts nobody |
+//! | [`generations`], [`changes`], [`past`], [`pins`], [`switches`], [`distrust`] | earlier snapshots, and that a switch contradicts nobody |
 //! | [`publish`] | uploads become indexes; virtual repositories are merged |
 //! | [`retention`], [`tend`], [`scrub`], [`rebuild`] | budgets, sweeping, checking, making the catalog anew |
 //! | [`batch`], [`prefetch`] | fetching before anybody asks |
@@ -16,6 +16,8 @@
 
 pub mod batch;
 pub mod callers;
+pub mod changes;
+mod content;
 pub mod counts;
 pub mod distrust;
 pub mod fill;

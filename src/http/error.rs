@@ -16,6 +16,7 @@ use axum::response::IntoResponse;
 use serde_json::json;
 use tracing::Instrument as _;
 
+use crate::causes::with_causes;
 use crate::config::{Admission, Repository};
 use crate::engine::fill::FillError;
 use crate::engine::read::ReadError;
@@ -156,13 +157,7 @@ impl Problem {
     /// Notes what the log should say.
     #[must_use]
     pub fn caused_by(mut self, cause: &dyn std::error::Error) -> Self {
-        let mut text = cause.to_string();
-        let mut source = cause.source();
-        while let Some(inner) = source {
-            text = format!("{text}: {inner}");
-            source = inner.source();
-        }
-        self.cause = Some(text);
+        self.cause = Some(with_causes(cause));
         self
     }
 

@@ -3,7 +3,6 @@
 //! The token goes to that server and nowhere else: redirects are not followed, and it is in no message. The administrator's
 //! own token is used for the server on this machine only, never for one that `--server` names.
 
-use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use reqwest::{Client, Response};
 use serde::Deserialize;
 use url::Url;
 
+use crate::causes::with_causes;
 use crate::cli::health::reachable;
 use crate::config::{Secret, Settings};
 use crate::engine::callers::FIRST_TOKEN_FILE;
@@ -177,7 +177,7 @@ impl Server {
 
     /// Why nobody answered.
     pub(super) fn not_reached(&self, why: reqwest::Error) -> String {
-        format!("the server at {} does not answer: {}", self.base, causes(&why.without_url()))
+        format!("the server at {} does not answer: {}", self.base, with_causes(&why.without_url()))
     }
 }
 
@@ -196,25 +196,14 @@ pub(super) async fn refusal(answer: Response) -> String {
 pub(super) async fn body(mut answer: Response) -> Result<Vec<u8>, String> {
     let mut all = Vec::new();
     loop {
-        let frame = answer.chunk().await.map_err(|why| format!("the server's answer broke off: {}", causes(&why)))?;
+        let frame =
+            answer.chunk().await.map_err(|why| format!("the server's answer broke off: {}", with_causes(&why)))?;
         match frame {
             None => return Ok(all),
             Some(frame) if all.len() + frame.len() > MAX_ANSWER => return Err("the answer is too long".to_owned()),
             Some(frame) => all.extend_from_slice(&frame),
         }
     }
-}
-
-/// An error with what is behind it: the outer one of a client library says little.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let said: &dyn Display = &inner;
-        text = format!("{text}: {said}");
-        cause = inner.source();
-    }
-    text
 }
 
 /// A URL that paths can be appended to.

@@ -9,7 +9,6 @@
 //! (checks, leases and single fills are the engine's), and to stop when nobody listens to its reports any more: fills that
 //! run then go on, new ones are not begun. It never passes bytes of a file along.
 
-pub(super) mod bytes;
 mod crawl;
 mod links;
 mod listing;

@@ -15,7 +15,8 @@ use tokio::sync::mpsc;
 
 use super::report::Reason;
 use super::settle::settle;
-use super::{BatchParts, Finds, QUEUE, bytes};
+use super::{BatchParts, Finds, QUEUE};
+use crate::engine::content::open;
 use crate::engine::held::Held;
 use crate::engine::prefetch::rows::Rows;
 use crate::store::catalog::ListQuery;
@@ -182,7 +183,7 @@ async fn had(parts: &BatchParts, path: &RepoPath, finds: &Finds<'_>) -> Result<A
 }
 
 async fn opened(parts: &BatchParts, path: &RepoPath, held: &Held) -> Result<Opened, Halt> {
-    bytes::open(held, &parts.blobs).await.map_err(|reason| Halt::At(path.clone(), reason))
+    open(held, &parts.blobs).await.map_err(|_| Halt::At(path.clone(), Reason::Away))
 }
 
 async fn members(

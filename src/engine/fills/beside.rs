@@ -12,8 +12,6 @@ use parking_lot::Mutex;
 use super::super::fill::{Fill, FillError, Order, Outcome, Via};
 use super::super::held::Held;
 use super::Fills;
-use super::fetch::Arrived;
-use crate::store::catalog::Artifact;
 use crate::store::key::Target;
 
 /// What is fetched beside what is current: a path, and what is expected there.
@@ -73,10 +71,8 @@ impl Fills {
         fill
     }
 
-    async fn bring(&self, order: &Order) -> Result<Arc<Held>, FillError> {
+    async fn bring(self: &Arc<Self>, order: &Order) -> Result<Arc<Held>, FillError> {
         let sources = self.sources(&order.repository, order.role).await?;
-        let Arrived { draft, spooled, .. } = self.arrive(order, &sources, None).await?;
-        let artifact = Artifact { size: spooled.size, sha256: spooled.sha256, ..draft };
-        Ok(self.held(order, artifact, &spooled).await)
+        Ok(self.arrive(order, &sources, None).await?.held(order).await)
     }
 }

@@ -4,17 +4,16 @@
 //! of it is shown, and the next is asked. The word of the list is about the index at the top of the repository and no other,
 //! and about nothing that this server made or was told itself.
 
-use std::io::Read as _;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use artifactapi_formats::Role;
 
+use super::super::content::Content;
 use super::super::fill::{FillError, Order};
 use super::super::held::Held;
 use super::Fills;
-use super::fetch::Arrived;
-use super::generation::{Content, entry_of};
+use super::generation::entry_of;
+use super::receive::{Arrived, Try};
 use crate::config::{Kind, Repository};
 use crate::upstream::{Freshness, Sources};
 
@@ -49,29 +48,29 @@ impl Fills {
         };
         Ok(self.upstream.sources(repository, remote, freshness).await?)
     }
+}
 
+impl Try<'_> {
     /// Whether the list knows an entry that just came.
-    pub(super) async fn is_listed(&self, sources: &Sources, arrived: &Arrived) -> bool {
-        self.knows(sources, Content::File(Arc::clone(arrived.spooled.file())), arrived.spooled.size).await
+    pub(super) async fn is_listed(&self, arrived: &Arrived) -> bool {
+        self.knows(arrived.content(), arrived.spooled.size).await
     }
 
     /// Whether it knows the entry that is held. What cannot be read here is fetched anew.
-    pub(super) async fn is_held_listed(&self, sources: &Sources, held: &Held) -> bool {
-        match Content::of(held) {
-            Some(content) => self.knows(sources, content, held.artifact.size).await,
+    pub(super) async fn is_held_listed(&self, held: &Held) -> bool {
+        match Content::of(&held.body) {
+            Some(content) => self.knows(content, held.artifact.size).await,
             None => false,
         }
     }
 
-    async fn knows(&self, sources: &Sources, content: Content, size: u64) -> bool {
-        if size > self.limits.entry_bytes {
+    async fn knows(&self, content: Content, size: u64) -> bool {
+        if size > self.fills.limits.entry_bytes {
             return false;
         }
-        let sources = sources.clone();
-        let comparing = tokio::task::spawn_blocking(move || {
-            let mut entry = Vec::new();
-            content.reader().take(size).read_to_end(&mut entry).is_ok_and(|_| sources.knows(&entry))
-        });
+        let sources = self.sources.clone();
+        let comparing =
+            tokio::task::spawn_blocking(move || content.read(size).is_ok_and(|entry| sources.knows(&entry)));
         comparing.await.unwrap_or(false)
     }
 }

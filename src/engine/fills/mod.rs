@@ -10,51 +10,47 @@ mod beside;
 mod completing;
 mod fetch;
 mod generation;
+mod giver;
+mod lead;
 mod listed;
 mod miss;
 mod opinion;
+mod receive;
+mod settle;
+mod turns;
 
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use artifactapi_formats::{Identity, Limits, Role};
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, broadcast};
+use tokio::sync::broadcast;
 use url::Url;
 
 use self::beside::Beside;
 use self::completing::Completing;
 use self::generation::entry_of;
+pub use self::lead::PATIENCE;
+pub use self::turns::MAX_FILLS;
+use self::turns::Turns;
 use super::counts::Counts;
 use super::distrust::Distrust;
-use super::fill::{Fill, FillSender, Order, Outcome, Via};
-use super::freshness::is_ahead;
+use super::fill::{Fill, Order, Outcome};
 use super::held::{Held, now};
 use super::keep::Keeper;
 use super::prefetch::Prefetcher;
-use super::shelf::{Found, Shelf};
+use super::shelf::Shelf;
 use super::switches::Switches;
-use crate::config::{Remote, Repository};
+use crate::config::Repository;
 use crate::spool::SpoolFolder;
 use crate::store::blobs::BlobStore;
+use crate::store::catalog::Catalog;
 use crate::store::catalog::snapshots::{SnapshotId, Snapshots};
-use crate::store::catalog::{Artifact, Catalog};
-use crate::store::coordinator::{Coordinator, Entered};
-use crate::store::key::{RepositoryName, Target};
+use crate::store::coordinator::Coordinator;
+use crate::store::key::Target;
 use crate::upstream::Upstream;
-
-/// How long a replica waits for another that fetches the same target, before it fetches too. Shorter than the 30 s
-/// after which dnf gives up on a silent server (FORMATS 3.7).
-pub const PATIENCE: Duration = Duration::from_secs(20);
-
-/// The most fills that move bytes at once; more wait their turn.
-pub const MAX_FILLS: usize = 256;
-
-/// The most of one repository that does not say how many (`max_parallel`): a slow upstream must not take the turns of all.
-const MAX_FILLS_OF_ONE: usize = MAX_FILLS / 4;
 
 /// How many targets are remembered whose first source sent something unfit, with the one to ask first.
 const SUSPECTS: usize = 1_024;
@@ -84,8 +80,7 @@ pub struct Fills {
     started: AtomicU64,
     suspects: quick_cache::sync::Cache<Target, Url>,
     roomless: quick_cache::sync::Cache<Target, Instant>,
-    room: Semaphore,
-    lanes: Mutex<HashMap<RepositoryName, Arc<Semaphore>>>,
+    turns: Turns,
     upstream: Upstream,
     spool: SpoolFolder,
     limits: Limits,
@@ -135,8 +130,7 @@ impl Fills {
             beside: Beside::default(),
             suspects: quick_cache::sync::Cache::new(SUSPECTS),
             roomless: quick_cache::sync::Cache::new(ROOMLESS),
-            room: Semaphore::new(MAX_FILLS),
-            lanes: Mutex::default(),
+            turns: Turns::new(),
             upstream: parts.upstream,
             spool: parts.spool,
             limits: parts.limits,
@@ -231,86 +225,6 @@ impl Fills {
         });
         fill
     }
-
-    async fn run(self: &Arc<Self>, order: &Order, mut held: Option<Arc<Held>>, sender: &FillSender) -> Outcome {
-        let mut patience = PATIENCE;
-        let started = Instant::now();
-        // What is held and doubted is not saved by a confirmation from before the doubt.
-        let is_doubted = held.as_ref().is_some_and(|held| held.confirmed_at() == SystemTime::UNIX_EPOCH);
-        let wanted_after = if is_doubted { now() } else { order.confirmed_after };
-        let lease = loop {
-            match self.coordinator.enter(&order.target, patience).await {
-                Entered::Lead(lease) => break Some(lease),
-                Entered::Settled => {
-                    if let Some(outcome) = self.done_elsewhere(order, held.as_ref(), wanted_after).await {
-                        return outcome;
-                    }
-                    patience = PATIENCE.saturating_sub(started.elapsed());
-                }
-                Entered::OutOfPatience => break None,
-            }
-        };
-        if let Some(outcome) = self.done_elsewhere(order, held.as_ref(), wanted_after).await {
-            return outcome;
-        }
-        // The record may have changed since the request looked; what is confirmed or replaced is the current one.
-        if let Some(current) = self.shelf.peek(&order.target).filter(|current| is_wanted(order, &current.artifact)) {
-            held = Some(current);
-        }
-        let outcome = match self.sources(&order.repository, order.role).await {
-            Ok(sources) => self.fetch(order, sources, held, sender).await,
-            Err(error) => Outcome::Failed(error),
-        };
-        drop(lease);
-        outcome
-    }
-
-    /// Waits until a body may be received; the turn ends when this is dropped. Never held while waiting for another fill.
-    async fn turn(&self, order: &Order, remote: &Remote) -> Option<Turn<'_>> {
-        let most = remote.max_parallel.map_or(MAX_FILLS_OF_ONE, NonZeroUsize::get);
-        let lane = self.lane(&order.target.repository, most).acquire_owned().await.ok()?;
-        Some(Turn { _lane: lane, _room: self.room.acquire().await.ok()? })
-    }
-
-    /// The turns of a repository with a bound of its own. A changed bound takes effect when the server starts again.
-    fn lane(&self, repository: &RepositoryName, most: usize) -> Arc<Semaphore> {
-        let mut lanes = self.lanes.lock();
-        Arc::clone(lanes.entry(repository.clone()).or_insert_with(|| Arc::new(Semaphore::new(most))))
-    }
-
-    /// What the catalog has, if another replica made it what is wanted: the content that was held, confirmed meanwhile, or
-    /// another, new enough.
-    async fn done_elsewhere(
-        &self,
-        order: &Order,
-        held: Option<&Arc<Held>>,
-        wanted_after: SystemTime,
-    ) -> Option<Outcome> {
-        let current = self.catalog.lookup(&order.target).await.ok()?.filter(|current| is_wanted(order, current))?;
-        let is_wanted = current.checked_at > wanted_after && !is_ahead(current.checked_at, now());
-        match held {
-            Some(held) if current.revision == held.artifact.revision => {
-                if !is_wanted || current.checked_at <= held.confirmed_at() {
-                    return None;
-                }
-                held.confirm(current.checked_at);
-                return Some(Outcome::Held(Arc::clone(held), Via::Elsewhere));
-            }
-            Some(_) => self.shelf.forget(&order.target),
-            None => {}
-        }
-        match self.switches.find(&order.repository, &order.target, order.role, &order.mutability).await {
-            Ok(Found::Held(held)) if is_wanted => Some(Outcome::Held(held, Via::Elsewhere)),
-            // Newer than what was known and still not new enough: on the shelf now, and asked about from here on.
-            _ => None,
-        }
-    }
-}
-
-/// The right to receive one body.
-struct Turn<'a> {
-    _lane: OwnedSemaphorePermit,
-    _room: SemaphorePermit<'a>,
 }
 
 /// A fill that runs.
@@ -328,14 +242,6 @@ impl Running {
             Some(expected) if order.role == Role::Package => self.expected.as_ref() == Some(&expected.identity),
             _ => true,
         }
-    }
-}
-
-/// Whether some content is not known to be another package than the one that is ordered.
-fn is_wanted(order: &Order, artifact: &Artifact) -> bool {
-    match (&order.expected, &artifact.identity) {
-        (Some(expected), Some(identity)) if order.role == Role::Package => expected.identity == *identity,
-        _ => true,
     }
 }
 

@@ -73,19 +73,7 @@ fn at(second: u64) -> SystemTime {
 }
 
 fn draft(target: &Target, second: u64) -> Artifact {
-    Artifact {
-        target: target.clone(),
-        revision: Revision(0),
-        blob: target.first_blob_key(),
-        size: 0,
-        sha256: Sha256::of(b""),
-        content_type: String::new(),
-        validators: Validators::default(),
-        last_modified: at(second),
-        stored_at: at(second),
-        checked_at: at(second),
-        identity: None,
-    }
+    Artifact::unpublished(target.clone(), 0, Sha256::of(b""), "", at(second))
 }
 
 #[tokio::test]

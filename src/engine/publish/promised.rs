@@ -18,27 +18,16 @@ use crate::engine::held::now;
 use crate::engine::shelf::Found;
 use crate::spool::Spooled;
 use crate::store::blobs::BlobError;
+use crate::store::catalog::Artifact;
 use crate::store::catalog::snapshots::Snapshot;
-use crate::store::catalog::{Artifact, Revision, Validators};
 use crate::store::key::Target;
 
 impl Publisher {
     /// The record of a list that is not written yet.
     pub(super) fn promise(&self, repository: &Repository, target: Target, list: &WrittenList) -> Artifact {
-        let at = now();
-        Artifact {
-            revision: Revision(0),
-            blob: target.later_blob_key(&list.sha256),
-            size: list.size,
-            sha256: list.sha256,
-            content_type: repository.format.content_type(&target.path).to_owned(),
-            last_modified: at,
-            validators: Validators::default(),
-            stored_at: at,
-            checked_at: at,
-            identity: None,
-            target,
-        }
+        let content_type = repository.format.content_type(&target.path);
+        let blob = target.later_blob_key(&list.sha256);
+        Artifact { blob, ..Artifact::unpublished(target, list.size, list.sha256, content_type, now()) }
     }
 
     /// A file of some snapshot of an index of ours, current or not; written now, if it was only promised. `None` if no snapshot

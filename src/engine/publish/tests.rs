@@ -18,7 +18,7 @@ use super::chunks::{Shape, Trust};
 use super::sheet::Listed;
 use super::*;
 use crate::config::Source;
-use crate::engine::batch::bytes::open as open_body;
+use crate::engine::content::open as open_body;
 use crate::engine::identities::Identities;
 use crate::engine::pins::Pins;
 use crate::engine::shelf::{Found, ShelfBudget};

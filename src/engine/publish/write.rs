@@ -21,6 +21,7 @@ use super::sheet::{Listed, Sheet};
 use super::terms::Condition;
 use super::{Change, Done, Outcome, PublishError, Publisher};
 use crate::config::{Local, Repository};
+use crate::engine::changes::Changes;
 use crate::engine::held::now;
 use crate::store::catalog::Artifact;
 use crate::store::catalog::snapshots::{
@@ -156,14 +157,10 @@ impl Publisher {
         if self.snapshots.snapshot(from).await?.is_none() {
             return Ok(None);
         }
-        let (mut put, mut removed, mut after) = (Vec::new(), Vec::new(), None);
-        loop {
-            let changes = self.snapshots.diff(from, to, after.as_ref(), ROWS).await?;
-            let Some(last) = changes.last().and_then(|change| change.to.as_ref().or(change.from.as_ref())) else {
-                return Ok(Some(sheet.with(put, &removed)));
-            };
-            after = Some(last.path.clone());
-            for change in changes {
+        let (mut put, mut removed) = (Vec::new(), Vec::new());
+        let mut changes = Changes::between(&*self.snapshots, from, to);
+        while let Some(page) = changes.page().await? {
+            for change in page {
                 match (change.from, change.to) {
                     (_, Some(to)) => put.push(Listed::of(&to)),
                     (Some(from), None) => removed.push(from.path),
@@ -171,6 +168,7 @@ impl Publisher {
                 }
             }
         }
+        Ok(Some(sheet.with(put, &removed)))
     }
 
     async fn read_sheet(&self, root: &Target, snapshot: &Snapshot) -> Result<Sheet, PublishError> {

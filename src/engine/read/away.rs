@@ -12,12 +12,12 @@ use artifactapi_formats::{Mutability, Role};
 use futures_util::StreamExt as _;
 
 use super::super::freshness::Lifetime;
-use super::super::held::{Held, HeldBody};
+use super::super::held::Held;
 use super::super::shelf::ShelfError;
 use super::{ReadError, Reader, Reading, Wish, hit, lifetime_of, stale};
 use crate::config::Remote;
-use crate::store::blobs::{self, BlobBody};
-use crate::store::catalog::{Artifact, Revision, Validators};
+use crate::store::blobs;
+use crate::store::catalog::{Artifact, Validators};
 use crate::store::key::Target;
 
 impl Reader {
@@ -64,26 +64,12 @@ impl Reader {
             return None;
         }
         let read = blobs::read_this(&*self.blobs, &key, None, (about.size, &about.sha256)).await.ok()??;
-        let body = match read.body {
-            BlobBody::Memory(bytes) => HeldBody::Memory(bytes),
-            BlobBody::File(file) => HeldBody::File(file),
-            BlobBody::Growing(reader) => HeldBody::Growing(reader),
-            BlobBody::Stream { .. } => HeldBody::Distant,
-        };
+        let target = wish.target.clone();
         let artifact = Artifact {
-            target: wish.target.clone(),
-            revision: Revision(0),
-            blob: key,
-            size: about.size,
-            sha256: about.sha256,
-            content_type: about.content_type,
             validators: Validators { etag: about.upstream_etag, last_modified: about.upstream_last_modified },
-            last_modified: about.stored_at,
-            stored_at: about.stored_at,
-            checked_at: about.stored_at,
-            identity: None,
+            ..Artifact::unpublished(target, about.size, about.sha256, about.content_type, about.stored_at)
         };
-        Some(Arc::new(Held::new(artifact, wish.role, mutability.clone(), body)))
+        Some(Arc::new(Held::new(artifact, wish.role, mutability.clone(), read.body.into())))
     }
 
     /// Whether the store has one content of a package only. Of several, the first may be a build that an index named before the one

@@ -10,7 +10,8 @@ use artifactapi_formats::Role;
 use super::super::fill::{FillError, Outcome, State};
 use super::super::held::{Held, now};
 use super::super::roots::Bond;
-use super::{ReadError, Reader, Reading, Source, Wish, hit, husk, order, stale, through};
+use super::through::through;
+use super::{ReadError, Reader, Reading, Source, Wish, hit, husk, order, stale};
 use crate::config::{Remote, Verify};
 
 impl Reader {

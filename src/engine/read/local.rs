@@ -13,7 +13,7 @@ use super::super::past::{self, Then};
 use super::super::shelf::{Found, ShelfError};
 use super::{HeldBody, PublishError, ReadError, Reader, Reading, SWITCHES_MEANWHILE, Source, Wish, hit};
 use crate::config::Kind;
-use crate::store::catalog::{Artifact, Revision, Validators};
+use crate::store::catalog::Artifact;
 
 /// What is answered with the digest of the file before it.
 const DIGEST_SUFFIX: &str = ".sha256";
@@ -139,21 +139,9 @@ fn is_list(wish: &Wish) -> bool {
 /// it by.
 pub(super) fn public_key(wish: &Wish) -> Option<Reading> {
     let text = wish.repository.public_key(wish.target.path.as_str())?;
-    let at = SystemTime::UNIX_EPOCH;
-    let record = Artifact {
-        target: wish.target.clone(),
-        revision: Revision(0),
-        blob: wish.target.first_blob_key(),
-        size: 0,
-        sha256: Sha256::of(b""),
-        content_type: "application/x-pem-file".to_owned(),
-        validators: Validators::default(),
-        last_modified: at,
-        stored_at: at,
-        checked_at: now(),
-        identity: None,
-    };
-    Some(made(wish, record, text.to_owned()))
+    let (nothing, at) = (Sha256::of(b""), SystemTime::UNIX_EPOCH);
+    let record = Artifact::unpublished(wish.target.clone(), 0, nothing, "application/x-pem-file", at);
+    Some(made(wish, Artifact { checked_at: now(), ..record }, text.to_owned()))
 }
 
 /// A text that is no file, as the answer to this request only: what it is made of may change, and nobody would be told.

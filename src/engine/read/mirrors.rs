@@ -7,20 +7,19 @@
 //! Where the configuration names a list, the list is about the top of the repository. Everywhere else there must be one
 //! upstream: its own word decides, then where it lies. A list about something that does not lie here is not offered at all.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::sync::Arc;
 
 use artifactapi_formats::mirrors::{ListKind, MirrorList};
 use artifactapi_formats::{IndexFormat, IndexRoot, Limits, MirrorFormat, RepoPath, Role};
+use bytes::Bytes;
 use url::Url;
 
 use super::{ReadError, Reader, Reading, Source, Wish};
 use crate::config::{Admission, Kind, Repository, Whereabouts};
+use crate::engine::content::Opened;
 use crate::engine::fill::FillError;
-use crate::engine::held::{Held, HeldBody};
-use crate::spool::{FileReader, SpoolError, SpoolReader};
-use crate::store::blobs::BlobBody;
+use crate::engine::held::Held;
+use crate::spool::SpoolError;
 use crate::store::key::Target;
 
 /// How often a file that is still on its way is waited for.
@@ -146,36 +145,13 @@ impl Reader {
     }
 
     /// The bytes of something small.
-    async fn bytes_of(&self, wish: &Wish) -> Result<Vec<u8>, ReadError> {
+    async fn bytes_of(&self, wish: &Wish) -> Result<Bytes, ReadError> {
         let most = Limits::default().entry_bytes;
         let (held, _) = self.whole(wish).await?;
         let away = || ReadError::Unreadable("its bytes cannot be read now; try again later".to_owned());
-        let file = match &held.body {
-            HeldBody::Memory(bytes) => return Ok(bytes.to_vec()),
-            HeldBody::File(file) => Arc::clone(file),
-            HeldBody::Growing(reader) => grown(reader.clone()).await.ok_or_else(away)?,
-            HeldBody::Distant => match self.blobs.read(&held.artifact.blob, None).await.ok().flatten() {
-                Some(read) => match read.body {
-                    BlobBody::Memory(bytes) => return Ok(bytes.to_vec()),
-                    BlobBody::File(file) => file,
-                    BlobBody::Growing(reader) => grown(reader).await.ok_or_else(away)?,
-                    BlobBody::Stream { .. } => return Err(away()),
-                },
-                None => return Err(away()),
-            },
-        };
-        let reading = tokio::task::spawn_blocking(move || {
-            let mut bytes = Vec::new();
-            FileReader::new(file).take(most + 1).read_to_end(&mut bytes).map(|_| bytes)
-        });
-        reading.await.ok().and_then(Result::ok).ok_or_else(away)
+        let opened = Opened::held(&held, &*self.blobs).await.map_err(|_| away())?;
+        opened.content().ok_or_else(away)?.bytes(most + 1).await.map_err(|_| away())
     }
-}
-
-/// The file of something that is on its way, once it is there.
-async fn grown(mut reader: SpoolReader) -> Option<Arc<File>> {
-    reader.finished().await.ok()?;
-    Some(Arc::clone(reader.file()))
 }
 
 /// Whether a list says where the repository, or one that it is made of, is to be had.

@@ -7,12 +7,14 @@
 mod answer;
 mod away;
 mod due;
+mod fetch;
 mod generation;
 mod local;
 mod members;
 mod merged;
 mod mirrors;
 mod remembered;
+mod through;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -23,8 +25,9 @@ pub use self::answer::{ReadError, Reading, Source, Wish};
 use self::due::is_right_stale;
 pub use self::mirrors::{Listing, Offer};
 use self::remembered::{Asked, Negatives};
+pub use self::through::FAR_AHEAD;
 use super::counts::Counts;
-use super::fill::{Fill, FillError, Head, Order, Origin, Outcome, State};
+use super::fill::Order;
 use super::fills::Fills;
 use super::freshness::{Decision, Lifetime, confirmed_after, decide, lifetime};
 use super::generations::Generations;
@@ -36,15 +39,10 @@ use super::roots::{Bond, Roots};
 use super::shelf::{Found, Shelf};
 use super::switches::Switches;
 use crate::config::{FileTtl, Kind, Remote, Verify};
-use crate::spool::SpoolReader;
 use crate::store::blobs::BlobStore;
 use crate::store::catalog::{Artifact, Revision, Validators};
 use crate::store::coordinator::Coordinator;
 use crate::store::key::Target;
-use crate::upstream::{Answer, Ask, How, Sent, UpstreamError, UpstreamErrorKind};
-
-/// A range that begins further than this beyond what a fill has, in bytes, is passed through beside the fill.
-pub const FAR_AHEAD: u64 = 8 << 20;
 
 /// How many switches may come between the steps of one read.
 const SWITCHES_MEANWHILE: usize = 8;
@@ -210,161 +208,12 @@ impl Reader {
         }
     }
 
-    /// Nothing (usable) is held: follow a fill, or start one.
-    async fn fetch(
-        &self,
-        wish: &Wish,
-        remote: &Remote,
-        mutability: Mutability,
-        husk: Option<Arc<Held>>,
-    ) -> Result<Reading, ReadError> {
-        if let Some(why) = self.known_absent(wish).await {
-            return Err(ReadError::Absent(why));
-        }
-        let running = self.fills.running(&wish.target);
-        if wish.head_only && !wish.role.is_metadata() {
-            match running.as_ref().and_then(Fill::streaming) {
-                Some((head, _)) => return Ok(Reading::Head(Head::clone(&head))),
-                None => return self.head(wish, mutability).await,
-            }
-        }
-        if wish.role == Role::Listing {
-            return self.pass_through(wish, mutability).await;
-        }
-        let bond = match wish.role {
-            Role::Package if remote.verify != Verify::Off => {
-                self.roots.of_package(&wish.repository, &wish.target).await
-            }
-            _ => self.roots.of(&wish.repository, &wish.target, wish.role).await,
-        };
-        // Only now: a switch after this question is one after the index was asked what the package must be.
-        if let Some(earlier) = self.of_the_clients_generation(wish, remote).await? {
-            return Ok(earlier);
-        }
-        let order = order(wish, mutability.clone(), bond.as_ref());
-        let mut fill = self.fills.join(order.clone(), husk.clone());
-        // A HEAD of metadata waits for the whole, so that its ETag is the one that a GET will have (FORMATS 1.6).
-        if wish.head_only {
-            let _ = fill.settled_within(wish.repository.cache.refresh_wait).await;
-        }
-        let mut state = fill.ready().await;
-        // It broke off before this request gave anything away: another source may have it whole.
-        if matches!(state, State::Settled(Outcome::Failed(_))) && fill.has_streamed() && remote.has_mirrors() {
-            fill = self.fills.join(order, husk);
-            state = fill.ready().await;
-        }
-        match state {
-            State::Streaming(head, body) if is_far_ahead(wish, &head, &body) => {
-                match self.pass_range_through(wish, mutability, &head).await {
-                    Some(through) => Ok(through),
-                    None => Ok(Reading::Growing { head, body, fill, was_stale: false }),
-                }
-            }
-            State::Streaming(head, body) => Ok(Reading::Growing { head, body, fill, was_stale: false }),
-            State::Settled(Outcome::Held(held, via)) => {
-                Ok(Reading::Held { fresh_for: self.fresh_for(wish, &held), held, source: Source::from(via) })
-            }
-            State::Settled(Outcome::NoRoom(unread)) => match unread.take() {
-                Some(answer) => Ok(through(wish, mutability, answer)),
-                None => self.pass_through(wish, mutability).await,
-            },
-            State::Settled(Outcome::Absent(error)) => match (wish.role, bond) {
-                (Role::Package, Some(bond)) => {
-                    self.ask_for_the_index(wish, bond);
-                    let _ = self.absent(wish, &error);
-                    let why = "although the index that is held names it; upstream is being asked for its index again";
-                    Err(ReadError::Absent(format!("{error}, {why}")))
-                }
-                (_, bond) => {
-                    if let Some(bond) = bond {
-                        bond.entry.doubt();
-                    }
-                    Err(self.absent(wish, &error))
-                }
-            },
-            State::Settled(Outcome::Failed(error)) => {
-                if let (Some(bond), FillError::Upstream(UpstreamError { kind: UpstreamErrorKind::Unfit(_), .. })) =
-                    (bond, &error)
-                {
-                    self.ask_for_the_index(wish, bond);
-                }
-                Err(error.into())
-            }
-            State::Waiting => Err(FillError::GivenUp.into()),
-        }
-    }
-
-    /// The index that we hold and what upstream has contradict each other: one of them is out of date. Upstream is asked for
-    /// its index at once; nobody waits for it.
-    fn ask_for_the_index(&self, wish: &Wish, bond: Bond) {
-        bond.entry.doubt();
-        let order = Order {
-            repository: Arc::clone(&wish.repository),
-            target: bond.entry.artifact.target.clone(),
-            role: bond.entry.role,
-            mutability: bond.entry.mutability.clone(),
-            expected: None,
-            confirmed_after: now(),
-        };
-        let _ = self.fills.join(order, Some(bond.entry));
-    }
-
-    fn absent(&self, wish: &Wish, error: &UpstreamError) -> ReadError {
-        let why = error.to_string();
-        self.remember_absent(wish, &why);
-        ReadError::Absent(why)
-    }
-
-    async fn head(&self, wish: &Wish, mutability: Mutability) -> Result<Reading, ReadError> {
-        let answer = whole(self.ask(wish, How::Head).await?)?;
-        Ok(Reading::Head(Head::of(&answer, &order(wish, mutability, None))))
-    }
-
-    async fn pass_through(&self, wish: &Wish, mutability: Mutability) -> Result<Reading, ReadError> {
-        Ok(through(wish, mutability, Box::new(whole(self.ask(wish, How::Get).await?)?)))
-    }
-
-    /// A range of what a fill brings, from where the fill has it. `None` if it cannot be told that it is of the same content.
-    async fn pass_range_through(&self, wish: &Wish, mutability: Mutability, of: &Head) -> Option<Reading> {
-        let ((first, last), size) = (wish.range?, of.size?);
-        let Origin { source, validator } = of.origin.as_ref()?;
-        let sources = self.fills.sources(&wish.repository, wish.role).await.ok()?;
-        let how = How::Range { first, last, if_range: Some(validator) };
-        let ask = Ask { remote: &sources, path: &wish.target.path, query: &wish.target.query, how };
-        let answer = self.fills.upstream().ask_one(&ask, sources.number_of(source)?).await.ok()?;
-        let end = last.map_or(size, |last| last.saturating_add(1).min(size));
-        let is_of_the_same = answer.sent == Sent::Part { first, last: end.checked_sub(1)?, total: Some(size) };
-        let head = Head::of(&answer, &order(wish, mutability, None));
-        is_of_the_same.then(|| Reading::Through { head, answer: Box::new(answer) })
-    }
-
-    async fn ask(&self, wish: &Wish, how: How<'_>) -> Result<Answer, ReadError> {
-        let sources = self.fills.sources(&wish.repository, wish.role).await?;
-        let ask = Ask { remote: &sources, path: &wish.target.path, query: &wish.target.query, how };
-        match self.fills.upstream().ask(&ask, None).await {
-            Ok(answer) => Ok(answer),
-            Err(error) if matches!(error.kind, UpstreamErrorKind::Absent(_)) => Err(self.absent(wish, &error)),
-            Err(error) => Err(FillError::Upstream(error).into()),
-        }
-    }
-
     fn fresh_for(&self, wish: &Wish, held: &Held) -> Option<Duration> {
         match decide(Some(held.confirmed_at()), lifetime_of(wish, &held.mutability, None), false, now()) {
             Decision::Serve { fresh_for } => fresh_for,
             Decision::Revalidate | Decision::Fetch => Some(Duration::ZERO),
         }
     }
-}
-
-/// An answer that is the whole, or its head, as it was asked for.
-fn whole(answer: Answer) -> Result<Answer, ReadError> {
-    let why = match answer.sent {
-        Sent::Whole => return Ok(answer),
-        Sent::Part { .. } => "a part although the whole was asked for",
-        Sent::Unchanged => "304 to an unconditional request",
-    };
-    let error = answer.body.error(UpstreamErrorKind::Unfit(why.to_owned()));
-    Err(FillError::Upstream(error).into())
 }
 
 /// A record without its bytes: what is fetched now replaces it, and its validators are not used.
@@ -400,20 +249,6 @@ fn order(wish: &Wish, mutability: Mutability, bond: Option<&Bond>) -> Order {
         mutability,
         expected: bond.and_then(|bond| bond.expected.clone()),
     }
-}
-
-fn through(wish: &Wish, mutability: Mutability, answer: Box<Answer>) -> Reading {
-    let mut head = Head::of(&answer, &order(wish, mutability, None));
-    if let (Role::Listing, Some(said)) = (wish.role, &answer.content_type) {
-        head.content_type.clone_from(said);
-    }
-    Reading::Through { head, answer }
-}
-
-fn is_far_ahead(wish: &Wish, head: &Head, body: &SpoolReader) -> bool {
-    wish.range.is_some_and(|(first, _)| {
-        head.size.is_some_and(|size| first < size) && first > body.readable().saturating_add(FAR_AHEAD)
-    })
 }
 
 /// The digest that a name promises, when it is a SHA-256.

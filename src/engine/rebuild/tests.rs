@@ -14,8 +14,8 @@ use crate::engine::shelf::{Shelf, ShelfBudget};
 use crate::engine::switches::Switches;
 use crate::spool::{SpoolFolder, Spooled};
 use crate::store::blobs::files::FileBlobs;
-use crate::store::catalog::ListQuery;
 use crate::store::catalog::sqlite::SqliteCatalog;
+use crate::store::catalog::{ListQuery, Revision};
 use crate::store::coordinator::in_process::InProcessCoordinator;
 use crate::store::key::RepositoryName;
 
@@ -56,19 +56,10 @@ impl Stores {
 
     /// Keeps a content as the engine does, so many seconds after the beginning of time.
     async fn keep(&self, target: &Target, content: &str, second: u64) -> Artifact {
-        let at = time(second);
         let draft = Artifact {
-            target: target.clone(),
-            revision: Revision(0),
-            blob: target.first_blob_key(),
-            size: 0,
-            sha256: Sha256::of(b""),
-            content_type: "text/plain".to_owned(),
             validators: Validators { etag: Some(format!("\"{content}\"")), last_modified: Some(DATE.to_owned()) },
             last_modified: httpdate::parse_http_date(DATE).expect("a date"),
-            stored_at: at,
-            checked_at: at,
-            identity: None,
+            ..Artifact::unpublished(target.clone(), 0, Sha256::of(b""), "text/plain", time(second))
         };
         let replaces = self.catalog.lookup(target).await.expect("looked up").map(|current| current.revision);
         let blobs: Arc<dyn BlobStore> = Arc::clone(&self.blobs) as Arc<dyn BlobStore>;
@@ -151,7 +142,7 @@ fn target(path: &str, query: &str) -> Target {
 async fn held(catalog: &SqliteCatalog) -> Vec<Artifact> {
     let all = ListQuery { prefix: String::new(), after: None, limit: 1_000 };
     let mut rows = catalog.list(&files(), &all).await.expect("listed");
-    rows.iter_mut().for_each(|row| row.revision = Revision(0));
+    rows.iter_mut().for_each(|row| row.revision = Revision::UNPUBLISHED);
     rows
 }
 

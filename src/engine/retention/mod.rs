@@ -26,7 +26,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::try_join_all;
 
@@ -145,24 +145,31 @@ impl Retention {
         report: &mut Report,
     ) -> Result<(), CatalogError> {
         for repository in stored(repositories) {
-            let before = now.checked_sub(repository.cache.snapshot_keep).unwrap_or(SystemTime::UNIX_EPOCH);
-            let expired = expiry::expire(&*self.snapshots, &repository.name, before, now, mode).await?;
-            if expired != Expired::default() {
-                report.of(&repository.name).expired = expired;
-            }
-            if mode == Mode::Remove {
-                self.counts.snapshots_expired.inc_by(expired.snapshots);
-            }
+            self.expire_of(&repository.name, repository.cache.snapshot_keep, now, mode, report).await?;
         }
-        let before = now.checked_sub(CachePolicy::default().snapshot_keep).unwrap_or(SystemTime::UNIX_EPOCH);
+        let keep = CachePolicy::default().snapshot_keep;
         for repository in self.left_behind(repositories).await?.into_keys() {
-            let expired = expiry::expire(&*self.snapshots, &repository, before, now, mode).await?;
-            if expired != Expired::default() {
-                report.of(&repository).expired = expired;
-            }
-            if mode == Mode::Remove {
-                self.counts.snapshots_expired.inc_by(expired.snapshots);
-            }
+            self.expire_of(&repository, keep, now, mode, report).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes those of one repository that are older than `keep`.
+    async fn expire_of(
+        &self,
+        repository: &RepositoryName,
+        keep: Duration,
+        now: SystemTime,
+        mode: Mode,
+        report: &mut Report,
+    ) -> Result<(), CatalogError> {
+        let before = now.checked_sub(keep).unwrap_or(SystemTime::UNIX_EPOCH);
+        let expired = expiry::expire(&*self.snapshots, repository, before, now, mode).await?;
+        if expired != Expired::default() {
+            report.of(repository).expired = expired;
+        }
+        if mode == Mode::Remove {
+            self.counts.snapshots_expired.inc_by(expired.snapshots);
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::store::blobs::BlobStore;
 use crate::store::blobs::files::FileBlobs;
 use crate::store::catalog::snapshots::{Snapshot, SnapshotPublished};
 use crate::store::catalog::sqlite::SqliteCatalog;
-use crate::store::catalog::{Artifact, Revision, Use, Validators};
+use crate::store::catalog::{Artifact, Use};
 use crate::store::coordinator::in_process::InProcessCoordinator;
 use crate::store::key::Target;
 
@@ -137,19 +137,7 @@ fn root() -> Target {
 }
 
 fn draft(target: &Target, second: u64) -> Artifact {
-    Artifact {
-        target: target.clone(),
-        revision: Revision(0),
-        blob: target.first_blob_key(),
-        size: 0,
-        sha256: Sha256::of(b""),
-        content_type: "text/plain".to_owned(),
-        validators: Validators::default(),
-        last_modified: at(second),
-        stored_at: at(second),
-        checked_at: at(second),
-        identity: None,
-    }
+    Artifact::unpublished(target.clone(), 0, Sha256::of(b""), "text/plain", at(second))
 }
 
 fn gone(report: &Report, repository: &str) -> (u64, u64) {
@@ -203,7 +191,7 @@ async fn bytes_go_after_the_grace_and_not_from_under_a_reader() {
     assert!(house.blobs.read(&files[0].blob, None).await.expect("an answer").is_none());
     assert!(house.blobs.read(&again.blob, None).await.expect("an answer").is_some());
     let crate::store::blobs::BlobBody::File(file) = reading.body else { panic!("a file") };
-    let whole = crate::engine::shelf::whole(&file, 1_000).await.expect("whole");
+    let whole = crate::engine::content::Content::File(file).whole(1_000).await.expect("whole");
     assert_eq!(whole, vec![b'x'; 1_000]);
 }
 

@@ -12,7 +12,7 @@ use crate::spool::SpoolFolder;
 use crate::store::blobs::hot_tier::HotTier;
 use crate::store::blobs::hot_tier::distant::Distant;
 use crate::store::catalog::sqlite::SqliteCatalog;
-use crate::store::catalog::{Artifact, Catalog, Revision, Validators};
+use crate::store::catalog::{Artifact, Catalog};
 use crate::store::coordinator::in_process::InProcessCoordinator;
 
 const MEMBER: &[u8] = b"the list";
@@ -65,20 +65,7 @@ impl House {
         let (mut writer, _) = self.spool.create(None, None).await.expect("a spool");
         writer.append(Bytes::copy_from_slice(content.as_bytes())).await.expect("appended");
         let spooled = writer.complete().await.expect("complete");
-        let (target, at) = (target(path), SystemTime::UNIX_EPOCH);
-        let draft = Artifact {
-            revision: Revision(0),
-            blob: target.first_blob_key(),
-            size: 0,
-            sha256: Sha256::of(b""),
-            content_type: "text/xml".to_owned(),
-            validators: Validators::default(),
-            last_modified: at,
-            stored_at: at,
-            checked_at: at,
-            identity: None,
-            target,
-        };
+        let draft = Artifact::unpublished(target(path), 0, Sha256::of(b""), "text/xml", SystemTime::UNIX_EPOCH);
         let kept = self.keeper.keep(&spooled, draft, None).await.expect("kept");
         assert!(matches!(kept, Kept::Current(_)));
     }

@@ -2,14 +2,13 @@
 //!
 //! A checker may read the file again at its end, so bytes that come as a stream are put into a spool file first.
 
-use std::io::{self, Cursor};
-use std::sync::Arc;
+use std::io;
 
 use artifactapi_formats::{Checker, Invalid, ReadSeek, Sha256};
-use futures_util::StreamExt as _;
 use sha2::Digest as _;
 
-use crate::spool::{FileReader, SpoolError, SpoolFolder};
+use super::super::content::{Opened, Unopened};
+use crate::spool::{SpoolError, SpoolFolder};
 use crate::store::blobs::{BlobBody, BlobError, BlobErrorKind};
 
 /// How much is read at once, in bytes.
@@ -62,6 +61,16 @@ impl From<SpoolError> for Unexamined {
     }
 }
 
+impl From<Unopened> for Unexamined {
+    fn from(error: Unopened) -> Self {
+        match error {
+            Unopened::Store(error) => error.into(),
+            Unopened::Spool(error) => error.into(),
+            Unopened::Gone => Self::Unreadable(error.to_string()),
+        }
+    }
+}
+
 /// Reads a blob to its end.
 ///
 /// # Errors
@@ -71,23 +80,8 @@ pub async fn examine(
     checker: Option<Box<dyn Checker>>,
     aside: &SpoolFolder,
 ) -> Result<Examined, Unexamined> {
-    let (mut spooled, is_a_copy) = (None, !matches!(body, BlobBody::File(_)));
-    let mut bytes: Box<dyn ReadSeek + Send> = match body {
-        BlobBody::Memory(bytes) => Box::new(Cursor::new(bytes)),
-        BlobBody::File(file) => Box::new(FileReader::new(file)),
-        BlobBody::Growing(mut reader) => {
-            reader.finished().await?;
-            Box::new(FileReader::new(Arc::clone(reader.file())))
-        }
-        BlobBody::Stream { mut bytes, .. } => {
-            let (mut writer, _) = aside.create(None, None).await?;
-            while let Some(piece) = bytes.next().await {
-                writer.append(piece?).await?;
-            }
-            let whole = writer.complete().await?;
-            Box::new(spooled.insert(whole).reader())
-        }
-    };
+    let is_a_copy = !matches!(body, BlobBody::File(_));
+    let mut bytes = Opened::stored(body).await?.brought(aside).await?.reader();
     let reading = tokio::task::spawn_blocking(move || read(&mut *bytes, checker));
     reading.await.map_err(Unexamined::Thread)?.map_err(|error| match is_a_copy {
         true => Unexamined::Spool(error.into()),

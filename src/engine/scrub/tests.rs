@@ -12,7 +12,6 @@ use crate::store::blobs::files::FileBlobs;
 use crate::store::blobs::hot_tier::distant::Distant;
 use crate::store::catalog::snapshots::{Snapshot, SnapshotPublished};
 use crate::store::catalog::sqlite::SqliteCatalog;
-use crate::store::catalog::{Revision, Validators};
 use crate::store::coordinator::in_process::InProcessCoordinator;
 use crate::store::key::Target;
 
@@ -146,19 +145,7 @@ fn target(name: &str) -> Target {
 }
 
 fn draft(target: &Target) -> Artifact {
-    Artifact {
-        target: target.clone(),
-        revision: Revision(0),
-        blob: target.first_blob_key(),
-        size: 0,
-        sha256: Sha256::of(b""),
-        content_type: "application/octet-stream".to_owned(),
-        validators: Validators::default(),
-        last_modified: time(10),
-        stored_at: time(10),
-        checked_at: time(10),
-        identity: None,
-    }
+    Artifact::unpublished(target.clone(), 0, Sha256::of(b""), "application/octet-stream", time(10))
 }
 
 fn rpm(name: &str) -> Vec<u8> {

@@ -8,7 +8,6 @@ use crate::store::blobs::files::FileBlobs;
 use crate::store::blobs::hot_tier::HotTier;
 use crate::store::blobs::hot_tier::distant::Distant;
 use crate::store::blobs::{BlobAbout, Written};
-use crate::store::catalog::Validators;
 use crate::store::catalog::sqlite::SqliteCatalog;
 
 pub(crate) async fn shelf(folder: &std::path::Path, budget: u64) -> Shelf {
@@ -19,19 +18,10 @@ pub(crate) async fn shelf(folder: &std::path::Path, budget: u64) -> Shelf {
 
 pub(crate) fn held(name: &str, revision: i64, size: usize) -> Arc<Held> {
     let target = Target::new("files".parse().expect("a name"), RepoPath::new(name).expect("a path"));
-    let at = SystemTime::UNIX_EPOCH;
+    let (sha256, at) = (Sha256::of(name.as_bytes()), SystemTime::UNIX_EPOCH);
     let artifact = Artifact {
         revision: Revision(revision),
-        blob: target.first_blob_key(),
-        size: size as u64,
-        sha256: Sha256::of(name.as_bytes()),
-        content_type: "text/plain".to_owned(),
-        validators: Validators::default(),
-        last_modified: at,
-        stored_at: at,
-        checked_at: at,
-        identity: None,
-        target,
+        ..Artifact::unpublished(target, size as u64, sha256, "text/plain", at)
     };
     let body = HeldBody::Memory(Bytes::from(vec![0; size]));
     Arc::new(Held::new(artifact, Role::File, Mutability::ByConvention, body))

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use artifactapi_formats::{Algorithm, Digest, PackageEntry, RepoPath};
+use artifactapi_formats::{Algorithm, Digest, Identity, PackageEntry, RepoPath};
 
 use super::*;
 use crate::config::{Repositories, Source};

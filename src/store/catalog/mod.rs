@@ -69,10 +69,42 @@ pub struct Artifact {
     pub identity: Option<Identity>,
 }
 
+impl Artifact {
+    /// The record that bytes will have, `size` of them, which came `at` this moment: under the first key of their path, confirmed and
+    /// shown since then, and without anything that upstream or an index says of them.
+    #[must_use]
+    pub fn unpublished(
+        target: Target,
+        size: u64,
+        sha256: Sha256,
+        content_type: impl Into<String>,
+        at: SystemTime,
+    ) -> Self {
+        Self {
+            revision: Revision::UNPUBLISHED,
+            blob: target.first_blob_key(),
+            target,
+            size,
+            sha256,
+            content_type: content_type.into(),
+            validators: Validators::default(),
+            last_modified: at,
+            stored_at: at,
+            checked_at: at,
+            identity: None,
+        }
+    }
+}
+
 /// The number of one publication. Grows from one publication of a target to the next, and no value comes twice, not even
 /// after a removal: who remembers a revision can never take a later record for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub i64);
+
+impl Revision {
+    /// Of what was never published; every publication has a later one.
+    pub const UNPUBLISHED: Self = Self(0);
+}
 
 /// Upstream's validators, verbatim.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

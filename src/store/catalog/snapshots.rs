@@ -213,6 +213,14 @@ pub struct PackageChange {
     pub to: Option<PackageEntry>,
 }
 
+impl PackageChange {
+    /// The path that it is about.
+    #[must_use]
+    pub fn path(&self) -> Option<&RepoPath> {
+        self.to.as_ref().or(self.from.as_ref()).map(|package| &package.path)
+    }
+}
+
 /// A held file that may be evicted, with when it was last used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Coldest {

@@ -10,11 +10,13 @@ use std::ops::ControlFlow;
 use artifactapi_formats::{IndexFormat, IndexRoot, Invalid, Limits, PackageEntry};
 use tokio::sync::mpsc;
 
-use super::{Content, Entry, NotBuilt};
-use crate::engine::threads::{Pace, on_its_own};
-use crate::store::catalog::CatalogError;
-use crate::store::catalog::snapshots::{Draft, PackageMark, PackageRowId, ROWS, Snapshots};
-use crate::store::key::Target;
+use super::super::super::content::Content;
+use super::super::super::threads::{Pace, on_its_own};
+use super::{Build, NotBuilt};
+use crate::store::catalog::snapshots::{Draft, PackageMark, PackageRowId, ROWS};
+
+/// How many packages are handed on at once.
+const BATCH: usize = ROWS as usize;
 
 /// Batches between the reading thread and the catalog.
 const BATCHES_BETWEEN: usize = 2;
@@ -61,81 +63,59 @@ impl PackageDiff {
     }
 }
 
-/// Why a list could not be written down.
-pub(super) enum NotWritten {
-    /// It is no package list.
-    Invalid(Invalid),
-    /// The catalog is away.
-    Catalog(CatalogError),
-    /// The reading thread failed.
-    Thread,
-}
-
-impl NotWritten {
-    pub(super) fn at(self, entry: &Entry) -> NotBuilt {
-        match self {
-            Self::Invalid(why) => entry.contradicts(format!("a package list that cannot be read: {why}")),
-            Self::Catalog(error) => error.into(),
-            Self::Thread => NotBuilt::Ours("reading the package list failed".to_owned()),
+impl Build<'_> {
+    /// Reads the list and writes into `draft` what differs; answers how many packages it names.
+    pub(super) async fn write_packages(&self, draft: Draft, list: Content) -> Result<u64, NotBuilt> {
+        let snapshots = &*self.fills.snapshots;
+        let mut diff = PackageDiff::against(snapshots.marks(&self.order.target).await?);
+        let (sender, mut batches) = mpsc::channel(BATCHES_BETWEEN);
+        let (index, root, limits) = (self.index, self.root.clone(), self.fills.limits.clone());
+        let reading = tokio::spawn(on_its_own(Pace::Unhurried, move || read(index, &root, &list, &limits, &sender)));
+        let (mut count, mut added) = (0, Vec::new());
+        while let Some(packages) = batches.recv().await {
+            count += packages.len() as u64;
+            added.extend(packages.into_iter().filter(|package| diff.is_new(package)));
+            while added.len() >= BATCH {
+                let rest = added.split_off(BATCH);
+                snapshots.add_packages(draft.id, &added).await?;
+                added = rest;
+            }
         }
-    }
-}
-
-impl From<CatalogError> for NotWritten {
-    fn from(error: CatalogError) -> Self {
-        Self::Catalog(error)
-    }
-}
-
-/// Reads the list and writes what differs; answers how many packages it names.
-pub(super) async fn write(
-    snapshots: &dyn Snapshots,
-    entry: &Target,
-    draft: Draft,
-    index: &'static dyn IndexFormat,
-    root: &IndexRoot,
-    list: Content,
-    limits: &Limits,
-) -> Result<u64, NotWritten> {
-    let batch = usize::try_from(ROWS).unwrap_or(usize::MAX);
-    let mut diff = PackageDiff::against(snapshots.marks(entry).await?);
-    let (sender, mut batches) = mpsc::channel::<Vec<PackageEntry>>(BATCHES_BETWEEN);
-    let (root, limits) = (root.clone(), limits.clone());
-    let reading = tokio::spawn(on_its_own(Pace::Unhurried, move || {
-        let mut collected = Vec::with_capacity(batch);
-        index.packages(&root, &mut list.reader(), &limits, &mut |package| {
-            collected.push(package);
-            if collected.len() < batch {
-                return ControlFlow::Continue(());
-            }
-            match sender.blocking_send(std::mem::replace(&mut collected, Vec::with_capacity(batch))) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(_) => ControlFlow::Break(()),
-            }
-        })?;
-        // Whoever listened no longer does only when it failed, and then says so itself.
-        let _ = sender.blocking_send(collected);
-        Ok::<_, Invalid>(())
-    }));
-    let (mut count, mut added) = (0, Vec::new());
-    while let Some(packages) = batches.recv().await {
-        count += packages.len() as u64;
-        added.extend(packages.into_iter().filter(|package| diff.is_new(package)));
-        while added.len() >= batch {
-            let rest = added.split_off(batch);
+        let failed = || NotBuilt::Ours("reading the package list failed".to_owned());
+        let read = reading.await.ok().flatten().ok_or_else(failed)?;
+        read.map_err(|why| self.entry.contradicts(format!("a package list that cannot be read: {why}")))?;
+        if !added.is_empty() {
             snapshots.add_packages(draft.id, &added).await?;
-            added = rest;
         }
+        for rows in diff.gone().chunks(BATCH) {
+            snapshots.drop_packages(draft.id, rows).await?;
+        }
+        Ok(count)
     }
-    let read = reading.await.ok().flatten().ok_or(NotWritten::Thread)?;
-    read.map_err(NotWritten::Invalid)?;
-    if !added.is_empty() {
-        snapshots.add_packages(draft.id, &added).await?;
-    }
-    for rows in diff.gone().chunks(batch) {
-        snapshots.drop_packages(draft.id, rows).await?;
-    }
-    Ok(count)
+}
+
+/// Hands out the packages of a list in batches.
+fn read(
+    index: &dyn IndexFormat,
+    root: &IndexRoot,
+    list: &Content,
+    limits: &Limits,
+    sender: &mpsc::Sender<Vec<PackageEntry>>,
+) -> Result<(), Invalid> {
+    let mut collected = Vec::with_capacity(BATCH);
+    index.packages(root, &mut list.reader(), limits, &mut |package| {
+        collected.push(package);
+        if collected.len() < BATCH {
+            return ControlFlow::Continue(());
+        }
+        match sender.blocking_send(std::mem::replace(&mut collected, Vec::with_capacity(BATCH))) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    })?;
+    // Whoever listened no longer does only when it failed, and then says so itself.
+    let _ = sender.blocking_send(collected);
+    Ok(())
 }
 
 #[cfg(test)]

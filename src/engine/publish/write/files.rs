@@ -24,7 +24,7 @@ use crate::engine::publish::spooling::spooled;
 use crate::engine::publish::{PublishError, Publisher};
 use crate::engine::threads::{Pace, on_its_own};
 use crate::spool::Spooled;
-use crate::store::catalog::{Artifact, Revision, Validators};
+use crate::store::catalog::Artifact;
 use crate::store::key::Target;
 
 impl Publisher {
@@ -203,18 +203,10 @@ impl Publisher {
         spooled: &Spooled,
     ) -> Artifact {
         let at = now();
+        let content_type = repository.format.content_type(&target.path);
         Artifact {
-            revision: Revision(0),
-            blob: target.first_blob_key(),
-            size: spooled.size,
-            sha256: spooled.sha256,
-            content_type: repository.format.content_type(&target.path).to_owned(),
             last_modified: last_modified(role, None, at),
-            validators: Validators::default(),
-            stored_at: at,
-            checked_at: at,
-            identity: None,
-            target,
+            ..Artifact::unpublished(target, spooled.size, spooled.sha256, content_type, at)
         }
     }
 

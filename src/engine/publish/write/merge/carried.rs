@@ -60,7 +60,7 @@ impl Publisher {
             }
             carried.extend(first.iter().filter(is_named).map(|file| Artifact {
                 target: Target::new(repository.name.clone(), file.target.path.clone()),
-                revision: Revision(0),
+                revision: Revision::UNPUBLISHED,
                 identity: None,
                 ..(*file).clone()
             }));

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::Part;
 use crate::config::Repository;
-use crate::engine::batch::bytes;
+use crate::engine::content;
 use crate::engine::held::now;
 use crate::engine::publish::choice::Chosen;
 use crate::engine::publish::cuttings::{BATCHES_BETWEEN, Cutting};
@@ -131,7 +131,7 @@ impl Publisher {
         let mutability = member.format.mutability(&file.target.path);
         let found = self.shelf.open_beside(file.clone(), Role::IndexMember, &mutability).await;
         match found.map_err(|error| PublishError::Away(error.to_string().into()))? {
-            Found::Held(held) => bytes::open(&held, &self.blobs).await.map_err(|_| gone()),
+            Found::Held(held) => content::open(&held, &self.blobs).await.map_err(|_| gone()),
             Found::Bodiless(_) | Found::Nothing => Err(gone()),
         }
     }

@@ -7,10 +7,11 @@ use artifactapi_formats::{PackageEntry, Role};
 
 use super::Part;
 use crate::config::{Admission, Kind, Repository, Virtual};
+use crate::engine::changes::Changes;
 use crate::engine::generations::{GenerationError, Generations, When};
 use crate::engine::publish::choice::Choice;
 use crate::engine::publish::{PublishError, Publisher};
-use crate::store::catalog::snapshots::{PackageChange, PackageQuery, ROWS, Snapshot};
+use crate::store::catalog::snapshots::{PackageQuery, ROWS, Snapshot};
 use crate::store::key::Target;
 
 impl Publisher {
@@ -66,17 +67,11 @@ impl Publisher {
         let root = &snapshot.root;
         let current = self.snapshots.current(root).await?.map(|current| current.id);
         // An earlier one is the current one but for what differs.
-        let (mut instead, mut after) = (HashMap::new(), None);
-        while let Some(current) = current.filter(|current| *current != snapshot.id) {
-            let changes = self.snapshots.diff(snapshot.id, current, after.as_ref(), ROWS).await?;
-            let Some(last) = changes.last().and_then(|change| change.to.as_ref().or(change.from.as_ref())) else {
-                break;
-            };
-            after = Some(last.path.clone());
-            for PackageChange { from, to } in changes {
-                if let Some(path) = to.as_ref().or(from.as_ref()).map(|package| package.path.clone()) {
-                    instead.insert(path, from);
-                }
+        let mut instead = HashMap::new();
+        if let Some(current) = current.filter(|current| *current != snapshot.id) {
+            let mut changes = Changes::between(&*self.snapshots, snapshot.id, current);
+            while let Some(page) = changes.page().await? {
+                instead.extend(page.into_iter().filter_map(|change| Some((change.path()?.clone(), change.from))));
             }
         }
         let mut query = PackageQuery { root: Some(root.path.clone()), limit: ROWS, ..PackageQuery::default() };

@@ -27,7 +27,7 @@ use super::publish::{PublishError, Publisher};
 use crate::config::{Admission, Kind, Repositories};
 use crate::store::blobs::{BlobAbout, BlobError, BlobErrorKind, BlobStore};
 use crate::store::catalog::snapshots::Snapshots;
-use crate::store::catalog::{Artifact, Catalog, CatalogError, Published, Revision, Validators};
+use crate::store::catalog::{Artifact, Catalog, CatalogError, Published, Validators};
 use crate::store::key::{BlobKey, RepositoryName, Target};
 
 /// How many blobs are looked at, and their records written, at once.
@@ -190,17 +190,10 @@ impl Rebuild<'_> {
         let role = repository.map_or(Role::Index, |repository| repository.format.classify(&target.path));
         let last_modified = last_modified(role, about.upstream_last_modified.as_deref(), about.stored_at);
         Artifact {
-            target,
-            revision: Revision(0),
             blob: key.clone(),
-            size: about.size,
-            sha256: about.sha256,
-            content_type: about.content_type,
             validators: Validators { etag: about.upstream_etag, last_modified: about.upstream_last_modified },
             last_modified,
-            stored_at: about.stored_at,
-            checked_at: about.stored_at,
-            identity: None,
+            ..Artifact::unpublished(target, about.size, about.sha256, about.content_type, about.stored_at)
         }
     }
 }

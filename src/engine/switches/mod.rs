@@ -12,17 +12,24 @@
 //! A record that the current index contradicts (a transfer that began before a switch and ended after it) is never
 //! shown; of one that does not say what it is, the bytes are asked ([`Identities`]). None of this is on the path of a hit: what is on the shelf is right for the entry that was noticed last.
 
+mod agreement;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
-use artifactapi_formats::{Expected, Identity, Mutability, Role, Sha256};
+use artifactapi_formats::{Expected, Mutability, Role, Sha256};
 use parking_lot::RwLock;
 
+use self::agreement::agrees;
+pub(super) use self::agreement::means;
+use super::changes::Changes;
 use super::held::Held;
 use super::identities::Identities;
 use super::pins::{CHANGED, Pins};
 use super::shelf::{Found, Shelf, ShelfError};
-use crate::config::{Kind, Repository, Verify};
-use crate::store::catalog::snapshots::{Generation, NamedPackage, ROWS, Snapshot, SnapshotId, Snapshots};
+use crate::config::{Kind, Repository};
+use crate::store::catalog::snapshots::{Generation, NamedPackage, Snapshot, SnapshotId, Snapshots};
 use crate::store::catalog::{Artifact, CatalogError};
 use crate::store::key::Target;
 
@@ -140,24 +147,21 @@ impl Switches {
         snapshot: &Snapshot,
     ) -> Option<Vec<(Target, bool)>> {
         let are_ours = matches!(repository.kind, Kind::Local(_));
-        let (mut changed, mut after, mut seen) = (Vec::new(), None, 0);
+        let (mut changed, mut seen) = (Vec::new(), 0);
         self.snapshots.snapshot(before).await.ok()??;
-        loop {
-            let changes = self.snapshots.diff(before, snapshot.id, after.as_ref(), ROWS).await.ok()?;
-            let Some(last) = changes.last().and_then(|change| change.to.as_ref().or(change.from.as_ref())) else {
-                return Some(changed);
-            };
-            after = Some(last.path.clone());
-            seen += changes.len();
+        let mut changes = Changes::between(&*self.snapshots, before, snapshot.id);
+        while let Some(page) = changes.page().await.ok()? {
+            seen += page.len();
             if seen > CHANGED {
                 return None;
             }
-            changed.extend(changes.into_iter().filter_map(|change| {
+            changed.extend(page.into_iter().filter_map(|change| {
                 let stood_for_something = change.from.is_some();
                 let path = change.to.or(change.from.filter(|_| are_ours))?.path;
                 Some((Target::new(snapshot.root.repository.clone(), path), stood_for_something))
             }));
         }
+        Some(changed)
     }
 
     /// What is held of `target`, as [`Shelf::find`]; a package that the current index contradicts is as good as none.
@@ -275,48 +279,3 @@ impl Switches {
 fn is_indexed(repository: &Repository, target: &Target, role: Role) -> bool {
     role == Role::Package && target.query.is_empty() && repository.format.index().is_some()
 }
-
-/// Whether one of those who name a package means these bytes, or nobody names it; `None` when only the bytes can tell. Two indexes of
-/// our own in one folder must both mean them: they name one path only if they were written at once without a coordinator, and then
-/// nobody is given what the other one contradicts. Who does not have packages checked has chosen to be given what there is.
-fn agrees(repository: &Repository, named: &[NamedPackage], record: &Artifact) -> Option<bool> {
-    let is_checked = match &repository.kind {
-        Kind::Remote(remote) => remote.verify == Verify::Strict,
-        Kind::Local(_) | Kind::Virtual(_) => true,
-    };
-    if !is_checked || named.is_empty() {
-        return Some(true);
-    }
-    let are_ours = matches!(repository.kind, Kind::Local(_));
-    let are_beside = |one: &NamedPackage, other: &NamedPackage| {
-        std::ptr::eq(one, other) || (are_ours && one.root.path.folder() == other.root.path.folder())
-    };
-    let of_its_folder = |one: &NamedPackage| {
-        all(named.iter().filter(|other| are_beside(one, other)).map(|other| means(&other.package.identity, record)))
-    };
-    // One that agrees is enough: not all of them not.
-    let none_agrees = all(named.iter().map(|one| of_its_folder(one).map(|agrees| !agrees)));
-    none_agrees.map(|none| !none)
-}
-
-/// Whether an identity is that of these bytes, as far as the record says what they are.
-pub(super) fn means(identity: &Identity, record: &Artifact) -> Option<bool> {
-    match &record.identity {
-        Some(known) => Some(known == identity),
-        None if identity.sha256() == Some(record.sha256) => Some(true),
-        None => identity.sha256().is_some().then_some(false),
-    }
-}
-
-/// Whether all of them are so: one that is not decides it, whatever else is unknown.
-fn all(mut each: impl Iterator<Item = Option<bool>>) -> Option<bool> {
-    each.try_fold(Some(true), |all, one| match one {
-        Some(false) => Err(()),
-        Some(true) => Ok(all),
-        None => Ok(None),
-    })
-    .unwrap_or(Some(false))
-}
-
-#[cfg(test)]
-mod tests;

@@ -177,16 +177,8 @@ fn at(seconds: u64) -> SystemTime {
 fn artifact(path: &str, content: &[u8]) -> Artifact {
     let (target, sha256) = (target(path), Sha256::of(content));
     Artifact {
-        revision: Revision(0),
         blob: target.later_blob_key(&sha256),
-        target,
-        size: content.len() as u64,
-        sha256,
-        content_type: "application/octet-stream".to_owned(),
         validators: Validators { etag: Some("\"x\"".to_owned()), last_modified: None },
-        last_modified: at(0),
-        stored_at: at(0),
-        checked_at: at(0),
-        identity: None,
+        ..Artifact::unpublished(target, content.len() as u64, sha256, "application/octet-stream", at(0))
     }
 }

@@ -5,17 +5,16 @@
 //! since when it is current and what it expects the file to be.
 
 use std::collections::HashMap;
-use std::io::Read as _;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use artifactapi_formats::{Algorithm, Expected, Identity, Limits, RepoPath, Role, Sha256};
 
-use super::held::{Held, HeldBody};
+use super::content::Content;
+use super::held::Held;
 use super::shelf::{Found, Shelf};
 use super::switches::means;
 use crate::config::Repository;
-use crate::spool::FileReader;
 use crate::store::catalog::CatalogError;
 use crate::store::catalog::snapshots::{Generation, NamedPackage, Snapshots};
 use crate::store::key::Target;
@@ -146,9 +145,10 @@ impl Roots {
         if let Some(members) = self.parsed.get(&key) {
             return Some(members);
         }
-        let (format, root, limits, body) = (repository.format, root.clone(), self.limits.clone(), entry.body.clone());
+        let content = Content::of(&entry.body)?;
+        let (format, root, limits) = (repository.format, root.clone(), self.limits.clone());
         let parsing = tokio::task::spawn_blocking(move || {
-            let bytes = entry_bytes(&body, &limits)?;
+            let bytes = text(&content, &limits)?;
             let members = format.index()?.members(&root, &bytes, &limits).ok()?;
             Some(members.into_iter().map(|member| (member.path, member.expected)).collect::<HashMap<_, _>>())
         });
@@ -164,16 +164,10 @@ fn all_agree(named: Vec<NamedPackage>) -> Option<NamedPackage> {
     named.into_iter().next().filter(|_| agree)
 }
 
-fn entry_bytes(body: &HeldBody, limits: &Limits) -> Option<Vec<u8>> {
-    match body {
-        HeldBody::Memory(bytes) => Some(bytes.to_vec()),
-        HeldBody::File(file) => {
-            let mut bytes = Vec::new();
-            FileReader::new(Arc::clone(file)).take(limits.entry_bytes + 1).read_to_end(&mut bytes).ok()?;
-            (bytes.len() as u64 <= limits.entry_bytes).then_some(bytes)
-        }
-        HeldBody::Growing(_) | HeldBody::Distant => None,
-    }
+/// The whole of an entry, unless it is too long. Blocks.
+fn text(entry: &Content, limits: &Limits) -> Option<Vec<u8>> {
+    let bytes = entry.read(limits.entry_bytes + 1).ok()?;
+    (bytes.len() as u64 <= limits.entry_bytes).then_some(bytes)
 }
 
 #[cfg(test)]

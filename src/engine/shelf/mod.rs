@@ -7,18 +7,26 @@
 //! Events reach only what is on the shelf. So whatever leaves it, for whatever reason, is superseded from then on: nobody who
 //! remembers it elsewhere may give it out any more.
 
-use std::collections::HashMap;
-use std::hash::BuildHasher as _;
+mod budget;
+mod leaving;
+mod removals;
+#[cfg(test)]
+pub(crate) mod tests;
+
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use artifactapi_formats::{Mutability, Role};
 use bytes::Bytes;
-use parking_lot::Mutex;
-use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
 
+pub(super) use self::budget::Cache;
+pub use self::budget::ShelfBudget;
+use self::leaving::{Leaving, Untold};
+pub use self::removals::Removals;
+use self::removals::Turns;
+use super::content::Content;
 use super::held::{Held, HeldBody};
-use crate::spool::{FileReader, SpoolError, SpoolReader};
+use crate::spool::{SpoolError, SpoolReader};
 use crate::store::blobs::{self, BlobBody, BlobError, BlobErrorKind, BlobStore};
 use crate::store::catalog::{Artifact, Catalog, CatalogError, Revision, Use};
 use crate::store::key::{RepositoryName, Target};
@@ -26,116 +34,8 @@ use crate::store::key::{RepositoryName, Target};
 /// The largest body kept in memory, in bytes.
 pub const MEMORY_BODY: u64 = 1 << 20;
 
-/// What an entry without a body in memory counts against the budget, in bytes. Chosen so that the default budget of
-/// 64 MiB holds about 4,000 open files.
-const FILE_WEIGHT: u64 = 16 << 10;
-
-/// What any entry costs beside its body, in bytes.
-const RECORD_WEIGHT: u64 = 1 << 10;
-
 /// Which part of the budget is for files of earlier generations: one in so many.
 const PAST_SHARE: u64 = 8;
-
-/// How many targets may have left the shelf with uses that the catalog does not know of yet.
-const UNTOLD: usize = 65_536;
-
-/// A cache is divided into parts that are filled apart, so that they are locked apart. A part has room for many of the largest bodies,
-/// or the budget would be used up in one and free in another: its least size, in bytes …
-const PART: u64 = 16 * MEMORY_BODY;
-
-/// … and how many there are at most.
-const MOST_PARTS: usize = 64;
-
-/// A cache of opened files.
-pub(super) type Cache<K, L> = quick_cache::sync::Cache<K, Arc<Held>, Weigher, DefaultHashBuilder, L>;
-
-/// How many bytes the shelf may take, about.
-#[derive(Debug, Clone, Copy)]
-pub struct ShelfBudget(pub u64);
-
-impl ShelfBudget {
-    /// How many entries to expect.
-    fn entries(self) -> usize {
-        usize::try_from(self.0 / FILE_WEIGHT).unwrap_or(usize::MAX).clamp(64, 65_536)
-    }
-
-    /// A cache of opened files that stays within it, and does something with what leaves.
-    pub(super) fn cache<K, L>(self, leaving: L) -> Cache<K, L>
-    where
-        K: Eq + std::hash::Hash,
-        L: Lifecycle<K, Arc<Held>> + Clone,
-    {
-        let parts = usize::try_from(self.0 / PART).unwrap_or(usize::MAX).clamp(1, MOST_PARTS);
-        let mut options = OptionsBuilder::new();
-        options.estimated_items_capacity(self.entries()).weight_capacity(self.0).shards(parts);
-        // Nothing that it needs is missing.
-        let options = options.build().expect("options");
-        quick_cache::sync::Cache::with_options(options, Weigher, DefaultHashBuilder::default(), leaving)
-    }
-}
-
-/// What an opened file counts against a budget.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Weigher;
-
-impl<K> Weighter<K, Arc<Held>> for Weigher {
-    fn weight(&self, _key: &K, held: &Arc<Held>) -> u64 {
-        let body = match &held.body {
-            HeldBody::Memory(bytes) => bytes.len() as u64,
-            HeldBody::File(_) | HeldBody::Growing(_) => FILE_WEIGHT,
-            HeldBody::Distant => 0,
-        };
-        let name = held.artifact.target.path.as_str().len() + held.artifact.target.query.len();
-        RECORD_WEIGHT + name as u64 + body
-    }
-}
-
-/// How many targets can be put on the shelf or taken off it at once; two share a turn by chance only.
-const TURNS: usize = 64;
-
-/// What was looked up may be removed before it is put on the shelf. So each removal is counted, with others that share its
-/// turn, and what was looked up at another count is not put there.
-struct Turns {
-    hasher: DefaultHashBuilder,
-    removals: [Mutex<u64>; TURNS],
-}
-
-/// How many removals there were when something was looked up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Removals(u64);
-
-impl Turns {
-    fn of(&self, target: &Target) -> &Mutex<u64> {
-        #[allow(clippy::cast_possible_truncation, reason = "any part of a hash will do")]
-        let hash = self.hasher.hash_one(target) as usize;
-        &self.removals[hash % TURNS]
-    }
-}
-
-/// Uses of what left the shelf before the catalog was told of them.
-type Untold = Arc<Mutex<HashMap<Target, u64>>>;
-
-/// What happens to an entry that makes room, or is replaced by another.
-#[derive(Debug, Clone, Default)]
-struct Leaving {
-    untold: Untold,
-}
-
-impl Lifecycle<Target, Arc<Held>> for Leaving {
-    type RequestState = ();
-
-    fn on_evict(&self, (): &mut (), target: Target, held: Arc<Held>) {
-        held.supersede();
-        let uses = held.take_uses();
-        if uses == 0 {
-            return;
-        }
-        let mut untold = self.untold.lock();
-        if untold.len() < UNTOLD || untold.contains_key(&target) {
-            *untold.entry(target).or_default() += uses;
-        }
-    }
-}
 
 /// Why something that may well be held cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -178,9 +78,7 @@ impl Shelf {
         let leaving = Leaving::default();
         let untold = Arc::clone(&leaving.untold);
         let cache = current.cache(leaving);
-        let turns =
-            Turns { hasher: DefaultHashBuilder::default(), removals: std::array::from_fn(|_| Mutex::default()) };
-        Self { cache, turns, untold, past, catalog, blobs }
+        Self { cache, turns: Turns::new(), untold, past, catalog, blobs }
     }
 
     /// What is left of the budget for files of earlier generations.
@@ -283,8 +181,7 @@ impl Shelf {
             return Ok(Found::Bodiless(Box::new(artifact)));
         };
         let body = match read.body {
-            BlobBody::Memory(bytes) => HeldBody::Memory(bytes),
-            BlobBody::File(file) if read.size <= MEMORY_BODY => match whole(&file, read.size).await {
+            BlobBody::File(file) if read.size <= MEMORY_BODY => match Content::File(file).whole(read.size).await {
                 Some(bytes) => HeldBody::Memory(bytes),
                 None => return Ok(Found::Bodiless(Box::new(artifact))),
             },
@@ -293,9 +190,7 @@ impl Shelf {
                 Some(bytes) => HeldBody::Memory(bytes),
                 None => return Ok(Found::Bodiless(Box::new(artifact))),
             },
-            BlobBody::File(file) => HeldBody::File(file),
-            BlobBody::Growing(reader) => HeldBody::Growing(reader),
-            BlobBody::Stream { .. } => HeldBody::Distant,
+            body => HeldBody::from(body),
         };
         Ok(Found::Held(Arc::new(Held::new(artifact, role, mutability.clone(), body))))
     }
@@ -331,7 +226,7 @@ impl Shelf {
 
     /// Takes off everything of a repository, or everything.
     pub fn forget_all(&self, repository: Option<&RepositoryName>) {
-        self.turns.removals.iter().for_each(|removals| *removals.lock() += 1);
+        self.turns.remove_all();
         self.cache.retain(|target, held| {
             let goes = repository.is_none_or(|name| *name == target.repository);
             if goes {
@@ -380,7 +275,7 @@ impl Shelf {
 /// Waits for a small body that is on its way; `None` if it is not what its record says.
 async fn arrived(mut reader: SpoolReader, artifact: &Artifact) -> Result<Option<Bytes>, BlobError> {
     match reader.finished().await {
-        Ok(_) => Ok(whole(reader.file(), artifact.size).await),
+        Ok(_) => Ok(Content::File(Arc::clone(reader.file())).whole(artifact.size).await),
         Err(SpoolError::Invalid(_)) => Ok(None),
         Err(error) => Err(BlobError {
             kind: BlobErrorKind::Unavailable,
@@ -389,18 +284,3 @@ async fn arrived(mut reader: SpoolReader, artifact: &Artifact) -> Result<Option<
         }),
     }
 }
-
-/// Reads a small file whole; `None` if it is not as long as it should be.
-pub(super) async fn whole(file: &Arc<std::fs::File>, size: u64) -> Option<Bytes> {
-    use std::io::Read as _;
-    let reader = FileReader::new(Arc::clone(file));
-    let read = tokio::task::spawn_blocking(move || {
-        let mut bytes = Vec::with_capacity(usize::try_from(size.min(MEMORY_BODY)).unwrap_or(0));
-        reader.take(size).read_to_end(&mut bytes).map(|_| bytes)
-    });
-    let bytes = read.await.ok()?.ok()?;
-    (bytes.len() as u64 == size).then(|| Bytes::from(bytes))
-}
-
-#[cfg(test)]
-pub(crate) mod tests;
