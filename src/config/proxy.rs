@@ -1,6 +1,6 @@
 //! The key that says through whom an upstream is reached: `proxy`, for machines that reach it by no other way.
 //!
-//! It may stand in a variable or a file like the secrets of [`credentials`], because a proxy's URL may hold a password. What comes
+//! It may stand in a variable or a file like the secrets of [`credentials`](super::credentials), because a proxy's URL may hold a password. What comes
 //! out keeps the two apart: the URL can be shown, the password cannot.
 
 use percent_encoding::percent_decode_str;

@@ -17,7 +17,7 @@ use super::scrub::examine::examine;
 use super::shelf::ShelfError;
 use crate::config::Repository;
 use crate::spool::SpoolFolder;
-use crate::store::blobs::BlobStore;
+use crate::store::blobs::{self, BlobStore};
 use crate::store::catalog::{Artifact, Catalog, Published, Revision};
 use crate::store::coordinator::{Coordinator, Event};
 
@@ -88,7 +88,9 @@ impl Identities {
             return Ok(known);
         }
         let checker = repository.format.checker(&record.target.path, Some(expected), &Limits::default());
-        let (Some(read), Some(checker)) = (self.blobs.read(&record.blob, None).await?, checker) else {
+        let this = (record.size, &record.sha256);
+        let (Some(read), Some(checker)) = (blobs::read_this(&*self.blobs, &record.blob, None, this).await?, checker)
+        else {
             return Ok(false);
         };
         let is_it = match examine(read.body, Some(checker), &self.spool).await {

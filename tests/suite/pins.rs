@@ -140,3 +140,22 @@ async fn a_package_that_was_deleted_is_there_for_whoever_was_given_its_index() {
     assert_eq!(site.server.ask(&by("none", package)).await.status, 404);
     assert_eq!(site.server.ask(&by("nobody", package)).await.status, 404);
 }
+
+/// The same through a virtual repository, whose index is another than that of the member which has the package.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_that_was_deleted_is_there_for_whoever_was_given_a_merged_index() {
+    let setup = Setup::new(Laptop).await.remote(Remote::local("own", "alpine"));
+    let site = setup.remote(Remote::virtual_of("all", "alpine", &["own"])).start().await;
+    let (bytes, entry) = (apk("p", "1.0-r0", 1), "all/x86_64/APKINDEX.tar.gz");
+    assert_eq!(site.server.ask(&asked("PUT", "own/x86_64/p-1.0-r0.apk").body(bytes.clone())).await.status, 201);
+    for agent in ["early", "none"] {
+        assert_eq!(listed(&site.server.ask(&by(agent, entry)).await.body).len(), 1, "{agent}");
+    }
+    assert_eq!(site.server.ask(&asked("DELETE", "own/x86_64/p-1.0-r0.apk")).await.status, 200);
+    assert!(listed(&site.server.ask(&by("none", entry)).await.body).is_empty());
+    let package = "all/x86_64/p-1.0-r0.apk";
+    site.server.ask(&by("early", package)).await.is(&bytes);
+    for agent in ["none", "nobody"] {
+        assert_eq!(site.server.ask(&by(agent, package)).await.status, 404, "{agent}");
+    }
+}

@@ -26,7 +26,7 @@ async fn everything_goes_through_it() {
     setup.upstream.spoil("/generic/10k.bin", Fault::Status(503));
     setup.upstream.spoil("/generic/1m.bin", Fault::Redirect(302, "http://moved.invalid/@moved/generic/1m.bin".into()));
     let site = setup.remote(far).start().await;
-    for name in ["1.bin", "10k.bin", "1m.bin"] {
+    for name in ["1.bin", "1m.bin", "10k.bin"] {
         site.server.get(&format!("far/{name}")).await.is(&fixture(1, &format!("generic/{name}")));
     }
     let asked: Vec<_> = site.upstream.log().all().iter().map(|seen| seen.target.clone()).collect();
@@ -34,10 +34,10 @@ async fn everything_goes_through_it() {
         asked,
         [
             "http://far.invalid/generic/1.bin",
-            "http://far.invalid/generic/10k.bin",
-            "http://mirror.invalid/@mirror/generic/10k.bin",
             "http://far.invalid/generic/1m.bin",
             "http://moved.invalid/@moved/generic/1m.bin",
+            "http://far.invalid/generic/10k.bin",
+            "http://mirror.invalid/@mirror/generic/10k.bin",
         ]
     );
     for seen in site.upstream.log().all() {

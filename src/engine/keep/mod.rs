@@ -150,16 +150,28 @@ impl Keeper {
         draft.size = spooled.size;
         draft.sha256 = spooled.sha256;
         let is_first = self.catalog.lookup(&draft.target).await?.is_none();
-        let first = is_first.then(|| draft.target.first_blob_key());
-        let later = draft.target.later_blob_key(&spooled.sha256);
-        let another = draft.target.another_blob_key(&spooled.sha256, now());
-        for key in first.into_iter().chain([later, another]) {
-            draft.blob = key;
+        if is_first {
+            draft.blob = draft.target.first_blob_key();
             if self.write_staged(spooled, &draft).await? {
                 return Ok(draft);
             }
         }
-        Err(KeepError::Contended)
+        self.put_by_content(spooled, draft).await
+    }
+
+    /// The same, and never under a key that other bytes could have: not every store refuses to overwrite, and of two uploads of one
+    /// path at once, which nobody could fetch again, the one that loses its race may be the one that was written last.
+    ///
+    /// # Errors
+    /// [`KeepError`] when the store does not take them.
+    pub async fn put_by_content(&self, spooled: &Spooled, mut draft: Artifact) -> Result<Artifact, KeepError> {
+        draft.size = spooled.size;
+        draft.sha256 = spooled.sha256;
+        draft.blob = draft.target.later_blob_key(&spooled.sha256);
+        if self.write_staged(spooled, &draft).await? {
+            return Ok(draft);
+        }
+        self.put_elsewhere(spooled, draft).await
     }
 
     /// The same once more, under a key that the bytes never had: the other one is just being deleted.

@@ -171,3 +171,23 @@ async fn a_content_whose_keys_are_being_deleted_finds_another() {
     assert!(!keys.contains(&kept.blob));
     assert_eq!(catalog.lookup(&target).await.expect("asked").expect("a record").blob, kept.blob);
 }
+
+/// Two at once, in a store that lets the later overwrite: neither may lie where the other does.
+#[tokio::test]
+async fn what_nobody_could_fetch_again_lies_where_nothing_else_can() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let spool = SpoolFolder::open(&folder.path().join("spool")).expect("a spool");
+    let blobs = Arc::new(FileBlobs::open(folder.path()).expect("a store"));
+    let catalog = Arc::new(SqliteCatalog::open(&folder.path().join("catalog.sqlite")).await.expect("a catalog"));
+    let keeper = Keeper::new(blobs, Arc::clone(&catalog) as _, catalog, Arc::new(InProcessCoordinator::new()));
+    let target = Target::new("files".parse().expect("a name"), RepoPath::new("file").expect("a path"));
+    let mut keys = vec![target.first_blob_key()];
+    for content in ["one", "another"] {
+        let (mut writer, _) = spool.create(None, None).await.expect("a spool");
+        writer.append(Bytes::from(content)).await.expect("appended");
+        let spooled = writer.complete().await.expect("complete");
+        let aside = keeper.put_by_content(&spooled, draft(&target, 10)).await.expect("put aside");
+        assert!(target.may_be_kept_under(&aside.blob) && !keys.contains(&aside.blob), "{keys:?}");
+        keys.push(aside.blob);
+    }
+}

@@ -19,7 +19,7 @@ use super::{Change, Outcome, PublishError, Publisher, local_of};
 use crate::config::Repository;
 use crate::engine::held::now;
 use crate::spool::{FileReader, Spooled};
-use crate::store::blobs::BlobBody;
+use crate::store::blobs::{self, BlobBody};
 use crate::store::catalog::snapshots::{Generation, PackageMark};
 use crate::store::catalog::{Artifact, Published};
 use crate::store::key::Target;
@@ -110,8 +110,9 @@ impl Publisher {
     /// The bytes of a record, compared with it.
     pub(super) async fn opened(&self, record: &Artifact) -> Result<Opened, PublishError> {
         let gone = || PublishError::Unreadable(format!("the bytes of {} are missing or damaged", record.target));
-        let away = |error: crate::store::blobs::BlobError| PublishError::Away(error.to_string().into());
-        let read = self.blobs.read(&record.blob, None).await.map_err(away)?.ok_or_else(gone)?;
+        let away = |error: blobs::BlobError| PublishError::Away(error.to_string().into());
+        let this = (record.size, &record.sha256);
+        let read = blobs::read_this(&*self.blobs, &record.blob, None, this).await.map_err(away)?.ok_or_else(gone)?;
         let mut fetched = None;
         let bytes: Box<dyn ReadSeek + Send> = match read.body {
             BlobBody::Memory(bytes) => Box::new(Cursor::new(bytes)),
@@ -132,7 +133,7 @@ impl Publisher {
                 Box::new(fetched.insert(whole).reader())
             }
         };
-        if read.size == record.size { Ok(Opened { bytes, spooled: fetched }) } else { Err(gone()) }
+        Ok(Opened { bytes, spooled: fetched })
     }
 
     /// Publishes what was read, all of it of one desk, together. How many are listed now that were not.

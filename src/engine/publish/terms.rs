@@ -146,6 +146,13 @@ impl Drop for Room {
 #[derive(Debug, Default)]
 pub(super) struct Underway(Mutex<HashMap<RepositoryName, Used>>);
 
+impl Underway {
+    /// What was published of a repository since the first of those that are underway there began, in bytes.
+    fn published(&self, repository: &RepositoryName) -> u64 {
+        self.0.lock().get(repository).map_or(0, |used| used.published)
+    }
+}
+
 #[cfg(test)]
 impl Underway {
     /// Whether nothing is counted any more.
@@ -199,6 +206,8 @@ impl Publisher {
             claimed: 0,
         };
         room.held_bytes = self.catalog.totals(&repository.name).await?.bytes;
+        // What was published while the catalog was asked may be in its answer; whether it is, the look at the end will tell.
+        room.published_before = room.underway.published(&room.repository);
         // Only whether it fits: room is taken by what comes, not by what is promised.
         room.fits(declared.unwrap_or_default().saturating_sub(room.replaced_bytes))?;
         Ok(Terms { condition, room: Some(room) })

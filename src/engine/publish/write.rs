@@ -147,16 +147,13 @@ impl Publisher {
         Ok(Base { snapshot: Some(snapshot), sheet })
     }
 
-    /// A sheet of one snapshot as it is in another, later or earlier. `None` if its own is not there any more.
+    /// A sheet of one snapshot as it is in another, later or earlier. `None` if one of the two is not there any more.
     pub(super) async fn followed(
         &self,
         sheet: &Sheet,
         from: SnapshotId,
         to: SnapshotId,
     ) -> Result<Option<Sheet>, PublishError> {
-        if self.snapshots.snapshot(from).await?.is_none() {
-            return Ok(None);
-        }
         let (mut put, mut removed) = (Vec::new(), Vec::new());
         let mut changes = Changes::between(&*self.snapshots, from, to);
         while let Some(page) = changes.page().await? {
@@ -166,6 +163,12 @@ impl Publisher {
                     (Some(from), None) => removed.push(from.path),
                     (None, None) => {}
                 }
+            }
+        }
+        // Asked afterwards: between two of which one is gone there seems to be no difference.
+        for end in [from, to] {
+            if self.snapshots.snapshot(end).await?.is_none() {
+                return Ok(None);
             }
         }
         Ok(Some(sheet.with(put, &removed)))

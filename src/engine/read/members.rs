@@ -57,6 +57,14 @@ impl Reader {
             None => {
                 let named = snapshots.named(&wish.target.repository, &wish.target.path, Generation::Current).await;
                 let named = named.map_err(ShelfError::from)?;
+                if named.is_empty() {
+                    // Whoever was given the index that still named it finds it, even if word of its removal has not come yet.
+                    let noticing = self.switches.notice_removal(&wish.repository, &wish.target).await;
+                    noticing.map_err(ShelfError::from)?;
+                    if self.pinned(wish).await?.is_some() {
+                        return Box::pin(self.read_package(wish, all)).await;
+                    }
+                }
                 roots.extend(named.iter().map(|named| named.root.clone()));
                 self.of_the_clients_index(wish, named)?
             }

@@ -146,7 +146,7 @@ impl Switches {
         before: SnapshotId,
         snapshot: &Snapshot,
     ) -> Option<Vec<(Target, bool)>> {
-        let are_ours = matches!(repository.kind, Kind::Local(_));
+        let are_ours = matches!(repository.kind, Kind::Local(_) | Kind::Virtual(_));
         let (mut changed, mut seen) = (Vec::new(), 0);
         self.snapshots.snapshot(before).await.ok()??;
         let mut changes = Changes::between(&*self.snapshots, before, snapshot.id);

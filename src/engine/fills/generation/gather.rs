@@ -15,6 +15,7 @@ use super::super::receive::Arrived;
 use super::entry::EntryBytes;
 use super::{Build, NotBuilt};
 use crate::spool::Spooled;
+use crate::store::blobs;
 use crate::store::catalog::Artifact;
 use crate::store::key::Target;
 use crate::upstream::{UpstreamError, UpstreamErrorKind};
@@ -181,7 +182,8 @@ impl Build<'_> {
             return Ok(Content::from(spooled));
         }
         let unreadable = |why: String| NotBuilt::Ours(format!("{path} cannot be read: {why}"));
-        let read = self.fills.blobs.read(&piece.record.blob, None).await;
+        let (record, blobs) = (&piece.record, &*self.fills.blobs);
+        let read = blobs::read_this(blobs, &record.blob, None, (record.size, &record.sha256)).await;
         let opened = match read.map_err(|error| unreadable(error.to_string()))? {
             Some(read) => Opened::stored(read.body).await.map_err(|error| unreadable(error.to_string()))?.content(),
             None => None,

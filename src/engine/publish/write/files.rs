@@ -225,6 +225,6 @@ impl Publisher {
         if let Some(known) = known.filter(|known| known.sha256 == spooled.sha256) {
             return Ok(Artifact { blob: known.blob, size: spooled.size, sha256: spooled.sha256, ..draft });
         }
-        Ok(self.keeper.put_aside(spooled, draft).await?)
+        Ok(self.keeper.put_by_content(spooled, draft).await?)
     }
 }
