@@ -250,6 +250,7 @@ impl Problem {
 
     fn from_upstream(error: &UpstreamError, of: &str) -> Self {
         let (status, title) = match error.kind {
+            UpstreamErrorKind::NoRoom => (StatusCode::SERVICE_UNAVAILABLE, "Too much is waited for"),
             UpstreamErrorKind::TimedOut { .. } | UpstreamErrorKind::TooSlow(_) => {
                 (StatusCode::GATEWAY_TIMEOUT, "Upstream was too slow")
             }
@@ -260,7 +261,11 @@ impl Problem {
             _ => (StatusCode::BAD_GATEWAY, "Upstream cannot be used"),
         };
         let detail = format!("{of} is not held here, and upstream {error}. Nothing was kept; try again later.");
-        Self::new(status, title, detail).caused_by(error)
+        let problem = Self::new(status, title, detail).caused_by(error);
+        match error.kind {
+            UpstreamErrorKind::NoRoom => problem.with(header::RETRY_AFTER, HeaderValue::from_static("5")),
+            _ => problem,
+        }
     }
 }
 
