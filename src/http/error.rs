@@ -319,3 +319,20 @@ fn new_request_id() -> String {
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     format!("{:016x}", SEED.wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_finds_no_room_may_come_again() {
+        let answered = |kind| {
+            let problem =
+                Problem::from_upstream(&UpstreamError { host: "h".to_owned(), kind }, "\"a/\" of repository \"r\"");
+            (problem.status().as_u16(), problem.headers.iter().any(|(name, _)| *name == header::RETRY_AFTER))
+        };
+        assert_eq!(answered(UpstreamErrorKind::NoRoom), (503, true));
+        assert_eq!(answered(UpstreamErrorKind::Unfit("a page".to_owned())), (502, false));
+        assert_eq!(answered(UpstreamErrorKind::Unreachable("x".to_owned())), (502, false));
+    }
+}

@@ -43,7 +43,8 @@ pub(super) async fn fragments_of_two_large_roots_are_swept(subject: Subject) {
     let swept = start.elapsed();
     assert_eq!(subject.number("SELECT COUNT(*) FROM fragment").await, 160_000 - 4 + 2);
     println!("fragments of two roots with 80,000 packages each: swept in {swept:?}");
-    assert!(swept < FEW, "{swept:?}");
+    // A statement that takes too long is an error long before.
+    assert!(swept < MANY, "{swept:?}");
 }
 
 pub(super) async fn sixty_thousand_packages(subject: Subject) {
