@@ -21,6 +21,7 @@ use axum::Router;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use self::engine::{Engine, Rooms};
 use self::routes::Routed;
@@ -33,7 +34,7 @@ use crate::engine::tend;
 use crate::http::access::Gate;
 use crate::http::fast::Fast;
 use crate::http::manage::health::Stage;
-use crate::http::serve;
+use crate::http::serve::{self, Grace};
 use crate::store::catalog::Catalog;
 use crate::upstream::Upstream;
 
@@ -128,15 +129,16 @@ impl App {
         self.listener.local_addr()
     }
 
-    /// Serves until `stop` resolves, then drains.
-    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+    /// Serves until `stop` resolves, then drains, or cuts what is left as soon as `cut` is cancelled.
+    pub async fn run(mut self, stop: impl Future<Output = ()>, cut: CancellationToken) {
         self.stage.serving();
         let stage = Arc::clone(&self.stage);
         let stop = async move {
             stop.await;
             stage.draining();
         };
-        serve::serve(self.listener, self.router, self.fast, self.grace, stop).await;
+        let grace = Grace { longest: self.grace, cut };
+        serve::serve(self.listener, self.router, self.fast, grace, stop).await;
         self.background.abort_all();
         tend::report_uses_now(&*self.catalog, &self.shelf).await;
     }

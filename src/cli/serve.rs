@@ -40,29 +40,30 @@ pub(super) fn run(settings: &Settings) -> ExitCode {
 }
 
 async fn serve(settings: &Settings, source: Source) -> ExitCode {
+    // First of all: a process that is the first of its container is sent no signal that it does not listen for.
+    let told = match Told::listen() {
+        Ok(told) => told,
+        Err(error) => {
+            eprintln!("artifactapi: signals cannot be listened for: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let stop_watching = CancellationToken::new();
     let (repositories, _) = match watch::start(source, Pace::default(), stop_watching.clone()) {
         Ok(watched) => watched,
         Err(error) => return refuse(&error),
     };
-    let app = match App::start(settings, Arc::clone(&repositories)).await {
+    let started = tokio::select! {
+        started = App::start(settings, Arc::clone(&repositories)) => started,
+        () = told.to_stop.cancelled() => {
+            tracing::info!("stopped before it had started");
+            return ExitCode::SUCCESS;
+        }
+    };
+    let app = match started {
         Ok(app) => app,
         Err(error) => {
             eprintln!("artifactapi: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let stop = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(mut terminate), Ok(mut interrupt)) => {
-            async move {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
-            }
-        }
-        (Err(error), _) | (_, Err(error)) => {
-            eprintln!("artifactapi: signals cannot be listened for: {error}");
             return ExitCode::FAILURE;
         }
     };
@@ -70,10 +71,35 @@ async fn serve(settings: &Settings, source: Source) -> ExitCode {
         Ok(addr) => tracing::info!(%addr, version = env!("CARGO_PKG_VERSION"), "listening"),
         Err(error) => tracing::warn!(%error, "listening, at an address that cannot be told"),
     }
-    app.run(stop).await;
+    app.run(told.to_stop.cancelled(), told.again.clone()).await;
     stop_watching.cancel();
     tracing::info!("stopped");
     ExitCode::SUCCESS
+}
+
+/// What signals say. They are heard from the moment that this is made.
+struct Told {
+    to_stop: CancellationToken,
+    /// To stop, a second time: whoever says so does not want to wait.
+    again: CancellationToken,
+}
+
+impl Told {
+    fn listen() -> std::io::Result<Self> {
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let told = Self { to_stop: CancellationToken::new(), again: CancellationToken::new() };
+        let saying = [told.to_stop.clone(), told.again.clone()];
+        tokio::spawn(async move {
+            for say in saying {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                say.cancel();
+            }
+        });
+        Ok(told)
+    }
 }
 
 fn refuse(error: &dyn std::error::Error) -> ExitCode {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use artifactapi_formats::{RepoPath, Sha256};
+use artifactapi_formats::{IndexFormat, RepoPath, Sha256};
 
 use super::held::now;
 use crate::calendar::{self, rfc3339};
@@ -94,6 +94,28 @@ impl Generations {
         }
     }
 
+    /// The current generation of a root.
+    ///
+    /// # Errors
+    /// [`GenerationError::None`] when there is none yet.
+    pub async fn newest(&self, root: &Target) -> Result<Snapshot, GenerationError> {
+        match self.snapshots.current(root).await? {
+            Some(snapshot) => Ok(snapshot),
+            None => Err(GenerationError::None(self.what_there_is(root).await?)),
+        }
+    }
+
+    /// The rules of a repository's indexes.
+    ///
+    /// # Errors
+    /// [`GenerationError::None`] when its format has none.
+    pub fn index_of(repository: &Repository) -> Result<&'static dyn IndexFormat, GenerationError> {
+        repository.format.index().ok_or_else(|| {
+            let why = format!("repository {:?} is of a format without indexes and has no snapshots", repository.name);
+            GenerationError::None(why)
+        })
+    }
+
     async fn what_there_is(&self, root: &Target) -> Result<String, CatalogError> {
         let (oldest, newest) = (self.snapshots.oldest(root).await?, self.snapshots.current(root).await?);
         let (Some(oldest), Some(newest)) = (oldest, newest) else {
@@ -138,9 +160,7 @@ impl Generations {
     /// [`GenerationError::None`] when that can be no root.
     pub async fn root_named(&self, repository: &Repository, named: &str) -> Result<Target, GenerationError> {
         let no = |why: String| GenerationError::None(why);
-        let index = repository.format.index().ok_or_else(|| {
-            no(format!("repository {:?} is of a format without indexes and has no snapshots", repository.name))
-        })?;
+        let index = Self::index_of(repository)?;
         let folder = named.trim_matches('/');
         let target = |entry| Target::new(repository.name.clone(), entry);
         if let Ok(path) = RepoPath::new(folder)

@@ -106,7 +106,7 @@ pub async fn sweep(catalog: Arc<dyn Catalog>, blobs: Arc<dyn BlobStore>, fragmen
         if rounds.is_multiple_of(FRAGMENTS_EVERY)
             && let Err(error) = fragments.sweep_fragments(now() - FRAGMENT_GRACE).await
         {
-            tracing::debug!(%error, "fragments not swept");
+            tracing::warn!(%error, "fragments that no package has could not be swept; it is tried again in an hour");
         }
         match sweep_now(&*catalog, &*blobs).await {
             Ok(0) => {}

@@ -16,7 +16,9 @@ use super::access::{Gate, keep_private};
 use super::body::{Origin, ServedBody};
 use super::client::{ConnectionNumber, client_id};
 use super::conditional::{Verdict, evaluate, has_conditions, range_applies};
-use super::deliver::{Status, finish, growing, insert, origin, source_headers, through, unsatisfiable, whole_or_parts};
+use super::deliver::{
+    Status, finish, growing, insert, only_head, origin, source_headers, through, unsatisfiable, whole_or_parts,
+};
 use super::error::Problem;
 use super::fast::Fast;
 use super::folder;
@@ -77,8 +79,8 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
         }
     }
     // A condition is about the content that is on its way, whose validators are known at its end. What is passed through beside it
-    // may be another.
-    let range = parts.headers.get(header::RANGE).filter(|_| !has_conditions(&parts.headers));
+    // may be another. And only a GET has ranges (RFC 9110, 14.2).
+    let range = parts.headers.get(header::RANGE).filter(|_| !head_only && !has_conditions(&parts.headers));
     let range = range.and_then(|range| range.to_str().ok());
     let wish = Wish {
         repository: Arc::clone(&repository),
@@ -151,8 +153,7 @@ pub async fn get(State(artifacts): State<Artifacts>, request: Request) -> Result
             counts.miss.inc();
             let mutability = repository.format.mutability(&wish.target.path);
             let about = Representation::of_head(&head, &wish.target.path, role, &mutability);
-            let status = Status::forwarded("uri-miss");
-            finish(StatusCode::OK, about.headers, about.size, &status, ServedBody::Withheld)
+            only_head(&parts.headers, about, &Status::forwarded("uri-miss"))
         }
     };
     Ok(keep_private(response, &repository))
@@ -179,6 +180,23 @@ pub fn folder_of(
     }
 }
 
+/// The repository that a URI names, if there is one, whatever follows.
+pub(super) fn repository_of(repositories: &LiveRepositories, uri: &Uri) -> Result<Arc<Repository>, Problem> {
+    let (name, ..) = divided(uri);
+    repositories.get(name).ok_or_else(|| Problem::no_such_repository(name))
+}
+
+/// The parts of `/api/{repository}[@{when}]/{path}`, as they are spelled.
+fn divided(uri: &Uri) -> (&str, Option<&str>, &str) {
+    let below = uri.path().strip_prefix("/api/").unwrap_or_default();
+    let (first, raw_path) = below.split_once('/').unwrap_or((below, ""));
+    // No repository's name holds an '@' (store::key).
+    match first.split_once('@').or_else(|| first.split_once("%40")) {
+        Some((name, when)) => (name, Some(when), raw_path),
+        None => (first, None, raw_path),
+    }
+}
+
 /// What a request's URI names.
 #[derive(Debug)]
 pub struct Named {
@@ -195,20 +213,19 @@ pub struct Named {
 /// # Errors
 /// 404 for an unknown repository, 400 for a path or a generation that is none.
 pub fn resolve(repositories: &LiveRepositories, uri: &Uri) -> Result<Named, Problem> {
-    let below = uri.path().strip_prefix("/api/").unwrap_or_default();
-    let (first, raw_path) = below.split_once('/').unwrap_or((below, ""));
-    // No repository's name holds an '@' (store::key).
-    let (name, when) = match first.split_once('@').or_else(|| first.split_once("%40")) {
-        Some((name, when)) => {
-            let text = percent_encoding::percent_decode_str(when).decode_utf8_lossy();
-            let when = text.parse().map_err(|why| Problem::bad_request(format!("{text:?} after the '@' is {why}.")))?;
-            (name, Some(when))
-        }
-        None => (first, None),
+    let (name, when, raw_path) = divided(uri);
+    let generation = |when| {
+        let text = percent_encoding::percent_decode_str(when).decode_utf8_lossy();
+        text.parse().map_err(|why| Problem::bad_request(format!("{text:?} after the '@' is {why}.")))
     };
+    let when = when.map(generation).transpose()?;
     let repository = repositories.get(name).ok_or_else(|| Problem::no_such_repository(name))?;
-    let path = RepoPath::decode(raw_path)
-        .map_err(|why| Problem::bad_request(format!("The path below repository {name:?} cannot be used: {why}.")))?;
+    let path = RepoPath::decode(raw_path).map_err(|why| {
+        let problem = Problem::bad_request(format!("The path below repository {name:?} cannot be used: {why}."));
+        // GET / names this very URL.
+        let hint = format!("GET /artifacts/{name} lists what is held.");
+        if raw_path.is_empty() { problem.also(&hint) } else { problem }
+    })?;
     let query = uri.query().unwrap_or_default();
     if query.len() > MAX_QUERY_BYTES {
         return Err(Problem::query_too_long(MAX_QUERY_BYTES));

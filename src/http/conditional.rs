@@ -31,11 +31,12 @@ pub fn has_conditions(headers: &HeaderMap) -> bool {
     all.iter().any(|name| headers.contains_key(name))
 }
 
-/// Evaluates the preconditions in the RFC's order. `etag` is strong and quoted.
+/// Evaluates the preconditions in the RFC's order. `etag` is strong and quoted. There is a representation, so `*` matches it, also
+/// while its ETag is not known yet.
 #[must_use]
 pub fn evaluate(headers: &HeaderMap, etag: Option<&str>, last_modified: Option<SystemTime>) -> Verdict {
     if let Some(wanted) = list(headers, &header::IF_MATCH) {
-        if !matches_strongly(&wanted, etag) {
+        if !is_any(&wanted) && !matches_strongly(&wanted, etag) {
             return Verdict::Failed;
         }
     } else if let (Some(date), Some(modified)) = (date(headers, &header::IF_UNMODIFIED_SINCE), last_modified)
@@ -44,7 +45,8 @@ pub fn evaluate(headers: &HeaderMap, etag: Option<&str>, last_modified: Option<S
         return Verdict::Failed;
     }
     if let Some(known) = list(headers, &header::IF_NONE_MATCH) {
-        return if matches_weakly(&known, etag) { Verdict::NotModified } else { Verdict::Send };
+        let is_known = is_any(&known) || matches_weakly(&known, etag);
+        return if is_known { Verdict::NotModified } else { Verdict::Send };
     }
     match (date(headers, &header::IF_MODIFIED_SINCE), last_modified) {
         (Some(date), Some(modified)) if whole_seconds(modified) <= date => Verdict::NotModified,
@@ -94,16 +96,21 @@ fn list(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     Some(lines.fold(first, |all, line| all + "," + line))
 }
 
+/// Whether it means whatever there is.
+fn is_any(list: &str) -> bool {
+    list.trim() == "*"
+}
+
 fn matches_strongly(wanted: &str, etag: Option<&str>) -> bool {
     match etag {
-        Some(etag) => wanted.trim() == "*" || tags(wanted).any(|tag| tag == etag),
+        Some(etag) => is_any(wanted) || tags(wanted).any(|tag| tag == etag),
         None => false,
     }
 }
 
 fn matches_weakly(known: &str, etag: Option<&str>) -> bool {
     match etag {
-        Some(etag) => known.trim() == "*" || tags(known).any(|tag| tag.strip_prefix("W/").unwrap_or(tag) == etag),
+        Some(etag) => is_any(known) || tags(known).any(|tag| tag.strip_prefix("W/").unwrap_or(tag) == etag),
         None => false,
     }
 }

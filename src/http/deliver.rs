@@ -108,7 +108,8 @@ fn by_conditions(
         Verdict::NotModified => {
             // To a HEAD hyper would declare the empty body's length, which is not the representation's.
             let length = about.size.filter(|_| head_only);
-            Err(Box::new(finish(StatusCode::NOT_MODIFIED, about.headers, length, status, ServedBody::empty())))
+            let body = if head_only { ServedBody::Withheld } else { ServedBody::empty() };
+            Err(Box::new(finish(StatusCode::NOT_MODIFIED, about.headers, length, status, body)))
         }
         Verdict::Failed => {
             let detail = "The file is not (any more) the one that If-Match or If-Unmodified-Since asks for.";
@@ -172,6 +173,14 @@ pub(super) fn growing(
     match by_conditions(asked, head_only, about, status) {
         Ok(about) if head_only => finish(StatusCode::OK, about.headers, None, status, ServedBody::Withheld),
         Ok(about) => finish(StatusCode::OK, about.headers, None, status, Origin::open_ended(body)),
+        Err(response) => *response,
+    }
+}
+
+/// The head of something of which nothing is on its way.
+pub(super) fn only_head(asked: &HeaderMap, about: Representation, status: &Status) -> Response {
+    match by_conditions(asked, true, about, status) {
+        Ok(about) => finish(StatusCode::OK, about.headers, about.size, status, ServedBody::Withheld),
         Err(response) => *response,
     }
 }

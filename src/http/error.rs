@@ -246,6 +246,7 @@ impl Problem {
 
     fn from_upstream(error: &UpstreamError, of: &str) -> Self {
         let (status, title) = match error.kind {
+            UpstreamErrorKind::NoRoom => (StatusCode::SERVICE_UNAVAILABLE, "Too much is waited for"),
             UpstreamErrorKind::TimedOut { .. } | UpstreamErrorKind::TooSlow(_) => {
                 (StatusCode::GATEWAY_TIMEOUT, "Upstream was too slow")
             }
@@ -256,7 +257,11 @@ impl Problem {
             _ => (StatusCode::BAD_GATEWAY, "Upstream cannot be used"),
         };
         let detail = format!("{of} is not held here, and upstream {error}. Nothing was kept; try again later.");
-        Self::new(status, title, detail).caused_by(error)
+        let problem = Self::new(status, title, detail).caused_by(error);
+        match error.kind {
+            UpstreamErrorKind::NoRoom => problem.with(header::RETRY_AFTER, HeaderValue::from_static("5")),
+            _ => problem,
+        }
     }
 }
 
@@ -309,4 +314,21 @@ fn new_request_id() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     format!("{:016x}", SEED.wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_finds_no_room_may_come_again() {
+        let answered = |kind| {
+            let problem =
+                Problem::from_upstream(&UpstreamError { host: "h".to_owned(), kind }, "\"a/\" of repository \"r\"");
+            (problem.status().as_u16(), problem.headers.iter().any(|(name, _)| *name == header::RETRY_AFTER))
+        };
+        assert_eq!(answered(UpstreamErrorKind::NoRoom), (503, true));
+        assert_eq!(answered(UpstreamErrorKind::Unfit("a page".to_owned())), (502, false));
+        assert_eq!(answered(UpstreamErrorKind::Unreachable("x".to_owned())), (502, false));
+    }
 }

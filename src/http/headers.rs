@@ -101,7 +101,8 @@ impl Representation {
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache_control(role, mutability)));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if may_run(content_type) {
+        // A listing is shown, not saved, and its bytes are upstream's whatever it calls them.
+        if role == Role::Listing || may_run(content_type) {
             headers.insert(header::CONTENT_SECURITY_POLICY, NOT_OURS);
         }
         let mut put = |name: HeaderName, value: Option<String>| {
@@ -129,7 +130,8 @@ const NOT_OURS: HeaderValue = HeaderValue::from_static("sandbox allow-downloads;
 /// it keeps for it, whoever wrote the document.
 fn may_run(content_type: &str) -> bool {
     let content_type = content_type.to_ascii_lowercase();
-    ["html", "svg", "xml", "multipart/"].iter().any(|word| content_type.contains(word))
+    // text/xsl is an XML document to some browsers.
+    ["html", "svg", "xml", "xsl", "multipart/"].iter().any(|word| content_type.contains(word))
 }
 
 /// What caches in front of us may do with it.
@@ -181,12 +183,29 @@ mod tests {
 
     #[test]
     fn what_browsers_might_run() {
-        for page in ["text/html", "Text/HTML; charset=utf-8", "image/svg+xml", "text/xml", "application/xhtml+xml"] {
+        let pages =
+            ["text/html", "Text/HTML; charset=utf-8", "image/svg+xml", "text/xml", "text/xsl", "application/xhtml+xml"];
+        for page in pages {
             assert!(may_run(page), "{page}");
         }
         for data in ["application/octet-stream", "application/gzip", "text/plain", "application/json", "image/png"] {
             assert!(!may_run(data), "{data}");
         }
+    }
+
+    /// It has no Content-Disposition, so a browser shows it; and what browsers make of a type that they do not know, they decide.
+    #[test]
+    fn a_listing_runs_nothing_in_our_name_whatever_it_is_called() {
+        let policy = |role, content_type: &str| {
+            let path = RepoPath::new("folder/").expect("a path");
+            let about = Representation::new(&path, role, &Mutability::Mutable, content_type, None, None, None);
+            about.headers.get(header::CONTENT_SECURITY_POLICY).cloned()
+        };
+        for content_type in ["text/html", "text/plain", "text/xsl", "text/vtt", "application/octet-stream", "\n"] {
+            assert_eq!(policy(Role::Listing, content_type), Some(NOT_OURS), "{content_type:?}");
+        }
+        assert_eq!(policy(Role::File, "text/plain"), None);
+        assert_eq!(policy(Role::File, "text/xsl"), Some(NOT_OURS));
     }
 
     #[test]

@@ -36,7 +36,9 @@ pub mod upload;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::StatusCode;
+use axum::http::header::ALLOW;
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, put};
 
 use self::artifact::Artifacts;
@@ -52,7 +54,7 @@ pub fn artifact_routes(artifacts: Artifacts) -> Router {
 pub fn upload_routes(uploads: Uploads) -> Router {
     // Sizes are the repository's to bound, and bodies go to the disk.
     Router::new()
-        .route("/api/{*below}", put(upload::put).delete(upload::delete).post(upload::post))
+        .route("/api/{*below}", put(upload::put).delete(upload::delete).post(upload::post).options(upload::options))
         .layer(DefaultBodyLimit::disable())
         .with_state(uploads)
 }
@@ -65,11 +67,18 @@ pub fn finish(routes: Router) -> Router {
         .layer(axum::middleware::from_fn(error::identify))
 }
 
-async fn unknown_route(request: Request) -> Problem {
-    Problem::not_found(format!(
+/// What there is on this server, somewhere.
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, PUT, POST, DELETE, OPTIONS");
+
+async fn unknown_route(request: Request) -> Result<Response, Problem> {
+    // About the server as a whole (RFC 9110, 9.3.7).
+    if request.method() == Method::OPTIONS && request.uri().path() == "*" {
+        return Ok((StatusCode::NO_CONTENT, [(ALLOW, METHODS)]).into_response());
+    }
+    Err(Problem::not_found(format!(
         "There is nothing at {:?}. Files are below /api/{{repository}}/; GET / lists the repositories.",
         request.uri().path()
-    ))
+    )))
 }
 
 async fn unknown_method(request: Request) -> Problem {

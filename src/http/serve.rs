@@ -2,7 +2,7 @@
 //!
 //! HTTP/1.1 (and 1.0) only: that is what package managers and the proxies in front of us speak. Each limit that a
 //! stranger could lean on has a name here. On shutdown, connections that are idle close at once, responses that are
-//! under way may finish within the grace time, and then the rest is cut.
+//! under way may finish within the grace time, and then the rest is cut; or at once, when whoever stops us insists.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -23,6 +23,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::body::ServedBody;
@@ -94,12 +95,21 @@ pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Serves until `stop` resolves, then drains for at most `grace`.
+/// What those are granted whose answers are under way when the server stops.
+#[derive(Debug, Clone)]
+pub struct Grace {
+    /// So much time,
+    pub longest: Duration,
+    /// and no more once this is cancelled.
+    pub cut: CancellationToken,
+}
+
+/// Serves until `stop` resolves, then drains for as long as `grace` says.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     fast: Arc<Fast>,
-    grace: Duration,
+    grace: Grace,
     stop: impl Future<Output = ()>,
 ) {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -121,7 +131,7 @@ async fn serve_within(
     listener: TcpListener,
     router: Router,
     fast: Arc<Fast>,
-    grace: Duration,
+    grace: Grace,
     stop: impl Future<Output = ()>,
 ) {
     let mut stop = std::pin::pin!(stop);
@@ -158,9 +168,12 @@ async fn serve_within(
     }
     drop(listener);
     stop_hits.send_replace(true);
-    tracing::info!(grace_seconds = grace.as_secs(), "draining connections");
-    if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
-        tracing::warn!("cutting connections that did not finish in time");
+    tracing::info!(grace_seconds = grace.longest.as_secs(), "draining connections");
+    tokio::select! {
+        drained = tokio::time::timeout(grace.longest, graceful.shutdown()) => if drained.is_err() {
+            tracing::warn!("cutting connections that did not finish in time");
+        },
+        () = grace.cut.cancelled() => tracing::warn!("told to stop once more: cutting connections that have not finished"),
     }
 }
 
@@ -196,10 +209,13 @@ impl Service<Request<Incoming>> for Answers {
     type Future =
         Either<Ready<Result<Self::Response, Infallible>>, BoxFuture<'static, Result<Self::Response, Infallible>>>;
 
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.course.take();
         let stays = request.version() == Version::HTTP_11 && !says_close(request.headers());
+        // Whoever lets go of the body tells the course whether it was read; so it goes before the answer says that it stays.
+        let mut request = request.map(|body| Heard::new(body, Arc::clone(&self.course)));
         if let Err(problem) = host::check(request.version(), request.headers()) {
+            drop(request);
             return Either::Left(ready(Ok(said_to_stay(
                 problem.into_early_response().map(ServedBody::Other),
                 stays,
@@ -207,13 +223,13 @@ impl Service<Request<Incoming>> for Answers {
             ))));
         }
         if let Some(response) = self.fast.answer(&request) {
+            drop(request);
             return Either::Left(ready(Ok(said_to_stay(response, stays, &self.course))));
         }
         request.extensions_mut().insert(ConnectInfo(self.peer));
         request.extensions_mut().insert(self.connection);
         let course = Arc::clone(&self.course);
-        let request = request.map(|body| Body::new(Heard::new(body, Arc::clone(&course))));
-        let answer = self.router.clone().oneshot(request);
+        let answer = self.router.clone().oneshot(request.map(Body::new));
         Either::Right(
             answer.map_ok(move |response| said_to_stay(response.map(ServedBody::Other), stays, &course)).boxed(),
         )
@@ -269,7 +285,7 @@ mod tests {
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async move { drop(stopped.await) };
         let room = Arc::new(Semaphore::new(1));
-        let grace = Duration::from_millis(100);
+        let grace = Grace { longest: Duration::from_millis(100), cut: CancellationToken::new() };
         let serving = tokio::spawn(serve_within(room, listener, Router::new(), nothing_remembered(), grace, stopped));
         let mut only = TcpStream::connect(address).await.expect("a connection");
         only.write_all(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");

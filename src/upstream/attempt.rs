@@ -232,7 +232,7 @@ impl std::fmt::Debug for Body {
 }
 
 impl Body {
-    fn new(host: String, idle: Duration, bytes: Bytestream) -> Self {
+    pub(super) fn new(host: String, idle: Duration, bytes: Bytestream) -> Self {
         // Twice the longest pause, so that whoever makes such pauses can make up for them.
         let rule = Rule { span: idle.saturating_mul(2), longest: None };
         Self { host, idle, patience: Patience::new(rule), bytes }
@@ -246,8 +246,8 @@ impl Body {
 
     /// What was read of it, to be read again.
     #[must_use]
-    pub(super) fn made_of(self, pieces: Vec<Bytes>) -> Self {
-        Self { bytes: Box::pin(futures_util::stream::iter(pieces.into_iter().map(Ok))), ..self }
+    pub(super) fn made_of(self, whole: Bytes) -> Self {
+        Self { bytes: Box::pin(futures_util::stream::iter(Some(Ok(whole)))), ..self }
     }
 
     /// The next bytes; `None` at the end.

@@ -18,6 +18,7 @@ pub mod address;
 mod attempt;
 mod client;
 mod lists;
+mod measured;
 mod ranking;
 mod sources;
 mod word;
@@ -138,25 +139,6 @@ impl Answer {
         }
     }
 
-    /// The same with its length, whole: what it sends is waited for, up to so many bytes.
-    ///
-    /// # Errors
-    /// When it breaks off, or is longer.
-    pub async fn measured(mut self, most: u64) -> Result<Self, UpstreamError> {
-        let (mut pieces, mut got) = (Vec::new(), 0);
-        while let Some(piece) = self.body.next().await {
-            let piece = piece?;
-            got += piece.len() as u64;
-            if got > most {
-                let why =
-                    format!("a body of unknown length of more than {most} bytes, which this client cannot be given");
-                return Err(self.body.error(UpstreamErrorKind::Unfit(why)));
-            }
-            pieces.push(piece);
-        }
-        Ok(Self { length: Some(got), body: self.body.made_of(pieces), ..self })
-    }
-
     /// Whether redirects led from a file's name to a folder's: what came is a listing, not the file.
     #[must_use]
     pub fn became_listing(&self, asked: &RepoPath) -> bool {
@@ -217,6 +199,9 @@ pub enum UpstreamErrorKind {
     /// The content is not what it claims to be.
     #[error("sent something else: {0}")]
     Unfit(String),
+    /// A body would have to be waited for in memory, where there is no room for one more.
+    #[error("sends a body of unknown length, for which there is no room in memory beside those of other clients")]
+    NoRoom,
 }
 
 impl UpstreamErrorKind {
@@ -225,7 +210,7 @@ impl UpstreamErrorKind {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Status(status) => status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS,
-            Self::Unreachable(_) | Self::WrongLength { .. } => true,
+            Self::Unreachable(_) | Self::WrongLength { .. } | Self::NoRoom => true,
             Self::TimedOut { .. }
             | Self::TooSlow(_)
             | Self::Absent(_)
@@ -244,7 +229,7 @@ impl UpstreamErrorKind {
     /// Whether it says something about the source, and not about the path that was asked for.
     fn is_the_sources_fault(&self) -> bool {
         match self {
-            Self::Absent(_) | Self::NoList(_) => false,
+            Self::Absent(_) | Self::NoList(_) | Self::NoRoom => false,
             Self::Status(status) => status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS,
             Self::Unreachable(_)
             | Self::TimedOut { .. }

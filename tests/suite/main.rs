@@ -20,6 +20,7 @@
 //! | `travel` | after twenty generations, real clients install from any of them, and what differs between two is told rightly |
 //! | `retention` | budgets hold while files are read; what is superseded stays for its time |
 //! | `trust` | with keys configured, what none of them signed is not shown |
+//! | `edges` | conditions on what is only arriving, refusals of who still sends |
 //! | `unkept` | what came and could not be kept is named by no snapshot |
 //! | `unnamed` | packages that were fetched before their index are what it names, or are fetched again |
 //! | `prefetch` | packages are there before anybody asks for them |
@@ -41,6 +42,7 @@ mod clients;
 mod conditions;
 mod crash;
 mod doubts;
+mod edges;
 mod faults;
 mod fills;
 mod flip;

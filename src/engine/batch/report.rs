@@ -13,6 +13,10 @@ use crate::upstream::{UpstreamError, UpstreamErrorKind};
 /// The most entries of each list of a [`Summary`].
 pub const LISTED: usize = 1_000;
 
+/// The most files that a [`Summary`] lists because the repository does not admit them: an index may name very many of these, and the
+/// first few say which pattern it is.
+const REFUSED_LISTED: usize = 100;
+
 /// One thing that happened.
 #[derive(Debug, Clone)]
 pub enum Report {
@@ -171,7 +175,11 @@ impl<T> Default for Listed<T> {
 
 impl<T> Listed<T> {
     fn push(&mut self, one: T) {
-        if self.first.len() < LISTED { self.first.push(one) } else { self.left_out += 1 }
+        self.push_within(LISTED, one);
+    }
+
+    fn push_within(&mut self, most: usize, one: T) {
+        if self.first.len() < most { self.first.push(one) } else { self.left_out += 1 }
     }
 }
 
@@ -208,6 +216,8 @@ pub struct Summary {
     pub failed: Tally,
     /// Those that failed, and those that were asked for by name and refused.
     pub failures: Listed<Done>,
+    /// The others that were refused, cut sooner than the other lists.
+    pub refusals: Listed<Done>,
     /// In a dry run: those held and those that would be fetched.
     pub found: Listed<Done>,
     /// Where looking went wrong.
@@ -238,7 +248,7 @@ impl Summary {
         match &done.fate {
             Fate::Failed(_) => self.failures.push(done),
             Fate::Refused(_) if done.named => self.failures.push(done),
-            Fate::Refused(_) => {}
+            Fate::Refused(_) => self.refusals.push_within(REFUSED_LISTED, done),
             Fate::Cached | Fate::Already | Fate::WouldCache if list_found => self.found.push(done),
             Fate::Cached | Fate::Already | Fate::WouldCache => {}
         }
@@ -274,6 +284,11 @@ mod tests {
         assert_eq!(summary.cached, Tally { files: 1, bytes: 7 });
         assert_eq!(summary.matched.files, 1_003);
         assert!(summary.found.first.is_empty());
+        assert_eq!((summary.refusals.first.len(), summary.refusals.left_out), (1, 0));
+        for _ in 0..REFUSED_LISTED {
+            summary.add(done(Fate::Refused(Reason::Away), 1, false), false);
+        }
+        assert_eq!((summary.refusals.first.len(), summary.refusals.left_out), (100, 1));
         assert!(!summary.is_complete());
         summary.add(Report::Finished, false);
         assert!(summary.is_complete());

@@ -16,7 +16,7 @@ use crate::store::key::Target;
 use crate::upstream::Answer;
 
 /// The longest body of unknown length that is waited for in memory, in bytes: longer than the listings of most folders.
-const MOST_MEASURED: u64 = 4 << 20;
+const MOST_MEASURED: usize = 4 << 20;
 
 /// What is asked for.
 #[derive(Debug, Clone)]

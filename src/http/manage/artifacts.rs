@@ -7,8 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use artifactapi_formats::RepoPath;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -17,7 +16,9 @@ use axum::{Json, Router};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
+use super::asked::{Asked, MAX_LIMIT};
 use super::cursor;
+use super::named::Named;
 use crate::access::Grant;
 use crate::calendar::rfc3339;
 use crate::config::LiveRepositories;
@@ -26,12 +27,6 @@ use crate::http::access::Gate;
 use crate::http::error::Problem;
 use crate::store::catalog::{Artifact, Catalog, ListQuery};
 use crate::store::key::RepositoryName;
-
-/// The most rows of one page.
-pub const MAX_LIMIT: u32 = 1_000;
-
-/// Rows of a page unless it is said how many.
-pub const DEFAULT_LIMIT: u32 = 100;
 
 /// The most records that one request looks at.
 pub const SCAN: usize = 10_000;
@@ -59,13 +54,13 @@ pub fn routes(listing: Listing) -> Router {
 async fn list(
     State(listing): State<Listing>,
     parts: Parts,
-    Path(remote): Path<String>,
+    Named(remote): Named<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let repository = listing.repositories.get(&remote).ok_or_else(|| Problem::no_such_repository(&remote))?;
     listing.gate.authorize(&parts, &repository, Grant::Read).await?;
-    let asked = Asked::parse(query.as_deref().unwrap_or_default())?;
-    let pattern = match asked.pattern.clone() {
+    let wanted = Wanted::parse(query.as_deref())?;
+    let pattern = match wanted.pattern.clone() {
         None => None,
         Some(text) => {
             // A large pattern takes milliseconds to compile.
@@ -75,8 +70,8 @@ async fn list(
             Some(compiled.map_err(|why| Problem::unprocessable(format!("pattern {why}.")))?)
         }
     };
-    let page = Page::read(&*listing.catalog, &repository.name, &asked, pattern.as_ref()).await?;
-    let next = page.ended_at.as_ref().map(|(path, query)| asked.next(&remote, path, query));
+    let page = Page::read(&*listing.catalog, &repository.name, &wanted, pattern.as_ref()).await?;
+    let next = page.ended_at.as_ref().map(|(path, query)| wanted.next(&remote, path, query));
     let link = next.as_ref().and_then(|next| HeaderValue::try_from(format!("<{next}>; rel=\"next\"")).ok());
     let artifacts = page.rows.iter().map(Row::of).collect();
     let mut response = Json(Answer { repository: &remote, artifacts, next }).into_response();
@@ -87,44 +82,24 @@ async fn list(
     Ok(response)
 }
 
-/// The query of a request.
+/// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Asked {
+struct Wanted {
     limit: u32,
     prefix: String,
     pattern: Option<String>,
     after: Option<(String, String)>,
 }
 
-impl Asked {
-    fn parse(query: &str) -> Result<Self, Problem> {
-        let mut asked = Self { limit: DEFAULT_LIMIT, prefix: String::new(), pattern: None, after: None };
-        let mut seen = Vec::new();
-        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-            let wrong = |why: String| Err(Problem::unprocessable(format!("{name} {why}.")));
-            if seen.contains(&name) {
-                return wrong("is given twice".to_owned());
-            }
-            match &*name {
-                "limit" => match value.parse() {
-                    Ok(limit @ 1..=MAX_LIMIT) => asked.limit = limit,
-                    _ => return wrong(format!("must be a number from 1 to {MAX_LIMIT}")),
-                },
-                "prefix" if value.len() > RepoPath::MAX_BYTES => {
-                    return wrong(format!("is longer than any path, {} bytes", RepoPath::MAX_BYTES));
-                }
-                "prefix" if value.contains('\0') => return wrong("holds a character that no path has".to_owned()),
-                "prefix" => asked.prefix = value.into_owned(),
-                "pattern" => asked.pattern = Some(value.into_owned()),
-                "after" => match cursor::decode(&value) {
-                    Some(place) => asked.after = Some(place),
-                    None => return wrong("is not from the next link of an earlier page".to_owned()),
-                },
-                _ => return wrong("is not known here; there are limit, prefix, pattern and after".to_owned()),
-            }
-            seen.push(name);
-        }
-        Ok(asked)
+impl Wanted {
+    fn parse(query: Option<&str>) -> Result<Self, Problem> {
+        let asked = Asked::parse(query, &["limit", "prefix", "pattern", "after"])?;
+        Ok(Self {
+            limit: asked.limit()?,
+            prefix: asked.prefix("prefix")?.to_owned(),
+            pattern: asked.text("pattern").map(str::to_owned),
+            after: asked.place("after")?,
+        })
     }
 
     /// The URL of the page after this place.
@@ -152,7 +127,7 @@ impl Page {
     async fn read(
         catalog: &dyn Catalog,
         repository: &RepositoryName,
-        asked: &Asked,
+        asked: &Wanted,
         pattern: Option<&RequestPattern>,
     ) -> Result<Self, Problem> {
         let wanted = asked.limit as usize;
@@ -272,39 +247,33 @@ mod tests {
 
     #[test]
     fn the_query() {
-        let asked = Asked::parse("limit=7&prefix=a%2Fb&pattern=a%2F.*&after=YQA").expect("valid");
+        let wanted = Wanted::parse(Some("limit=7&prefix=a%2Fb&pattern=a%2F.*&after=YQA")).expect("valid");
         let place = Some(("a".to_owned(), String::new()));
-        assert_eq!(asked, Asked { limit: 7, prefix: "a/b".into(), pattern: Some("a/.*".into()), after: place });
-        assert_eq!(Asked::parse("").expect("valid").limit, DEFAULT_LIMIT);
+        assert_eq!(wanted, Wanted { limit: 7, prefix: "a/b".into(), pattern: Some("a/.*".into()), after: place });
+        let nothing = Wanted::parse(None).expect("valid");
+        assert_eq!((nothing.prefix.as_str(), nothing.pattern, nothing.after), ("", None, None));
     }
 
     #[test]
     fn what_is_wrong_is_named() {
-        for query in [
-            "limit=0",
-            "limit=1001",
-            "limit=x",
-            "limit=-1",
-            "after=x",
-            "after=",
-            "prefix=%00",
-            "offset=3",
-            "limit=1&limit=2",
-        ] {
+        for query in ["limit=0", "limit=1001", "limit=x", "limit=-1", "after=x", "prefix=%00", "limit=1&limit=2"] {
             let name = query.split('=').next().expect("a name");
-            let problem = format!("{:?}", Asked::parse(query).expect_err(query));
+            let problem = format!("{:?}", Wanted::parse(Some(query)).expect_err(query));
             assert!(problem.contains(&format!("{name} ")) && problem.contains("422"), "{query}: {problem}");
         }
-        assert!(Asked::parse(&format!("prefix={}", "a".repeat(901))).is_err());
+        assert!(Wanted::parse(Some("offset=3")).is_err());
+        assert!(Wanted::parse(Some(&format!("prefix={}", "a".repeat(901)))).is_err());
     }
 
     #[test]
     fn the_next_page_asks_for_the_same() {
-        let asked = Asked::parse("limit=7&prefix=a%2Bb&pattern=%5Ba-z%5D%2B%26").expect("valid");
-        let next = asked.next("r", "a+b/c", "x=1");
-        let query = next.strip_prefix("/artifacts/r?").expect("a path");
-        let again = Asked::parse(query).expect("valid");
-        assert_eq!(again.after, Some(("a+b/c".to_owned(), "x=1".to_owned())));
-        assert_eq!((again.limit, &again.prefix, &again.pattern), (asked.limit, &asked.prefix, &asked.pattern));
+        let wanted = Wanted::parse(Some("limit=7&prefix=a%2Bb&pattern=%5Ba-z%5D%2B%26")).expect("valid");
+        // The longest place that there is.
+        let (path, query) = ("p".repeat(900), "q".repeat(2 << 10));
+        let next = wanted.next("r", &path, &query);
+        let next = next.strip_prefix("/artifacts/r?").expect("a path");
+        let again = Wanted::parse(Some(next)).expect("valid");
+        assert_eq!(again.after, Some((path, query)));
+        assert_eq!((again.limit, &again.prefix, &again.pattern), (wanted.limit, &wanted.prefix, &wanted.pattern));
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct SummaryView<'a> {
     bytes: Bytes,
     failures: Vec<Item<'a>>,
     failures_left_out: u64,
+    refusals: Vec<Item<'a>>,
+    refusals_left_out: u64,
     troubles: Vec<Place<'a>>,
     troubles_left_out: u64,
     /// What a dry run found.
@@ -118,6 +120,8 @@ impl<'a> SummaryView<'a> {
             },
             failures: summary.failures.first.iter().map(Item::of).collect(),
             failures_left_out: summary.failures.left_out,
+            refusals: summary.refusals.first.iter().map(Item::of).collect(),
+            refusals_left_out: summary.refusals.left_out,
             troubles: summary.troubles.first.iter().map(Place::of).collect(),
             troubles_left_out: summary.troubles.left_out,
             files: summary.found.first.iter().map(Item::of).collect(),

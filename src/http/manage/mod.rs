@@ -15,6 +15,7 @@ mod cursor;
 pub mod gauges;
 pub mod health;
 pub mod metrics;
+mod named;
 pub mod openapi;
 pub mod packages;
 mod page;

@@ -1,9 +1,9 @@
-//! `GET /packages/{remote}`: packages that the current indexes of a repository name, by name, version, architecture, file
+//! `GET /packages/{repository}`: packages that the current indexes of a repository name, by name, version, architecture, file
 //! name and root. Answered from the catalog's rows; no index is read for it.
 
 use std::sync::Arc;
 
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -12,6 +12,7 @@ use axum::{Json, Router};
 use serde::Serialize;
 
 use super::asked::Asked;
+use super::named::Named;
 use crate::access::Grant;
 use crate::config::LiveRepositories;
 use crate::http::access::Gate;
@@ -27,9 +28,9 @@ pub struct Packages {
     pub gate: Arc<Gate>,
 }
 
-/// `/packages/{remote}`.
+/// `/packages/{repository}`.
 pub fn routes(packages: Packages) -> Router {
-    Router::new().route("/packages/{remote}", get(search)).with_state(packages)
+    Router::new().route("/packages/{repository}", get(search)).with_state(packages)
 }
 
 #[derive(Serialize)]
@@ -71,11 +72,17 @@ impl From<NamedPackage> for Row {
 async fn search(
     State(packages): State<Packages>,
     parts: Parts,
-    Path(remote): Path<String>,
+    Named(remote): Named<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let repository = packages.repositories.get(&remote).ok_or_else(|| Problem::no_such_repository(&remote))?;
     packages.gate.authorize(&parts, &repository, Grant::Read).await?;
+    if repository.format.index().is_none() {
+        return Err(Problem::not_found(format!(
+            "Repository {remote:?} is of a format without indexes, and so without packages that one names; GET /artifacts/{remote} \
+             lists its files."
+        )));
+    }
     let asked = Asked::parse(query.as_deref(), &["name", "version", "arch", "file", "root", "limit", "after"])?;
     let text = |name| asked.text(name).map(str::to_owned);
     let limit = asked.limit()?;

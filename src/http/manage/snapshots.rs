@@ -1,13 +1,13 @@
-//! `/snapshots/{remote}` and `/snapshots/{remote}/{root}`: the generations of a repository's indexes, what differs between
+//! `/snapshots/{repository}` and `/snapshots/{repository}/{root}`: the generations of a repository's indexes, what differs between
 //! two of them, and the tags people give them.
 //!
 //! A root is named by its entry file (`v3.22/main/x86_64/APKINDEX.tar.gz`) or by the folder it describes
-//! (`v3.22/main/x86_64`, `el9/x86_64`). Generations are written as after the `@` in `/api/{remote}@{when}/…`.
+//! (`v3.22/main/x86_64`, `el9/x86_64`). Generations are written as after the `@` in `/api/{repository}@{when}/…`.
 
 use std::sync::Arc;
 
 use artifactapi_formats::PackageEntry;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -16,6 +16,7 @@ use axum::{Json, Router};
 use serde::Serialize;
 
 use super::asked::Asked;
+use super::named::Named;
 use crate::access::Grant;
 use crate::calendar::rfc3339;
 use crate::config::{LiveRepositories, Repository};
@@ -38,8 +39,8 @@ pub struct SnapshotRoutes {
 /// `/snapshots/…`.
 pub fn routes(state: SnapshotRoutes) -> Router {
     Router::new()
-        .route("/snapshots/{remote}", get(roots))
-        .route("/snapshots/{remote}/{*root}", get(list_or_diff).put(tag).delete(untag))
+        .route("/snapshots/{repository}", get(roots))
+        .route("/snapshots/{repository}/{*root}", get(list_or_diff).put(tag).delete(untag))
         .with_state(state)
 }
 
@@ -118,10 +119,11 @@ impl From<PackageEntry> for Described {
 async fn roots(
     State(state): State<SnapshotRoutes>,
     parts: Parts,
-    Path(remote): Path<String>,
+    Named(remote): Named<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let (repository, _) = state.repository(&parts, &remote, Grant::Read).await?;
+    has_indexes(&repository)?;
     let asked = Asked::parse(query.as_deref(), &["limit", "after"])?;
     let limit = asked.limit()?;
     let found = state.snapshots().roots(&repository.name, asked.path("after")?.as_ref(), limit).await;
@@ -134,7 +136,7 @@ async fn roots(
 async fn list_or_diff(
     State(state): State<SnapshotRoutes>,
     parts: Parts,
-    Path((remote, root)): Path<(String, String)>,
+    Named((remote, root)): Named<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let (repository, _) = state.repository(&parts, &remote, Grant::Read).await?;
@@ -145,6 +147,10 @@ async fn list_or_diff(
         (None, None) => {
             let before = asked.number("before")?.map(SnapshotId);
             let found = state.snapshots().snapshots(&root, before, limit).await.map_err(|error| away(&error))?;
+            if found.is_empty() {
+                // The page after the last is empty; a root that there is not has no pages.
+                state.generations.newest(&root).await.map_err(|error| not_found(&error))?;
+            }
             let next =
                 (found.len() == limit as usize).then(|| found.last().map(|last| last.id.0.to_string())).flatten();
             let snapshots = found.into_iter().map(Row::from).collect();
@@ -184,7 +190,7 @@ impl Change {
 async fn tag(
     State(state): State<SnapshotRoutes>,
     parts: Parts,
-    Path((remote, root)): Path<(String, String)>,
+    Named((remote, root)): Named<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let (repository, entry) = state.repository(&parts, &remote, Grant::Write).await?;
@@ -194,7 +200,7 @@ async fn tag(
 async fn untag(
     State(state): State<SnapshotRoutes>,
     parts: Parts,
-    Path((remote, root)): Path<(String, String)>,
+    Named((remote, root)): Named<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let (repository, entry) = state.repository(&parts, &remote, Grant::Write).await?;
@@ -251,6 +257,11 @@ impl SnapshotRoutes {
     fn snapshots(&self) -> &Arc<dyn Snapshots> {
         self.generations.snapshots()
     }
+}
+
+/// 404 for what can have no snapshots.
+fn has_indexes(repository: &Repository) -> Result<(), Problem> {
+    Generations::index_of(repository).map(drop).map_err(|error| not_found(&error))
 }
 
 fn not_found(error: &GenerationError) -> Problem {

@@ -14,6 +14,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
+use super::allowed::authorize;
 use super::conditions::{asks_nothing, is_about_all};
 use super::digest::expected;
 use super::parts::Parts;
@@ -43,17 +44,16 @@ struct Received {
 /// [`Problem`] of the first file that was not taken; its detail says which were.
 pub async fn post(State(uploads): State<Uploads>, request: Request) -> Result<Response, Problem> {
     has_no_query(request.uri())?;
-    let (named, folder, when) =
-        match folder_of(&uploads.repositories, request.uri(), |named| destination(named).is_some())? {
-            Some((named, folder)) => (named, folder, None),
-            None => {
-                let Named { repository, target, when } = resolve(&uploads.repositories, request.uri())?;
-                (repository, target.path.as_str().to_owned(), when)
-            }
-        };
+    let (named, folder, when) = match folder_of(&uploads.repositories, request.uri(), |_| true)? {
+        Some((named, folder)) => (named, folder, None),
+        None => {
+            let Named { repository, target, when } = resolve(&uploads.repositories, request.uri())?;
+            (repository, target.path.as_str().to_owned(), when)
+        }
+    };
     let repository = destination(&named).unwrap_or_else(|| Arc::clone(&named));
     let (parts, body) = request.into_parts();
-    let entry = uploads.gate.authorize(&parts, &repository, Grant::Write).await?;
+    let entry = authorize(&uploads, &parts, &repository, Grant::Write).await?;
     let request = Request::from_parts(parts, body);
     let receiving = async {
         if when.is_some() {

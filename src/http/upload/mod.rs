@@ -1,6 +1,7 @@
 //! `PUT|DELETE /api/{repository}/{path}` and `POST /api/{repository}/{folder}`: what people put in (DESIGN 8).
 //!
-//! A request goes through the same steps in the same order: who asks, whether the repository takes uploads, whether the path
+//! A request goes through the same steps in the same order: who asks, whether the repository takes uploads (which comes first for
+//! those that no token would help), whether the path
 //! may be used, whether its conditions hold, whether the declared size fits; only then is a byte of the body read (a client
 //! that sent `Expect: 100-continue` sends none before that). The body is spooled whole, its digest compared with what the
 //! client said of it, and handed to the [`Publisher`]. What is answered with 201 or 200 is durable, in the index, and there for the next
@@ -11,6 +12,7 @@
 //!
 //! It never keeps a part of a body, and never waits for one for ever ([`crate::patience`]).
 
+mod allowed;
 mod conditions;
 mod digest;
 mod form;
@@ -28,6 +30,8 @@ use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
+use self::allowed::authorize;
+pub use self::allowed::options;
 use self::conditions::{condition, is_about_all};
 use self::digest::expected;
 pub use self::form::post;
@@ -60,7 +64,7 @@ pub struct Uploads {
 pub async fn put(State(uploads): State<Uploads>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let Addressed { named, repository, target, when } = addressed(&uploads.repositories, &parts.uri)?;
-    let entry = uploads.gate.authorize(&parts, &repository, Grant::Write).await?;
+    let entry = authorize(&uploads, &parts, &repository, Grant::Write).await?;
     let work = async {
         if when.is_some() {
             return Err(Problem::bad_request("An earlier generation is as it was; upload without the '@'."));
@@ -90,7 +94,7 @@ pub async fn put(State(uploads): State<Uploads>, request: Request) -> Result<Res
 pub async fn delete(State(uploads): State<Uploads>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     let Addressed { repository, target, when, .. } = addressed(&uploads.repositories, &parts.uri)?;
-    let entry = uploads.gate.authorize(&parts, &repository, Grant::Delete).await?;
+    let entry = authorize(&uploads, &parts, &repository, Grant::Delete).await?;
     let work =
         async {
             if when.is_some() {

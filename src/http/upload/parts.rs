@@ -13,6 +13,7 @@ use axum::BoxError;
 use axum::body::{Body, Bytes};
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest as _, Multipart, Request};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use futures_util::{Stream, StreamExt as _};
 
@@ -49,8 +50,13 @@ impl Parts {
     /// The form in the body of a request.
     ///
     /// # Errors
-    /// 400 when the headers do not say that there is one.
+    /// 415 when the headers do not say that there is one, 400 when they do not say where its parts end.
     pub(super) async fn of(request: Request) -> Result<Self, Problem> {
+        if !is_form(request.headers()) {
+            let detail =
+                "What is POSTed to a folder is a form: send one (curl -F file=@FILE), or PUT the file (curl -T FILE).";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is no form", detail));
+        }
         let meter = Arc::new(Meter::default());
         let metered = Arc::clone(&meter);
         let form = Multipart::from_request(request.map(|body| one_at_a_time(body, metered)), &()).await;
@@ -106,6 +112,12 @@ impl Part<'_> {
         };
         in_time(reading).await?.map_err(|why| self.meter.trouble(&why, "A field that is no file", MAX_TEXT))
     }
+}
+
+/// Whether the body is declared to be a form with parts; media types are the same in small and in large letters.
+fn is_form(headers: &HeaderMap) -> bool {
+    let declared = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    declared.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("multipart/form-data")
 }
 
 /// How many bytes have been handed on since the last of these began, and how many may be.

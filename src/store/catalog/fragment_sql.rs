@@ -1,11 +1,5 @@
 //! The statements about fragments that both databases understand word for word.
 
-/// Removes fragments that no package row has: (put before). No index knows marks, for it would cost every refresh of every
-/// index; so the marks of the roots that have fragments are gathered once for all of them.
-pub(super) const SWEEP: &str = "
-    DELETE FROM fragment WHERE added_at < $1 AND (root, mark) NOT IN (
-        SELECT p.root, p.mark FROM package p WHERE p.root IN (SELECT f.root FROM fragment f))";
-
 /// The newest snapshot that has a file: (repository, path).
 pub(super) const NAMING: &str = "
     SELECT MAX(f.snapshot) FROM snapshot_file f JOIN snapshot s ON s.id = f.snapshot
@@ -27,10 +21,6 @@ pub(super) const RENEW_PAST: &str = "
     UPDATE past_package SET superseded_at = $4
     WHERE repository = $1 AND path = $2 AND query_key = $3 AND superseded_at < $4 AND blob = (
         SELECT a.blob FROM artifact a WHERE a.repository = $1 AND a.path = $2 AND a.query_key = $3)";
-
-/// Removes the record of what is a past content by now: (repository, path, query key, revision).
-pub(super) const RETIRE: &str =
-    "DELETE FROM artifact WHERE repository = $1 AND path = $2 AND query_key = $3 AND revision = $4";
 
 /// What leaves a record as a past content of its path, statement by statement.
 pub(super) const PAST: [&str; 2] = [RENEW_PAST, KEEP_PAST];

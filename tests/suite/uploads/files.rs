@@ -96,7 +96,7 @@ async fn what_is_wrong_is_refused_and_leaves_nothing() {
         (asked("PUT", "files/x").body(ten.clone()), 405, "takes no uploads"),
         (asked("PUT", "nothing/x").body(ten.clone()), 404, "nothing"),
         (asked("PUT", "lax/x").body(vec![0; 1_001]), 507, "quota"),
-        (asked("POST", "own/").body(ten.clone()), 400, "form"),
+        (asked("POST", "own/").body(ten.clone()), 415, "form"),
     ];
     for (request, status, word) in refused {
         let problem = ask(&site.server, &request).await.problem(status);

@@ -39,11 +39,11 @@ const ROUTES: &[(&str, &str, &str, &str, Needs)] = &[
     ("POST", "/api/{repository}/{path}", "/api/REPOSITORY/a.txt", "x", Needs::Grant(Grant::Write)),
     ("DELETE", "/api/{repository}/{path}", "/api/REPOSITORY/a.txt", "", Needs::Grant(Grant::Delete)),
     ("GET", "/artifacts/{remote}", "/artifacts/REPOSITORY", "", Needs::Grant(Grant::Read)),
-    ("GET", "/packages/{remote}", "/packages/REPOSITORY", "", Needs::Grant(Grant::Read)),
-    ("GET", "/snapshots/{remote}", "/snapshots/REPOSITORY", "", Needs::Grant(Grant::Read)),
-    ("GET", "/snapshots/{remote}/{root}", "/snapshots/REPOSITORY/x", "", Needs::Grant(Grant::Read)),
-    ("PUT", "/snapshots/{remote}/{root}", "/snapshots/REPOSITORY/x?tag=t", "", Needs::Grant(Grant::Write)),
-    ("DELETE", "/snapshots/{remote}/{root}", "/snapshots/REPOSITORY/x?tag=t", "", Needs::Grant(Grant::Write)),
+    ("GET", "/packages/{repository}", "/packages/REPOSITORY", "", Needs::Grant(Grant::Read)),
+    ("GET", "/snapshots/{repository}", "/snapshots/REPOSITORY", "", Needs::Grant(Grant::Read)),
+    ("GET", "/snapshots/{repository}/{root}", "/snapshots/REPOSITORY/x", "", Needs::Grant(Grant::Read)),
+    ("PUT", "/snapshots/{repository}/{root}", "/snapshots/REPOSITORY/x?tag=t", "", Needs::Grant(Grant::Write)),
+    ("DELETE", "/snapshots/{repository}/{root}", "/snapshots/REPOSITORY/x?tag=t", "", Needs::Grant(Grant::Write)),
     (
         "POST",
         "/cache-artifact",
@@ -101,7 +101,7 @@ async fn every_route_every_grant_and_nobody() {
         }
     }
     for (method, _, path, body, needs) in ROUTES {
-        for repository in ["files", "closed"] {
+        for repository in ["files", "closed", "ours"] {
             let (path, body) = (path.replace("REPOSITORY", repository), body.replace("REPOSITORY", repository));
             for (token, given) in &callers {
                 let answer = server.ask(method, &path, &body, token.as_deref()).await;
@@ -111,8 +111,13 @@ async fn every_route_every_grant_and_nobody() {
                 };
                 let expected = match needs {
                     Needs::Nothing | Needs::WhoAsks | Needs::Probes => None,
-                    Needs::Grant(Grant::Read) if repository == "files" => None,
+                    Needs::Grant(Grant::Read) if repository != "closed" => None,
                     Needs::Grant(needed) if held(*needed) => None,
+                    // No token helps there, and who may read it is told so.
+                    Needs::Grant(_) if path.starts_with("/api/") && repository == "files" => Some(405),
+                    Needs::Grant(_) if path.starts_with("/api/") && repository == "closed" && held(Grant::Read) => {
+                        Some(405)
+                    }
                     Needs::Grant(_) if token.is_none() => Some(401),
                     Needs::Grant(_) => Some(403),
                 };

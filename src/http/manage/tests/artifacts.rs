@@ -104,7 +104,7 @@ async fn what_is_wrong_is_named() {
         ("/artifacts/files?limit=0", 422, "limit must be a number from 1 to 1000"),
         ("/artifacts/files?pattern=(", 422, "pattern is not a regular expression"),
         ("/artifacts/files?after=x", 422, "after is not from the next link"),
-        ("/artifacts/files?offset=1", 422, "offset is not known here"),
+        ("/artifacts/files?offset=1", 422, "\"offset\" is not known here"),
         ("/artifacts", 404, "There is nothing at"),
     ];
     for (path, status, detail) in table {

@@ -41,6 +41,9 @@ async fn packages_that_an_apk_index_names() {
     // hello-doc is noarch: another folder, which the repository's own patterns do not admit.
     assert_eq!(counts(&first), [3, 2, 0, 0, 1, 0], "{first}");
     assert_eq!(first["complete"], true, "{first}");
+    let refused = &first["refusals"][0];
+    assert!(refused["path"].as_str().is_some_and(|path| path.contains("hello-doc")), "{first}");
+    assert!(refused["reason"].as_str().is_some_and(|why| why.contains("include_patterns")), "{first}");
     assert!(first["bytes"]["cached"].as_u64() > Some(500), "{first}");
     let asked = server.upstream.asked();
     assert_eq!(asked.len(), 3, "{asked:?}");
@@ -49,6 +52,16 @@ async fn packages_that_an_apk_index_names() {
     assert_eq!(counts(&again), [3, 0, 2, 0, 1, 0], "{again}");
     assert_eq!(server.upstream.asked(), Vec::<String>::new());
     assert_eq!(server.get("/api/apks/main/x86_64/hello-1.0-r0.apk").await.header("x-artifact-source"), "cache");
+}
+
+#[tokio::test]
+async fn a_place_that_is_not_there_is_named() {
+    let server = Server::start().await;
+    put_alpine(&server);
+    let answer = server.cache(json!({ "remote": "apks", "path": "nosuch" })).await.json();
+    assert_eq!((counts(&answer), &answer["complete"]), ([0; 6], &Value::from(false)), "{answer}");
+    assert_eq!(answer["troubles"][0]["path"], "nosuch/APKINDEX.tar.gz", "{answer}");
+    assert!(answer["troubles"][0]["reason"].as_str().is_some_and(|why| why.contains("404")), "{answer}");
 }
 
 #[tokio::test]

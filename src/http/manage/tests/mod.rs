@@ -5,6 +5,7 @@ mod artifacts;
 mod batch;
 mod clocks;
 mod document;
+mod edges;
 mod operation;
 mod upstream;
 

@@ -10,6 +10,9 @@ use crate::store::catalog::fragments::{GROUP_BYTES, groups};
 use crate::store::catalog::snapshots::{PackageMark, SnapshotPublished};
 use crate::store::catalog::{Artifact, Published};
 
+/// As many as are published together.
+const RETIRED: usize = 256;
+
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
@@ -141,4 +144,34 @@ pub(super) async fn what_is_retired_goes_with_the_publication_or_not_at_all(subj
     assert_eq!(current, Some(after), "what came since stays");
     let taken = subject.catalog.take_garbage(at(4_000), 10).await.expect("taken");
     assert!(!taken.contains(&gone.blob), "{taken:?}");
+}
+
+/// As many deletes as are published together, of a database whose round trips take their time.
+pub(super) async fn many_are_retired_at_once(subject: Subject) {
+    let identity = |content: &[u8]| artifactapi_formats::Identity::File(Sha256::of(content).into());
+    let mut retired = Vec::new();
+    for number in 0..RETIRED {
+        let content = format!("content of {number}");
+        let path = format!("main/{number}.rpm");
+        let record = Artifact { identity: Some(identity(content.as_bytes())), ..artifact(&path, content.as_bytes()) };
+        let revision = subject.put(&record).await;
+        retired.push(Artifact { revision, ..record });
+    }
+    // One is a past content already, one was replaced since, and one is there twice.
+    subject.fragments.keep_past(&retired[0].target, at(5)).await.expect("kept");
+    let newer = artifact(retired[1].target.path.as_str(), b"newer");
+    subject.put(&newer).await;
+    retired.push(retired[2].clone());
+    let draft = subject.draft(&root(), &[], 20).await;
+    let next = snapshot(&root(), draft, vec![artifact("main/APKINDEX.tar.gz", b"index")], 0, 20);
+    let won = subject.snapshots.publish_snapshot(&next, draft.follows, &retired).await.expect("an answer");
+    assert!(matches!(won, SnapshotPublished::Won { .. }), "{won:?}");
+    let held = subject.number("SELECT COUNT(*) FROM artifact WHERE path LIKE 'main/%.rpm'").await;
+    assert_eq!(held, 1, "what came since stays");
+    assert_eq!(subject.number("SELECT COUNT(*) FROM past_package").await, 256, "each once, and what came since, too");
+    assert_eq!(subject.number("SELECT COUNT(DISTINCT superseded_at) FROM past_package").await, 1);
+    for record in [&retired[0], &retired[2], &retired[255]] {
+        let past = subject.snapshots.content(&record.target, record.identity.as_ref().expect("it has one"), None).await;
+        assert_eq!(past.expect("found").expect("earlier snapshots still have it").blob, record.blob);
+    }
 }

@@ -3,11 +3,12 @@
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use sqlx::postgres::PgConnection;
 use sqlx::{query, query_as, query_scalar};
 
 use super::PostgresCatalog;
 use crate::store::catalog::CatalogError;
-use crate::store::catalog::fragment_sql::{NAMING, PAST, SWEEP};
+use crate::store::catalog::fragment_sql::{NAMING, PAST};
 use crate::store::catalog::fragments::Fragments;
 use crate::store::catalog::row::{query_key, to_millis};
 use crate::store::catalog::snapshot_rows::read_mark;
@@ -33,6 +34,32 @@ const GET: &str = "
 const LENGTHS: &str = "
     SELECT f.mark, OCTET_LENGTH(f.body)::BIGINT FROM index_root r JOIN fragment f ON f.root = r.id
     WHERE r.repository = $1 AND r.path = $2 AND f.mark = ANY($3)";
+
+/// How many fragments one statement of a sweep looks at. Each reads the package rows of the root once: a quarter of a second for as
+/// many as the largest repositories have, where a statement may take ten times that.
+const SWEPT_AT_ONCE: i64 = 50_000;
+
+/// The next root that has fragments: (after this one).
+const SWEPT_NEXT: &str = "SELECT MIN(root) FROM fragment WHERE root > $1";
+
+/// Removes those of the next fragments of a root that no package row has: (root, after this mark, put before, how many at once).
+/// How many went, how many were looked at, and the last mark of these.
+///
+/// No index knows marks, for it would cost every refresh of every index. So the marks are subtracted as sets: that is a hash or a
+/// sort whatever the planner believes, where it takes NOT IN, NOT EXISTS or a join for one look at all rows for each fragment as
+/// soon as its statistics are old.
+const SWEEP: &str = "
+    WITH page AS MATERIALIZED (
+        SELECT mark FROM fragment WHERE root = $1 AND mark > $2 ORDER BY mark LIMIT $4
+    ), last AS MATERIALIZED (
+        SELECT mark FROM page ORDER BY mark DESC LIMIT 1
+    ), nobodys AS MATERIALIZED (
+        SELECT mark FROM page
+        EXCEPT SELECT mark FROM package WHERE root = $1 AND mark > $2 AND mark <= (SELECT mark FROM last)
+    ), swept AS (
+        DELETE FROM fragment WHERE root = $1 AND mark = ANY (ARRAY(SELECT mark FROM nobodys)) AND added_at < $3 RETURNING root
+    )
+    SELECT (SELECT COUNT(*) FROM swept), (SELECT COUNT(*) FROM page), (SELECT mark FROM last)";
 
 #[async_trait]
 impl Fragments for PostgresCatalog {
@@ -86,11 +113,25 @@ impl Fragments for PostgresCatalog {
     }
 
     async fn sweep_fragments(&self, before: SystemTime) -> Result<u64, CatalogError> {
-        self.database
-            .call("sweeping fragments", async |db| {
-                Ok(query(SWEEP).bind(to_millis(before)).execute(db).await?.rows_affected())
-            })
-            .await
+        let during = "sweeping fragments";
+        let (mut swept, mut root) = (0_u64, i64::MIN);
+        loop {
+            let next = async |db: &mut PgConnection| query_scalar(SWEPT_NEXT).bind(root).fetch_one(db).await;
+            let next: Option<i64> = self.database.call(during, next).await?;
+            let Some(next) = next else { return Ok(swept) };
+            root = next;
+            let mut last = Vec::new();
+            loop {
+                let page = query_as(SWEEP).bind(root).bind(&last).bind(to_millis(before)).bind(SWEPT_AT_ONCE);
+                let page = async |db: &mut PgConnection| page.fetch_one(db).await;
+                let (gone, looked_at, end): (i64, i64, Option<Vec<u8>>) = self.database.call(during, page).await?;
+                swept += u64::try_from(gone).unwrap_or_default();
+                match end {
+                    Some(end) if looked_at == SWEPT_AT_ONCE => last = end,
+                    _ => break,
+                }
+            }
+        }
     }
 
     async fn naming(&self, file: &Target) -> Result<Option<SnapshotId>, CatalogError> {

@@ -47,6 +47,35 @@ pub(super) const PUBLISH_SNAPSHOT: &str = "
     SELECT outcome, number, leaving, replaced FROM publish_snapshot(
         $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)";
 
+/// What leaves many records as past contents of their paths, statement by statement: (repositories, paths, query keys, at). As for
+/// one in `fragment_sql`.
+pub(super) const PAST_OF_MANY: [&str; 2] = [
+    "UPDATE past_package q SET superseded_at = $4
+     FROM UNNEST($1::TEXT[], $2::TEXT[], $3::TEXT[]) AS told (repository, path, query_key)
+        JOIN artifact a USING (repository, path, query_key)
+     WHERE q.repository = a.repository AND q.path = a.path AND q.query_key = a.query_key AND q.blob = a.blob
+        AND q.superseded_at < $4",
+    "INSERT INTO past_package (repository, path, query, query_key, revision, blob, size, sha256, content_type, etag,
+        upstream_last_modified, last_modified, stored_at, checked_at, identity, superseded_at)
+     SELECT DISTINCT ON (a.id) a.repository, a.path, a.query, a.query_key, a.revision, a.blob, a.size, a.sha256,
+        a.content_type, a.etag, a.upstream_last_modified, a.last_modified, a.stored_at, a.checked_at, a.identity, $4::BIGINT
+     FROM UNNEST($1::TEXT[], $2::TEXT[], $3::TEXT[]) AS told (repository, path, query_key)
+        JOIN artifact a USING (repository, path, query_key)
+     WHERE NOT EXISTS (
+        SELECT 1 FROM past_package q
+        WHERE q.repository = a.repository AND q.path = a.path AND q.query_key = a.query_key AND q.blob = a.blob)",
+];
+
+/// Removes the records of what are past contents by now: (repositories, paths, query keys, revisions). They are locked in the order
+/// in which everybody locks several, so that two cannot wait for each other.
+pub(super) const RETIRE_MANY: &str = "
+    WITH held AS MATERIALIZED (
+        SELECT a.id FROM UNNEST($1::TEXT[], $2::TEXT[], $3::TEXT[], $4::BIGINT[]) AS told (repository, path, query_key, revision)
+            JOIN artifact a USING (repository, path, query_key)
+        WHERE a.revision = told.revision ORDER BY a.id FOR UPDATE OF a
+    )
+    DELETE FROM artifact USING held WHERE artifact.id = held.id";
+
 /// Gives a snapshot a tag. It is held meanwhile, so that it cannot expire at the same moment.
 pub(super) const TAG: &str = "
     WITH held AS (SELECT id, root FROM snapshot WHERE id = $1 AND published_at IS NOT NULL FOR KEY SHARE)

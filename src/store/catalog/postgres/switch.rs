@@ -6,9 +6,8 @@ use std::time::SystemTime;
 use sqlx::postgres::{PgConnection, PgDatabaseError};
 use sqlx::{Connection as _, query, query_as};
 
-use super::snapshot_statements::PUBLISH_SNAPSHOT;
+use super::snapshot_statements::{PAST_OF_MANY, PUBLISH_SNAPSHOT, RETIRE_MANY};
 use super::{BLOB_LEAVING, PostgresCatalog};
-use crate::store::catalog::fragment_sql::{PAST, RETIRE};
 use crate::store::catalog::row::{query_key, read_keys, rested_since, to_i64, to_millis};
 use crate::store::catalog::snapshot_rows::{Files, SnapshotRow, read_root, read_snapshot};
 use crate::store::catalog::snapshot_sql::BY_ID;
@@ -121,16 +120,20 @@ async fn publish(
     Ok(switched)
 }
 
-/// Takes the records of what is not named any more out of the way.
+/// Takes the records of what is not named any more out of the way: as many round trips for many as for one.
 async fn retire(db: &mut PgConnection, retired: &[Artifact], at: i64) -> Result<(), sqlx::Error> {
-    for Artifact { target, revision, .. } in retired {
-        let key = query_key(&target.query);
-        for statement in PAST {
-            let past = query(statement).bind(target.repository.as_str()).bind(target.path.as_str());
-            past.bind(&*key).bind(at).execute(&mut *db).await?;
-        }
-        let retire = query(RETIRE).bind(target.repository.as_str()).bind(target.path.as_str());
-        retire.bind(&*key).bind(revision.0).execute(&mut *db).await?;
+    if retired.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let repositories: Vec<&str> = retired.iter().map(|record| record.target.repository.as_str()).collect();
+    let paths: Vec<&str> = retired.iter().map(|record| record.target.path.as_str()).collect();
+    let query_keys: Vec<_> = retired.iter().map(|record| query_key(&record.target.query)).collect();
+    let query_keys: Vec<&str> = query_keys.iter().map(|key| &**key).collect();
+    let revisions: Vec<i64> = retired.iter().map(|record| record.revision.0).collect();
+    for statement in PAST_OF_MANY {
+        let past = query(statement).bind(&repositories).bind(&paths).bind(&query_keys).bind(at);
+        past.execute(&mut *db).await?;
+    }
+    let retire = query(RETIRE_MANY).bind(&repositories).bind(&paths).bind(&query_keys).bind(&revisions);
+    retire.execute(&mut *db).await.map(drop)
 }

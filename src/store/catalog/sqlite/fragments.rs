@@ -9,12 +9,18 @@ use sqlx::{QueryBuilder, query, query_scalar};
 use super::SqliteCatalog;
 use super::writer::Change;
 use crate::store::catalog::CatalogError;
-use crate::store::catalog::fragment_sql::{NAMING, PAST, SWEEP};
+use crate::store::catalog::fragment_sql::{NAMING, PAST};
 use crate::store::catalog::fragments::Fragments;
 use crate::store::catalog::row::{query_key, to_millis};
 use crate::store::catalog::snapshot_rows::read_mark;
 use crate::store::catalog::snapshots::{PackageMark, SnapshotId};
 use crate::store::key::Target;
+
+/// Removes fragments that no package row has: (put before). No index knows marks, for it would cost every refresh of every
+/// index; so the marks of the roots that have fragments are gathered once for all of them.
+pub(super) const SWEEP: &str = "
+    DELETE FROM fragment WHERE added_at < $1 AND (root, mark) NOT IN (
+        SELECT p.root, p.mark FROM package p WHERE p.root IN (SELECT f.root FROM fragment f))";
 
 #[async_trait]
 impl Fragments for SqliteCatalog {

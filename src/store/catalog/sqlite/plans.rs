@@ -5,9 +5,10 @@ use tempfile::TempDir;
 
 use super::SqliteCatalog;
 use super::expire::LOOKING;
+use super::fragments::SWEEP;
 use super::snapshots::FILE_IS;
-use super::switch::{CONTRADICTED, EARLIER_DRAFTS, END_PACKAGES, KEEP_AS_PAST};
-use crate::store::catalog::fragment_sql::{NAMING, PAST, RETIRE, SWEEP};
+use super::switch::{CONTRADICTED, EARLIER_DRAFTS, END_PACKAGES, KEEP_AS_PAST, RETIRE};
+use crate::store::catalog::fragment_sql::{NAMING, PAST};
 use crate::store::catalog::snapshot_sql::{self as sql, named, search};
 use crate::store::catalog::snapshots::{Generation, PackageQuery, SnapshotId};
 

@@ -9,7 +9,7 @@ use sqlx::{query, query_as, query_scalar};
 use super::changes::{discard_unless_named, is_leaving, lookup, put};
 use super::drafts::as_json;
 use super::writer::Change;
-use crate::store::catalog::fragment_sql::{PAST, RETIRE};
+use crate::store::catalog::fragment_sql::PAST;
 use crate::store::catalog::row::{query_key, to_i64, to_millis};
 use crate::store::catalog::snapshot_rows::{SnapshotRow, read_root, read_snapshot};
 use crate::store::catalog::snapshot_sql::{BY_ID, record};
@@ -31,6 +31,10 @@ macro_rules! contradicts {
         END"
     };
 }
+
+/// Removes the record of what is a past content by now: (repository, path, query key, revision).
+pub(super) const RETIRE: &str =
+    "DELETE FROM artifact WHERE repository = $1 AND path = $2 AND query_key = $3 AND revision = $4";
 
 /// The records that contradict what is new in a snapshot: (root, snapshot, snapshot before).
 pub(super) const CONTRADICTED: &str = concat!(
