@@ -17,8 +17,9 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::store::key::Target;
 
-/// How long a root is not published before it rests.
-pub(super) const REST: Duration = Duration::from_secs(30);
+/// How long a root is not published before it rests. Written lists take room for as long as their snapshot is kept, so a root that is
+/// published every few minutes should not rest in between.
+pub(super) const REST: Duration = Duration::from_secs(600);
 
 /// Roots that were published, until they rest.
 pub(super) struct Resting {
