@@ -42,6 +42,7 @@ use self::chunks::{Chunks, FOLDER_BYTES};
 use self::describe::{Read, Unread};
 use self::desk::Job;
 pub use self::error::PublishError;
+pub(in crate::engine) use self::promised::may_be_only_promised;
 pub use self::restore::{Restorable, Restoring};
 use self::sheet::Sheet;
 use self::terms::Underway;
