@@ -11,10 +11,7 @@ use tracing_subscriber::EnvFilter;
 use super::EXIT_CONFIGURATION;
 use crate::app::App;
 use crate::config::watch::{self, Pace};
-use crate::config::{LogFormat, LogSettings, Settings, Source};
-
-/// What is logged unless `RUST_LOG` says otherwise.
-const LOG: &str = "info";
+use crate::config::{LogFormat, LogSettings, Settings, Source, unknown_variables};
 
 pub(super) fn run(settings: &Settings) -> ExitCode {
     log_to_stderr(&settings.log);
@@ -25,6 +22,12 @@ pub(super) fn run(settings: &Settings) -> ExitCode {
         Ok(source) => source,
         Err(error) => return refuse(&error),
     };
+    // A file that cannot be read is told of when it is read for what is in it.
+    let named_there = std::fs::read_to_string(source.file()).unwrap_or_default();
+    for remark in unknown_variables(&named_there) {
+        tracing::warn!("{remark}");
+    }
+    let settings = &settings.with_defaults(source.file());
     raise_file_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -108,10 +111,10 @@ fn refuse(error: &dyn std::error::Error) -> ExitCode {
 }
 
 fn log_to_stderr(settings: &LogSettings) {
-    let filter = settings.filter.as_deref().unwrap_or(LOG);
+    let filter = settings.filter.as_deref().unwrap_or(Settings::LOG);
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|error| {
-        eprintln!("artifactapi: RUST_LOG is not understood ({error}); using {LOG:?}");
-        EnvFilter::new(LOG)
+        eprintln!("artifactapi: RUST_LOG is not understood ({error}); using {:?}", Settings::LOG);
+        EnvFilter::new(Settings::LOG)
     });
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match settings.format {

@@ -13,7 +13,7 @@ use super::problem::Problem;
 use super::reader::{Field, Outside, Reader, Table};
 use super::repositories::{CachePolicy, FileTtl, Kind, Repositories, Repository};
 use super::suggest::closest;
-use super::{access, credentials, local, proxy, upstream, view, virtuals, yaml};
+use super::{access, credentials, effects, local, proxy, upstream, view, virtuals, yaml};
 use crate::store::key::RepositoryName;
 
 /// The words that `type:` takes.
@@ -133,7 +133,7 @@ fn draft(name: &str, field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<D
     let word = type_of(&table, reader);
     keys(&table, word, reader);
     let format = package(&table, reader);
-    prefetch_needs_an_index(&table, format, reader);
+    effects::check(&table, format, reader);
     let description = table.read(reader, "description", Field::text).map(str::to_owned);
     let include = table.read(reader, "include_patterns", patterns);
     let exclude = table.read(reader, "exclude_patterns", patterns);
@@ -186,11 +186,16 @@ fn type_of(table: &Table<'_>, reader: &mut Reader<'_, '_>) -> Option<&'static st
 
 /// Reports unknown keys, and known ones that say nothing about a repository of this type.
 fn keys(table: &Table<'_>, word: Option<&str>, reader: &mut Reader<'_, '_>) {
+    let types_of = |name: &str| KEYS.iter().find(|(key, _)| *key == name).map_or(&["remote"][..], |(_, types)| *types);
     let known: Vec<_> = repository_keys().collect();
-    table.only(reader, &known);
+    let is_fitting = |name: &str| word.is_none_or(|word| types_of(name).contains(&word));
+    let fitting: Vec<_> = known.iter().copied().filter(|name| is_fitting(name)).collect();
+    table.only_of(reader, &known, &fitting, |name| {
+        CACHE_KEYS.contains(&name).then_some("belongs below cache:, not beside it; indent it there")
+    });
     let Some(word) = word else { return };
     for (name, field) in table.fields() {
-        let types = KEYS.iter().find(|(key, _)| key == name).map_or(&["remote"][..], |(_, types)| *types);
+        let types = types_of(name);
         if known.contains(name) && !types.contains(&word) {
             let text = format!(
                 "is for type: {}, and this repository is type: {word}; drop the key or change the type",
@@ -217,17 +222,6 @@ fn package(table: &Table<'_>, reader: &mut Reader<'_, '_>) -> Option<&'static dy
     format
 }
 
-/// What is fetched ahead is what an index names.
-fn prefetch_needs_an_index(table: &Table<'_>, format: Option<&'static dyn Format>, reader: &mut Reader<'_, '_>) {
-    if let (Some(field), Some(format)) = (table.get("prefetch"), format)
-        && format.index().is_none()
-    {
-        let name = format.name();
-        let text = format!("package: {name} has no index that names packages; POST /cache-artifact fetches such files");
-        reader.report(field.place, &field.key, text);
-    }
-}
-
 fn unknown(word: &str, what: &str, known: &[&str]) -> String {
     let choice = format!("write one of {}", known.join(", "));
     let hint = closest(word, known.iter().copied()).map_or(choice, |near| format!("did you mean {near}?"));
@@ -250,7 +244,9 @@ pub(super) fn patterns(field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option
 }
 
 fn cache(table: &Table<'_>, word: Option<&str>, reader: &mut Reader<'_, '_>) -> CachePolicy {
-    table.only(reader, CACHE_KEYS);
+    table.only_of(reader, CACHE_KEYS, CACHE_KEYS, |name| {
+        repository_keys().any(|key| key == name).then_some("belongs beside cache:, not below it; indent it less")
+    });
     if let (Some("local"), Some(field)) = (word, table.get("max_bytes")) {
         let text = "is for type: remote; what was uploaded is never evicted, so drop the key";
         reader.report(field.place, &field.key, text);

@@ -21,7 +21,7 @@ pub(super) fn read(table: &Table<'_>, format: Option<&dyn Format>, reader: &mut 
         root_depth: table.read(reader, "root_depth", depth).unwrap_or_default(),
         max_file_bytes: table.read(reader, "max_file_bytes", Field::budget).unwrap_or(MAX_FILE_BYTES),
         quota: table.read(reader, "quota", Field::budget),
-        compression: table.read(reader, "compression", compression),
+        compression: table.read(reader, "compression", |field, reader| compression(field, format, reader)),
         signing_keys,
         retired_keys,
     }
@@ -36,11 +36,17 @@ fn depth(field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<usize> {
     Some(depth)
 }
 
-fn compression(field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<Compression> {
+/// One that indexes of the format can have: clients of another would find none that they read.
+fn compression(field: &Field<'_>, format: Option<&dyn Format>, reader: &mut Reader<'_, '_>) -> Option<Compression> {
     let word = field.text(reader)?;
-    let known = Compression::ALL.into_iter().find(|compression| compression.name() == word);
+    // One that has none has been reported.
+    let format = format?;
+    let there_are = format.publish()?.compressions();
+    let known = there_are.iter().copied().find(|compression| compression.name() == word);
     if known.is_none() {
-        field.refuse(reader, format!("{word:?} is no compression; write gzip or zstd"));
+        let names: Vec<_> = there_are.iter().map(|compression| compression.name()).collect();
+        let text = format!("{word:?} is no compression of package: {}; write {}", format.name(), names.join(" or "));
+        field.refuse(reader, text);
     }
     known
 }

@@ -120,7 +120,7 @@ impl PatternSet {
         for (index, pattern) in written.iter().enumerate() {
             match anchor(pattern) {
                 Ok(pattern) => anchored.push(pattern),
-                Err(error) => wrong.push(refusal(index, &error)),
+                Err(error) => wrong.push(refusal(index, pattern, &error)),
             }
         }
         if !wrong.is_empty() {
@@ -173,11 +173,33 @@ fn try_compile(pattern: &str) -> Result<(), regex::Error> {
 }
 
 /// The engine draws the pattern with a caret below it and ends in a line `error: ...`; that line is what fits into ours.
-fn refusal(index: usize, error: &regex::Error) -> InvalidPattern {
+fn refusal(index: usize, pattern: &str, error: &regex::Error) -> InvalidPattern {
     if let regex::Error::CompiledTooBig(_) = error {
         return InvalidPattern::TooBig { index: Some(index) };
     }
     let text = error.to_string();
     let last = text.lines().next_back().unwrap_or_default();
-    InvalidPattern::Syntax { index, why: last.trim().trim_start_matches("error: ").to_owned() }
+    let mut why = last.trim().trim_start_matches("error: ").to_owned();
+    if let Some(meant) = as_a_file_pattern(pattern) {
+        why += &format!("; this looks like a file pattern: write {meant} (in double quotes each backslash twice)");
+    }
+    InvalidPattern::Syntax { index, why }
+}
+
+/// What a pattern as a shell takes it (`*.rpm`) would be here, if it is one: there `*` stands for any text.
+fn as_a_file_pattern(pattern: &str) -> Option<String> {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "*?._-/".contains(letter);
+    if !pattern.starts_with(['*', '?']) || !pattern.chars().all(is_plain) || !pattern.contains(char::is_alphanumeric) {
+        return None;
+    }
+    let mut meant = String::new();
+    for letter in pattern.chars() {
+        match letter {
+            '*' => meant.push_str(".*"),
+            '?' => meant.push('.'),
+            '.' => meant.push_str(r"\."),
+            other => meant.push(other),
+        }
+    }
+    Some(meant.replace(".*.*", ".*") + "$")
 }

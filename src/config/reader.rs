@@ -227,12 +227,27 @@ impl<'n> Table<'n> {
 
     /// Reports every key that is not among `known`.
     pub(super) fn only(&self, reader: &mut Reader<'_, '_>, known: &[&'static str]) {
+        self.only_of(reader, known, known, |_| None);
+    }
+
+    /// Reports every key that is not among `known`: with where it belongs, if `elsewhere` knows, or else with those that fit here.
+    pub(super) fn only_of(
+        &self,
+        reader: &mut Reader<'_, '_>,
+        known: &[&'static str],
+        fitting: &[&'static str],
+        elsewhere: impl Fn(&str) -> Option<&'static str>,
+    ) {
         for (name, field) in &self.fields {
             if known.contains(name) {
                 continue;
             }
+            if let Some(belongs) = elsewhere(name) {
+                reader.report(field.place, &field.key, belongs);
+                continue;
+            }
             let hint = closest(name, known.iter().copied()).map_or_else(
-                || format!("the keys here are {}", known.join(", ")),
+                || format!("the keys here are {}", fitting.join(", ")),
                 |word| format!("did you mean {word}?"),
             );
             reader.report(field.place, &field.key, format!("unknown key; {hint}"));

@@ -231,7 +231,7 @@ pub struct Remote {
     /// Whether a redirect or a list of mirrors may lead to a private or loopback address although who says so is at a
     /// public one.
     pub allow_private: bool,
-    /// The most transfers at once; `None` sets no bound.
+    /// The most transfers at once; `None` is [`Remote::MAX_PARALLEL`].
     pub max_parallel: Option<NonZeroUsize>,
     /// Whether an index may be replaced by one that says it is older.
     pub allow_rollback: bool,
@@ -272,6 +272,10 @@ impl Verify {
 }
 
 impl Remote {
+    /// The most transfers at once from an upstream that does not say how many: `engine/fills` holds to it, for one that is slow must
+    /// not take the turns of all.
+    pub const MAX_PARALLEL: usize = 64;
+
     /// The URLs that the operator names, in the order in which they are tried; none when a list names them.
     pub fn named(&self) -> impl Iterator<Item = &Url> {
         let (base, mirrors) = match &self.whereabouts {

@@ -4,7 +4,7 @@
 //! process of its own; [`process_environment`] is the real one. Everything that is wrong is reported at once.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -150,6 +150,9 @@ impl Settings {
     pub const MEMORY_CACHE_BYTES: u64 = 64 << 20;
     /// How long to wait for running requests unless told otherwise.
     pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
+    /// What is logged unless told otherwise. The libraries that look for AWS credentials write pages about places where there are
+    /// none; what comes of it is our own sentence.
+    pub const LOG: &str = "info,aws_config=error";
     /// Shorter tokens are remarked on: they can be guessed.
     const ADMIN_TOKEN_BYTES: usize = 16;
 
@@ -183,6 +186,15 @@ impl Settings {
             remarks,
         };
         if from.problems.is_empty() { Ok(settings) } else { Err(SettingsError(from.problems)) }
+    }
+
+    /// The same with what was found out where nothing is said: the file of the repositories, and what is logged.
+    #[must_use]
+    pub fn with_defaults(&self, file: &Path) -> Self {
+        let mut settings = self.clone();
+        settings.config.get_or_insert_with(|| file.to_owned());
+        settings.log.filter.get_or_insert_with(|| Self::LOG.to_owned());
+        settings
     }
 }
 

@@ -12,6 +12,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_yaml::{MessageFormatter as _, Spanned, UserMessageFormatter};
 
+use super::misread;
 use super::problem::{Place, Problem};
 
 /// How deep lists and mappings may nest. The deepest key we know is at four.
@@ -83,30 +84,31 @@ pub(super) fn parse(text: &str) -> Result<Node, Problem> {
         underscored_numbers_as_strings: true,
         leading_zero_numbers_as_strings: true,
         reject_unsupported_tags: true,
-        // A snippet would print the lines around the mistake, and one of them may hold a password.
+        // A snippet would print the lines around the mistake, and one of them may hold a password. `misread` shows one, if it
+        // holds none.
         with_snippet: false,
     };
     serde_yaml::from_str_with_options::<Spanned<Value>>(text, options).map(Node::from).map_err(|error| {
         let place = error.location().map(|location| Place::new(location.line(), location.column()));
-        Problem::new(place, "", refusal(&error))
+        refusal(text, place, &error)
     })
 }
 
-fn refusal(error: &serde_yaml::Error) -> String {
+fn refusal(text: &str, place: Option<Place>, error: &serde_yaml::Error) -> Problem {
     use serde_yaml::Error as E;
     use serde_yaml::budget::BudgetBreach;
     match error {
-        E::AliasError { error, .. } => refusal(error),
+        E::AliasError { error, .. } => refusal(text, place, error),
         E::Budget { breach: BudgetBreach::Documents { .. }, .. } => {
-            "a second document begins here; a configuration is one, without --- lines".to_owned()
+            Problem::new(place, "", "a second document begins here; a configuration is one, without --- lines")
         }
         E::Budget { .. }
         | E::AliasReplayLimitExceeded { .. }
         | E::AliasExpansionLimitExceeded { .. }
         | E::AliasReplayStackDepthExceeded { .. } => {
-            "nests deeper, or unfolds into more values, than a configuration can need".to_owned()
+            Problem::new(place, "", "nests deeper, or unfolds into more values, than a configuration can need")
         }
-        other => format!("not YAML: {}", UserMessageFormatter.format_message(other)),
+        other => misread::problem(text, place, &UserMessageFormatter.format_message(other)),
     }
 }
 
@@ -239,16 +241,25 @@ mod tests {
         let table = [
             ("a: [1", "1:4: not YAML: unclosed bracket '['"),
             ("a:\n\t- b", "2:2: not YAML: tabs disallowed within this context (block indentation)"),
-            ("a: *nowhere", "1:4: not YAML: reference to unknown value"),
+            (
+                "a: *nowhere",
+                "1:4: not YAML: reference to unknown value; a text that begins with * wants quotes; a pattern for all such \
+                 files is '.*\\.tar\\.gz$'",
+            ),
             ("a: 1\n---\nb: 2\n", "2:1: a second document begins here; a configuration is one, without --- lines"),
             ("a: !include x\n", "1:13: not YAML: unsupported tag `!include`"),
-            ("a: 1\n  b: 2\n", "2:4: not YAML: mapping values are not allowed in this context"),
+            (
+                "a: 1\n  b: 2\n",
+                "1:1: not YAML: mapping values are not allowed in this context; the line below is indented as if it belonged \
+                 to this one, which has a value already",
+            ),
             ("&a [*a]", "1:5: not YAML: Recursive reference not allowed here"),
             (&bomb, "5:10: nests deeper, or unfolds into more values, than a configuration can need"),
             (&deep, "1:17: nests deeper, or unfolds into more values, than a configuration can need"),
         ];
         for (text, expected) in table {
-            assert_eq!(parse(text).expect_err(text).to_string(), expected, "{text}");
+            let said = parse(text).expect_err(text).to_string();
+            assert_eq!(said.lines().next(), Some(expected), "{text}");
         }
     }
 }

@@ -34,7 +34,7 @@ pub enum Then {
     Held(Arc<Held>),
     /// A package that is not held with that identity; if upstream still has it, it may be fetched.
     Named(Box<NamedPackage>),
-    /// The path belongs to no index: it has no generations.
+    /// The path belongs to no index of a repository that has some, such as a public key: it is what it is at any time.
     Timeless,
 }
 
@@ -51,6 +51,13 @@ impl Past {
     /// # Errors
     /// [`ReadError::Absent`] with the range that there is, when there is no such generation or it does not have the path.
     pub async fn then(&self, wish: &Wish, when: &When) -> Result<Then, ReadError> {
+        // Today's bytes under yesterday's name would be a lie that nobody could see.
+        if wish.repository.format.index().is_none() {
+            return Err(ReadError::Absent(format!(
+                "a repository of package: {} has no indexes and so no snapshots; leave out what stands after the @",
+                wish.repository.format.name()
+            )));
+        }
         let mutability = wish.repository.format.mutability(&wish.target.path);
         match wish.repository.root_of(&wish.target.path) {
             Some(root) => {

@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::support::http::Request;
+use crate::support::remotes::Remote;
 use crate::support::services::Backend::Laptop;
-use crate::support::site::Site;
+use crate::support::site::{Setup, Site};
 use crate::support::testbed::fixture;
 
 const PACKAGE: &str = "rpm/plain-names/Packages/h/hello-1.0-1.el9.x86_64.rpm";
@@ -57,4 +59,32 @@ async fn what_rots_is_found_and_comes_back() {
     assert_eq!(asked.iter().filter(|seen| seen.method == "GET").count(), 1);
     site.upstream.stop().await;
     site.server.get(PACKAGE).await.is(&fixture(1, PACKAGE));
+}
+
+/// The lists of an index of ours are written when somebody asks for them, so a repository that nobody asked is whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_that_nobody_asked_for_are_not_missing() {
+    let own = Remote::local("own", "rpm").set("root_depth", 2);
+    let mut site = Setup::new(Laptop).await.remote(own).start().await;
+    let package = "own/el9/x86_64/Packages/h/hello-1.0-1.el9.x86_64.rpm";
+    let bytes = fixture(1, "rpm/el9/x86_64/Packages/h/hello-1.0-1.el9.x86_64.rpm");
+    let upload = Request::new("PUT", format!("/api/{package}")).body(bytes.clone()).by_administrator();
+    site.server.ask(&upload).await.has(201);
+    site.server.stop().await;
+    for repair in [&["scrub"][..], &["scrub", "--repair"]] {
+        let said = site.server.plan.run(repair).await.succeeded();
+        assert!(said.contains("0 bad") && !said.contains("missing"), "{said}");
+    }
+    // Afterwards they are as they were promised.
+    site.server.start_again().await;
+    let index = String::from_utf8(site.server.get("own/el9/x86_64/repodata/repomd.xml").await.body).expect("text");
+    let list = index.split('"').find(|part| part.ends_with("-primary.xml.gz")).expect("a list");
+    site.server.get(&format!("own/el9/x86_64/{list}")).await.has(200);
+
+    // A package of which nothing is left is still what it is.
+    site.server.stop().await;
+    let mut blobs = Vec::new();
+    files(&site.server.plan.data().join("blobs"), "hello-1.0-1.el9.x86_64.rpm", &mut blobs);
+    std::fs::remove_file(&blobs[0]).expect("the blob");
+    site.server.plan.run(&["scrub"]).await.failed_with(&format!("{package}: its blob is missing"));
 }

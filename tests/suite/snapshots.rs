@@ -230,6 +230,22 @@ async fn the_past_is_served_over_shared_stores() {
     the_past_is_served(Shared).await;
 }
 
+/// What has no indexes has no past: today's bytes are no answer to a question about another day.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_no_snapshots_has_no_past() {
+    let setup = Setup::new(Laptop).await;
+    let base = Remote::new("plain", "generic", setup.upstream.url("/generic"));
+    let site = setup.remote(base).remote(Remote::virtual_of("all", "generic", &["plain"])).start().await;
+    for name in ["plain", "all"] {
+        site.server.get(&format!("{name}/10k.bin")).await.is(&fixture(1, "generic/10k.bin"));
+        for when in ["2020-01-01", "1", "golden"] {
+            let problem = site.server.get(&format!("{name}@{when}/10k.bin")).await.problem(404);
+            let said = if name == "all" { "no member has it" } else { "no snapshots" };
+            assert!(problem.detail.contains(said), "{problem:?}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn packages_are_found() {
     let site = complete(Laptop).await;

@@ -20,7 +20,7 @@ fn the_file_as_a_whole() {
         ("remotes: []", "1:10: remotes: wants a mapping (key: value), and this is a list"),
         ("remotes: {}\nrepos: {}\n", "2:1: repos: unknown key; the keys here are remotes, access"),
         ("remotes: {}\nremotes: {}\n", "2:1: remotes: given twice, first in line 1; keep one of them"),
-        ("remotes: {a: 1", "1:10: not YAML: unclosed bracket '{'"),
+        ("remotes: {a: 1", "1:10: not YAML: unclosed bracket '{'\n  1 | remotes: {a: 1\n    |          ^"),
     ]);
     assert_eq!(
         problems("remote: {}\n"),
@@ -107,15 +107,57 @@ fn keys_in_the_wrong_place() {
         with("colour: red"),
         ["5:5: remotes.r.colour: unknown key; the keys here are type, package, description, include_patterns, \
          exclude_patterns, anonymous_read, cache, base_url, mirrors, mirrorlist, metalink, connect_timeout, idle_timeout, \
-         allow_private_redirects, max_parallel, allow_rollback, verify, hold, trusted_keys, prefetch, overwrite, \
-         root_depth, max_file_bytes, quota, compression, signing_keys, retired_keys, members, deploy_to, username, username_env, username_file, password, password_env, password_file, token, token_env, token_file"]
+         allow_private_redirects, max_parallel, allow_rollback, verify, hold, trusted_keys, prefetch, username, username_env, username_file, password, password_env, password_file, token, token_env, token_file, \
+         proxy, proxy_env, proxy_file"]
     );
+    assert_eq!(with("file_ttl: 0"), ["5:5: remotes.r.file_ttl: belongs below cache:, not beside it; indent it there"]);
+    assert_eq!(
+        with("cache: {package: rpm}"),
+        ["5:13: remotes.r.cache.package: belongs beside cache:, not below it; indent it less"]
+    );
+    check(&[(
+        "remotes:\n  r: {type: local, package: rpm, colour: red}\n",
+        "2:34: remotes.r.colour: unknown key; the keys here are type, package, description, include_patterns, \
+         exclude_patterns, anonymous_read, cache, overwrite, root_depth, max_file_bytes, quota, compression, signing_keys, \
+         retired_keys",
+    )]);
     assert_eq!(with("include: []"), ["5:5: remotes.r.include: unknown key; did you mean include_patterns?"]);
     assert_eq!(with("cache: {ttl: 1}"), ["5:13: remotes.r.cache.ttl: unknown key; did you mean file_ttl?"]);
     assert_eq!(
         with("cache: {index_ttl: 1, index_ttl: 2}"),
         ["5:27: remotes.r.cache.index_ttl: given twice, first in line 5; keep one of them"]
     );
+}
+
+#[test]
+fn keys_without_effect() {
+    for (key, why) in [
+        ("hold: 7d", "has no indexes and so no snapshots to hold back; drop the key"),
+        ("verify: warn", "has no index that says what a file must be; drop the key"),
+        ("allow_rollback: true", "has no indexes that could be older than others; drop the key"),
+    ] {
+        let text = format!("remotes:\n  r: {{package: generic, base_url: 'https://example.com', {key}}}\n");
+        let name = key.split_once(':').expect("a key").0;
+        assert_eq!(problems(&text), [format!("2:58: remotes.r.{name}: package: generic {why}")]);
+    }
+    check(&[
+        (
+            "remotes:\n  r: {type: local, package: generic, root_depth: 2}\n",
+            "2:38: remotes.r.root_depth: package: generic has no indexes that folders could lead to; drop the key",
+        ),
+        (
+            "remotes:\n  r: {type: local, package: generic, compression: gzip}\n",
+            "2:38: remotes.r.compression: package: generic has no indexes that could be compressed; drop the key",
+        ),
+        (
+            "remotes:\n  r: {type: local, package: alpine, compression: zstd}\n",
+            "2:50: remotes.r.compression: \"zstd\" is no compression of package: alpine; write gzip",
+        ),
+        (
+            "remotes:\n  r: {type: local, package: rpm, compression: xz}\n",
+            "2:47: remotes.r.compression: \"xz\" is no compression of package: rpm; write gzip or zstd",
+        ),
+    ]);
 }
 
 #[test]
@@ -137,6 +179,11 @@ fn values_of_the_wrong_kind() {
         (
             "exclude_patterns: [\"(\"]",
             "5:24: remotes.r.exclude_patterns[0]: is not a regular expression: unclosed group",
+        ),
+        (
+            "include_patterns: [\"*.rpm\"]",
+            "5:24: remotes.r.include_patterns[0]: is not a regular expression: repetition operator missing expression; this \
+             looks like a file pattern: write .*\\.rpm$ (in double quotes each backslash twice)",
         ),
         (
             "allow_private_redirects: yes",

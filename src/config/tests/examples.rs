@@ -74,7 +74,7 @@ fn the_shipped_file() {
             "http://mirror.aarnet.edu.au/pub/almalinux/",
             "AlmaLinux RPM package repository",
             7200,
-            &[r".*/x86_64/.*\.rpm$", r".*/noarch/.*\.rpm$"],
+            &[r".*/x86_64/.*\.rpm$", r".*/noarch/.*\.rpm$", "RPM-GPG-KEY-AlmaLinux-[0-9]+$"],
         ),
     ];
     for (name, package, base, description, index_ttl, patterns) in table {
@@ -96,6 +96,21 @@ fn the_shipped_file() {
     let release = "gruntwork-io/terragrunt/releases/download/v0.96.1/terragrunt_linux_amd64.tar.gz";
     assert_eq!(github(release), Admission::Admitted);
     assert_eq!(github("gruntwork-io/terragrunt/releases/download/v0.96.1/SHA256SUMS"), Admission::NotIncluded);
+}
+
+/// Whoever copies a line out of README into a client's file gets what it names.
+#[test]
+fn the_keys_that_readme_has_clients_ask_for_are_admitted() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let shipped = Source::find(None, root, FORMATS, Arc::new(lookup)).and_then(|source| source.load()).expect("valid");
+    let readme = include_str!("../../../README.md");
+    let keys: Vec<_> =
+        readme.lines().filter_map(|line| line.strip_prefix("gpgkey=http://localhost:8000/api/")).collect();
+    assert!(!keys.is_empty(), "README sets up dnf");
+    for key in keys {
+        let (name, path) = key.split_once('/').expect("a repository and a path");
+        assert_eq!(get(&shipped, name).patterns.admits(path, Role::File), Admission::Admitted, "{key}");
+    }
 }
 
 #[test]

@@ -136,10 +136,12 @@ struct RemoteView<'a> {
     connect_timeout: Time,
     idle_timeout: Time,
     allow_private_redirects: bool,
+    max_parallel: usize,
+    /// Of formats with indexes, as the next two.
     #[serde(skip_serializing_if = "Option::is_none")]
-    max_parallel: Option<usize>,
-    allow_rollback: bool,
-    verify: &'static str,
+    allow_rollback: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verify: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hold: Option<Time>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -151,11 +153,12 @@ struct RemoteView<'a> {
 #[derive(Debug, Serialize)]
 struct LocalView<'a> {
     overwrite: bool,
-    root_depth: usize,
+    /// Of formats whose indexes we write, as `compression`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root_depth: Option<usize>,
     max_file_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     quota: Option<u64>,
-    /// Of formats whose indexes we write.
     #[serde(skip_serializing_if = "Option::is_none")]
     compression: Option<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -206,7 +209,7 @@ impl Serialize for Time {
 fn view(repository: &Repository) -> RepositoryView<'_> {
     let (mut remote, mut local, mut all) = (None, None, None);
     match &repository.kind {
-        Kind::Remote(from) => remote = Some(remote_view(from)),
+        Kind::Remote(from) => remote = Some(remote_view(from, repository.format)),
         Kind::Local(own) => local = Some(local_view(own, repository.format)),
         Kind::Virtual(over) => all = Some(over),
     }
@@ -226,7 +229,8 @@ fn view(repository: &Repository) -> RepositoryView<'_> {
     }
 }
 
-fn remote_view(remote: &Remote) -> RemoteView<'_> {
+fn remote_view<'a>(remote: &'a Remote, format: &dyn Format) -> RemoteView<'a> {
+    let has_indexes = format.index().is_some();
     let (pair, token) = match &remote.credentials {
         Some(Credentials::Basic { .. }) => (Some(STARS), None),
         Some(Credentials::Bearer(_)) => (None, Some(STARS)),
@@ -249,9 +253,9 @@ fn remote_view(remote: &Remote) -> RemoteView<'_> {
         connect_timeout: Time(connect),
         idle_timeout: Time(idle),
         allow_private_redirects: remote.allow_private,
-        max_parallel: remote.max_parallel.map(std::num::NonZeroUsize::get),
-        allow_rollback: remote.allow_rollback,
-        verify: remote.verify.name(),
+        max_parallel: remote.max_parallel.map_or(Remote::MAX_PARALLEL, std::num::NonZeroUsize::get),
+        allow_rollback: has_indexes.then_some(remote.allow_rollback),
+        verify: has_indexes.then_some(remote.verify.name()),
         hold: remote.hold.map(Time),
         trusted_keys: remote.trusted_keys.shown().collect(),
         prefetch: remote.prefetch.as_ref().map(prefetch_view),
@@ -272,7 +276,7 @@ fn local_view<'a>(local: &'a Local, format: &dyn Format) -> LocalView<'a> {
     let written = format.publish().map(|format| compression.or(format.compressions().first().copied()));
     LocalView {
         overwrite: *overwrite,
-        root_depth: *root_depth,
+        root_depth: format.publish().map(|_| *root_depth),
         max_file_bytes: *max_file_bytes,
         quota: *quota,
         compression: written.flatten().or(*compression).map(Compression::name),

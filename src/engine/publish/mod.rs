@@ -46,6 +46,7 @@ use self::chunks::{Chunks, FOLDER_BYTES};
 use self::describe::{DESCRIBED_BYTES, Read, Unread};
 use self::desk::Job;
 pub use self::error::PublishError;
+pub(in crate::engine) use self::promised::may_be_only_promised;
 use self::resting::Resting;
 pub use self::restore::{Restorable, Restoring};
 use self::sheet::Sheet;

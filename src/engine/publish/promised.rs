@@ -13,7 +13,7 @@ use artifactapi_formats::{Mutability, RepoPath, Role};
 
 use super::chunks::Trust;
 use super::{PublishError, Publisher};
-use crate::config::Repository;
+use crate::config::{Kind, Repository};
 use crate::engine::held::now;
 use crate::engine::shelf::Found;
 use crate::spool::Spooled;
@@ -145,6 +145,13 @@ impl Publisher {
         );
         Ok(None)
     }
+}
+
+/// Whether a path is that of a list which may have been published without being written: one that we write, named by its digest.
+pub(in crate::engine) fn may_be_only_promised(repository: &Repository, path: &RepoPath) -> bool {
+    matches!(repository.kind, Kind::Local(_) | Kind::Virtual(_))
+        && matches!(repository.format.mutability(path), Mutability::Addressed(_))
+        && repository.format.publish().is_some_and(|format| list_named(format.lists(), path).is_some())
 }
 
 /// Which list a file is, by its name: `<sha256>-primary.xml.gz`.

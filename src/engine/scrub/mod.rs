@@ -31,6 +31,7 @@ use self::aside::Aside;
 use self::examine::{Examined, Unexamined, examine};
 pub use self::finding::{Fault, Finding, ScrubError, Scrubbed};
 use super::held::now;
+use super::publish::may_be_only_promised;
 use crate::config::{Kind, Repository, Verify};
 use crate::spool::SpoolFolder;
 use crate::store::blobs::{BlobErrorKind, BlobStore};
@@ -145,6 +146,8 @@ impl Scrub<'_> {
     ) -> Result<(Option<Fault>, u64), ScrubError> {
         let read = match self.blobs.read(&record.blob, None).await {
             Ok(Some(read)) => read,
+            // A list of our own index is written when somebody asks for it; until then there is nothing that could be bad.
+            Ok(None) if may_be_only_promised(repository, &record.target.path) => return Ok((None, 0)),
             Ok(None) => return Ok((Some(Fault::Missing), 0)),
             Err(error) if error.kind == BlobErrorKind::Damaged => {
                 return Ok((Some(Fault::Unreadable(error.to_string())), 0));

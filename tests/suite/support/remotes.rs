@@ -44,6 +44,10 @@ impl Remote {
         &self.name
     }
 
+    pub(crate) fn package(&self) -> &str {
+        self.keys["package"].as_str().expect("a word")
+    }
+
     /// Sets a key, or one below: `cache.index_ttl`.
     pub(crate) fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
         let (outer, inner) = key.split_once('.').map_or((key, None), |(outer, inner)| (outer, Some(inner)));

@@ -9,6 +9,9 @@ use super::services::{Backend, Services};
 use super::testbed::generation;
 use super::upstream::Upstream;
 
+/// Keys that speak of indexes.
+const OF_INDEXES: [&str; 4] = ["hold", "verify", "allow_rollback", "prefetch"];
+
 /// A server with its surroundings. The server ends first, then what it stands on.
 pub(crate) struct Site {
     pub(crate) server: Server,
@@ -81,10 +84,13 @@ impl Setup {
         }
     }
 
-    /// Sets a key of every remote: `cache.index_ttl`.
+    /// Sets a key of every remote that can have it: `cache.index_ttl`.
     pub(crate) fn set(mut self, key: &str, value: impl Into<serde_json::Value>) -> Self {
         let value = value.into();
-        self.remotes = self.remotes.into_iter().map(|remote| remote.set(key, value.clone())).collect();
+        // What speaks of indexes is refused where there are none.
+        let is_for = |remote: &Remote| !OF_INDEXES.contains(&key) || remote.package() != "generic";
+        let set = |remote: Remote| if is_for(&remote) { remote.set(key, value.clone()) } else { remote };
+        self.remotes = self.remotes.into_iter().map(set).collect();
         self
     }
 

@@ -1,0 +1,34 @@
+//! Keys that would do nothing in a repository of its format.
+//!
+//! A key that is read and then means nothing is worse than one that is refused: whoever wrote `hold: 7d` believes that it holds.
+//! So what speaks of indexes is an error where there are none.
+
+use artifactapi_formats::Format;
+
+use super::reader::{Reader, Table};
+
+/// Keys about the indexes of a repository, and what to know in their place.
+const OF_INDEXES: &[(&str, &str)] = &[
+    ("prefetch", "has no index that names packages; POST /cache-artifact fetches such files"),
+    ("hold", "has no indexes and so no snapshots to hold back; drop the key"),
+    ("verify", "has no index that says what a file must be; drop the key"),
+    ("allow_rollback", "has no indexes that could be older than others; drop the key"),
+];
+
+/// Keys about the indexes that we write.
+const OF_OUR_INDEXES: &[(&str, &str)] = &[
+    ("root_depth", "has no indexes that folders could lead to; drop the key"),
+    ("compression", "has no indexes that could be compressed; drop the key"),
+];
+
+/// Reports those that have no effect.
+pub(super) fn check(table: &Table<'_>, format: Option<&'static dyn Format>, reader: &mut Reader<'_, '_>) {
+    let Some(format) = format else { return };
+    let without_index = OF_INDEXES.iter().filter(|_| format.index().is_none());
+    let without_publishing = OF_OUR_INDEXES.iter().filter(|_| format.publish().is_none());
+    for (key, why) in without_index.chain(without_publishing) {
+        if let Some(field) = table.get(key) {
+            reader.report(field.place, &field.key, format!("package: {} {why}", format.name()));
+        }
+    }
+}
