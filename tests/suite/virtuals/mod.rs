@@ -1,6 +1,7 @@
 //! Several repositories under one name.
 
 mod apk;
+mod away;
 mod files;
 mod flawed;
 mod rpm;
