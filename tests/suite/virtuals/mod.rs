@@ -4,6 +4,7 @@ mod apk;
 mod away;
 mod files;
 mod flawed;
+mod nested;
 mod rpm;
 
 use serde_json::Value;
