@@ -6,6 +6,7 @@ mod away;
 mod commands;
 mod files;
 mod forms;
+mod grouped;
 mod hostile;
 mod rebuilt;
 mod rpm;
