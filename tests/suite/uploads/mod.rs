@@ -8,6 +8,7 @@ mod files;
 mod forms;
 mod grouped;
 mod hostile;
+mod past;
 mod rebuilt;
 mod rpm;
 mod strangers;
