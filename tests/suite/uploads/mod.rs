@@ -10,6 +10,7 @@ mod grouped;
 mod hostile;
 mod past;
 mod rebuilt;
+mod rotation;
 mod rpm;
 mod strangers;
 mod terms;
