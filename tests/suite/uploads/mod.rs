@@ -8,6 +8,7 @@ mod files;
 mod forms;
 mod grouped;
 mod hostile;
+mod lists;
 mod past;
 mod rebuilt;
 mod rotation;
