@@ -2,8 +2,8 @@
 //!
 //! The members that have an upstream are asked for their indexes at most every `index_ttl` of the virtual repository, each as a
 //! client would ask it, so its own rules say whether its upstream is. Whether a member has published another index than the merged
-//! one is made of is looked up on every request: what was uploaded to a local member is in the next answer. Only then is it merged
-//! anew ([`Publisher::merge`](super::Publisher)).
+//! one is made of is looked up on every request, and so for each member that is virtual itself: what was uploaded to a local repository,
+//! however deep, is in the next answer. Only then is it merged anew ([`Publisher::merge`](super::Publisher)).
 //!
 //! Whatever is away, the last merged index goes on being served, marked stale. The first one is written only when no member is away: an
 //! index without half of the packages would not say so.
@@ -50,8 +50,13 @@ impl Reader {
 
     /// Has the merged index be what the members' indexes say. Answers whether it is older than it should be, or may be.
     async fn bring_up_to_date(&self, wish: &Wish, all: &Virtual, root: &Target) -> Result<bool, ReadError> {
-        let (mut is_away, trouble) = match self.asked.get(root).filter(|asked| !is_due(wish, asked)) {
-            Some(asked) => (asked.was_away, None),
+        let asked = self.asked.get(root).filter(|asked| !is_due(wish, asked));
+        let was_due = asked.is_none();
+        let (mut is_away, trouble) = match asked {
+            Some(asked) => {
+                let (is_away, trouble) = self.nested_up_to_date(wish, all).await;
+                (asked.was_away || is_away, trouble)
+            }
             None => self.members_in_time(wish, all, root).await,
         };
         for _ in 0..MERGES {
@@ -63,7 +68,7 @@ impl Reader {
                 }
             };
             // Whoever finds no index at all asks again, for the member may be back; everybody else is served what there is for a while.
-            if matches!((standing, &trouble), (Standing::Current | Standing::Behind { .. }, Some(_))) {
+            if was_due && matches!((standing, &trouble), (Standing::Current | Standing::Behind { .. }, Some(_))) {
                 self.asked.insert(root.clone(), Asked::now(&wish.repository, true));
             }
             let has_one = match standing {
@@ -110,7 +115,11 @@ impl Reader {
                 self.asked.insert(root.clone(), Asked::now(&wish.repository, true));
                 let asking = self.ask_members(wish, all);
                 let patience = wish.repository.cache.refresh_wait;
-                tokio::time::timeout(patience, asking).await.unwrap_or((true, None))
+                match tokio::time::timeout(patience, asking).await {
+                    Ok(answer) => answer,
+                    // What was uploaded within a member is acknowledged, whatever upstream is waited for beside it.
+                    Err(_) => (true, self.nested_up_to_date(wish, all).await.1),
+                }
             }
             _ => self.ask_members(wish, all).await,
         };
@@ -137,9 +146,30 @@ impl Reader {
             }
             Ok(is_away)
         });
-        let answers: Vec<Result<bool, ReadError>> = futures_util::future::join_all(asking).await;
-        let is_away = answers.iter().any(|answer| *answer.as_ref().unwrap_or(&true));
-        (is_away, answers.into_iter().find_map(Result::err))
+        summed(futures_util::future::join_all(asking).await)
+    }
+
+    /// Has the merged indexes of members that are virtual themselves be what theirs say, by their own rules of whom to ask. Answers as
+    /// [`Self::ask_members`] does.
+    async fn nested_up_to_date(&self, wish: &Wish, all: &Virtual) -> (bool, Option<ReadError>) {
+        let asking = all.members.iter().map(|member| async move {
+            let Kind::Virtual(within) = &member.kind else { return Ok(false) };
+            let Some(wish) = of_member(wish, member) else { return Ok(false) };
+            let bringing = Box::pin(self.bring_up_to_date(&wish, within, &wish.target));
+            let brought = match self.publisher.standing(member, within, &wish.target).await {
+                Ok(Standing::Current | Standing::Behind { .. }) => bringing.await,
+                // Its first one may wait for all that an upstream has.
+                _ => match tokio::time::timeout(wish.repository.cache.refresh_wait, bringing).await {
+                    Ok(brought) => brought,
+                    Err(_) => Err(ReadError::Unreadable(format!("{} has no index yet", wish.target))),
+                },
+            };
+            match brought {
+                Err(ReadError::Absent(_)) => Ok(false),
+                brought => brought,
+            }
+        });
+        summed(futures_util::future::join_all(asking).await)
     }
 
     /// Waits until a member's index has a snapshot.
@@ -154,6 +184,12 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// Whether one of the members is away, and what is wrong with one of them.
+fn summed(answers: Vec<Result<bool, ReadError>>) -> (bool, Option<ReadError>) {
+    let is_away = answers.iter().any(|answer| *answer.as_ref().unwrap_or(&true));
+    (is_away, answers.into_iter().find_map(Result::err))
 }
 
 /// Whether members are to be asked again.

@@ -8,7 +8,12 @@ use super::site::Setup;
 
 /// A new key for rpm indexes: its secret and its public half.
 pub(crate) async fn for_rpm(setup: &Setup) -> (PathBuf, PathBuf) {
-    let keys = new(setup, "rpm", "Example packages <packages@example.org>").await;
+    rpm_of(setup, "keys", "Example packages <packages@example.org>").await
+}
+
+/// The same of an owner, in a folder of its own.
+pub(crate) async fn rpm_of(setup: &Setup, folder: &str, owner: &str) -> (PathBuf, PathBuf) {
+    let keys = new(setup, folder, "rpm", owner).await;
     let file = |suffix: &str| {
         let mut entries = std::fs::read_dir(&keys).expect("keys").map(|entry| entry.expect("a key").path());
         entries.find(|path| path.to_string_lossy().ends_with(suffix)).expect("a key")
@@ -18,12 +23,17 @@ pub(crate) async fn for_rpm(setup: &Setup) -> (PathBuf, PathBuf) {
 
 /// A new key for apk indexes: its secret and its public half.
 pub(crate) async fn for_apk(setup: &Setup) -> (PathBuf, PathBuf) {
-    let keys = new(setup, "apk", "ci@example.org").await;
-    (keys.join("ci@example.org.rsa"), keys.join("ci@example.org.rsa.pub"))
+    apk_of(setup, "keys", "ci@example.org").await
 }
 
-async fn new(setup: &Setup, format: &str, owner: &str) -> PathBuf {
-    let keys = setup.run.folder("keys");
+/// The same of an owner, in a folder of its own.
+pub(crate) async fn apk_of(setup: &Setup, folder: &str, owner: &str) -> (PathBuf, PathBuf) {
+    let keys = new(setup, folder, "apk", owner).await;
+    (keys.join(format!("{owner}.rsa")), keys.join(format!("{owner}.rsa.pub")))
+}
+
+async fn new(setup: &Setup, folder: &str, format: &str, owner: &str) -> PathBuf {
+    let keys = setup.run.folder(folder);
     let mut command = process::clean(binary());
     command.args(["key", "new", format, owner, "--folder"]).arg(&keys);
     process::run(command).await.succeeded();

@@ -15,6 +15,7 @@
 //! | [`load`] | clients that ask again and again and compare every byte |
 //! | [`bodies`] | content from a seed, and digests |
 //! | [`made`] | packages for apk, and their indexes |
+//! | [`rpms`] | many packages for rpm, and what an index lists |
 //! | [`signing`] | signatures by the fixtures' keys and by others |
 //! | [`history`] | repositories that went through many generations |
 //! | [`metrics`] | what the server counted |
@@ -33,6 +34,7 @@ pub(crate) mod metrics;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod remotes;
+pub(crate) mod rpms;
 pub(crate) mod run;
 pub(crate) mod server;
 pub(crate) mod services;

@@ -1,8 +1,10 @@
 //! Several repositories under one name.
 
 mod apk;
+mod away;
 mod files;
 mod flawed;
+mod nested;
 mod rpm;
 
 use serde_json::Value;
