@@ -55,6 +55,12 @@ impl StartError {
     }
 }
 
+/// What an error says, and what is behind it: that a name does not resolve is five errors down.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// A server that is ready to serve.
 pub struct App {
     listener: TcpListener,
@@ -77,6 +83,10 @@ impl App {
         // Whoever installed one before us has chosen; there is only one choice here.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let data = &settings.data_dir;
+        // Before anything is made on the disk: a start that cannot listen leaves nothing behind.
+        let listener = serve::listen(settings.listen).map_err(|error| {
+            StartError::new(&format!("cannot listen on {} (ARTIFACTAPI_LISTEN)", settings.listen), &error)
+        })?;
         let data_lock = lock::take(data)?;
         let spool = stores::open_spool(settings)?;
         let stores = Stores::open(settings, &spool).await?;
@@ -105,9 +115,6 @@ impl App {
         };
         let router = routed.router(registry);
         let background = background::begin(settings, &repositories, &stores, &engine, callers, Arc::clone(&fast)).await;
-        let listener = serve::listen(settings.listen).map_err(|error| {
-            StartError::new(&format!("cannot listen on {} (ARTIFACTAPI_LISTEN)", settings.listen), &error)
-        })?;
         Ok(Self {
             listener,
             router,

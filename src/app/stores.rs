@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{StartError, lock};
+use super::{StartError, lock, with_causes};
 use crate::config::{PostgresSettings, S3Settings, Secret, Settings};
 use crate::spool::SpoolFolder;
 use crate::store::blobs::files::FileBlobs;
@@ -78,11 +78,27 @@ pub struct DurableStores {
 }
 
 impl DurableStores {
-    /// Those that the settings choose.
+    /// Those that the settings choose, with the catalog that is there.
     ///
     /// # Errors
-    /// [`StartError`] when one of them needs an operator, or a server uses the files.
+    /// [`StartError`] when one of them needs an operator, a server uses the files, or there is no catalog.
     pub async fn open(settings: &Settings) -> Result<Self, StartError> {
+        catalog_is_there(settings)?;
+        Self::open_or_begin(settings).await
+    }
+
+    /// The same with a catalog that may be made now, because it was lost; what the store holds must be there.
+    ///
+    /// # Errors
+    /// [`StartError`] when one of them needs an operator, a server uses the files, or there is neither a catalog nor a store.
+    pub async fn open_for_rebuilding(settings: &Settings) -> Result<Self, StartError> {
+        if settings.s3.is_none() && !settings.data_dir.join("blobs").is_dir() {
+            catalog_is_there(settings)?;
+        }
+        Self::open_or_begin(settings).await
+    }
+
+    async fn open_or_begin(settings: &Settings) -> Result<Self, StartError> {
         let data = &settings.data_dir;
         let (blobs, data_lock): (Arc<dyn BlobStore>, _) = match &settings.s3 {
             Some(s3) => (Arc::new(reach_s3(s3).await?), None),
@@ -134,6 +150,7 @@ impl StoresBeside {
     /// # Errors
     /// [`StartError`] when one of them needs an operator.
     pub async fn open(settings: &Settings, with_blobs: bool) -> Result<Self, StartError> {
+        catalog_is_there(settings)?;
         let Records { catalog, snapshots, .. } = open_catalog(settings).await?;
         let (blobs, data_lock): (Option<Arc<dyn BlobStore>>, _) = match &settings.s3 {
             _ if !with_blobs => (None, None),
@@ -153,6 +170,7 @@ impl StoresBeside {
 /// # Errors
 /// [`StartError`] when the catalog needs an operator.
 pub async fn open_snapshots(settings: &Settings) -> Result<Arc<dyn Snapshots>, StartError> {
+    catalog_is_there(settings)?;
     open_catalog(settings).await.map(|records| records.snapshots)
 }
 
@@ -161,6 +179,7 @@ pub async fn open_snapshots(settings: &Settings) -> Result<Arc<dyn Snapshots>, S
 /// # Errors
 /// [`StartError`] when the catalog needs an operator.
 pub async fn open_tokens(settings: &Settings) -> Result<Arc<dyn Tokens>, StartError> {
+    catalog_is_there(settings)?;
     open_catalog(settings).await.map(|records| records.tokens)
 }
 
@@ -209,11 +228,26 @@ fn open_files(data: &Path) -> Result<FileBlobs, StartError> {
     FileBlobs::open(data).map_err(|error| StartError::new("the file store cannot be opened", &error))
 }
 
+/// In a folder where no server ever ran, a command would begin a catalog, say that all is well in it, and leave it behind.
+fn catalog_is_there(settings: &Settings) -> Result<(), StartError> {
+    let data = &settings.data_dir;
+    if settings.postgres.is_some() || data.join(CATALOG).exists() {
+        return Ok(());
+    }
+    Err(StartError(format!(
+        "there is no catalog in {}; set ARTIFACTAPI_DATA_DIR to the server's data folder, or start the server first",
+        data.display()
+    )))
+}
+
+/// The file of the SQLite catalog.
+const CATALOG: &str = "catalog.sqlite";
+
 async fn open_catalog(settings: &Settings) -> Result<Records, StartError> {
     if let Some(postgres) = &settings.postgres {
         return Ok(Records::of(open_postgres(postgres).await?));
     }
-    let sqlite = SqliteCatalog::open(&settings.data_dir.join("catalog.sqlite")).await;
+    let sqlite = SqliteCatalog::open(&settings.data_dir.join(CATALOG)).await;
     Ok(Records::of(sqlite.map_err(|error| StartError::new("the SQLite catalog cannot be opened", &error))?))
 }
 
@@ -240,11 +274,18 @@ async fn reach_s3(s3: &S3Settings) -> Result<S3Blobs, StartError> {
         .map_err(|error| StartError::new("S3 (MINIO_*) cannot be used", &error))?;
     match store.ping().await {
         Ok(()) => {}
+        Err(error) if s3.keys.is_none() && s3::lacks_credentials(&error) => {
+            return Err(StartError(
+                "S3 (MINIO_*) cannot be used: MINIO_ACCESS_KEY and MINIO_SECRET_KEY are not set, and no AWS credentials were \
+                 found"
+                    .to_owned(),
+            ));
+        }
         Err(error) if matches!(error.kind, BlobErrorKind::Missing | BlobErrorKind::Denied) => {
             return Err(StartError::new("S3 (MINIO_*) cannot be used", &error));
         }
         Err(error) => {
-            tracing::warn!(%error, "S3 does not answer; serving without it until it does")
+            tracing::warn!(error = with_causes(&error), "S3 does not answer; serving without it until it does")
         }
     }
     Ok(store)
@@ -265,7 +306,10 @@ async fn open_postgres(settings: &PostgresSettings) -> Result<PostgresCatalog, S
     match catalog.migrate().await {
         Ok(()) => Ok(catalog),
         Err(error) if error.kind == CatalogErrorKind::Unavailable => {
-            tracing::warn!(%error, "{place} does not answer; serving without a catalog until it does");
+            tracing::warn!(
+                error = with_causes(&error),
+                "{place} does not answer; serving without a catalog until it does"
+            );
             Ok(catalog)
         }
         Err(error) => Err(StartError::new(&format!("{place} cannot be used"), &error)),

@@ -34,6 +34,7 @@ async fn collect(
         return Err(format!("{name} is in the configuration; take it out of the file before it is purged").into());
     }
     let stores = StoresBeside::open(settings, mode == Mode::Remove).await?;
+    let snapshots = Arc::clone(&stores.snapshots);
     let retention = Retention::new(RetentionParts {
         catalog: Arc::clone(&stores.catalog),
         snapshots: stores.snapshots,
@@ -43,6 +44,10 @@ async fn collect(
     });
     let mut text = String::new();
     for name in purge {
+        let holds_files = stores.catalog.totals(name).await?.artifacts > 0;
+        if !holds_files && snapshots.roots(name, None, 1).await?.is_empty() {
+            return Err(format!("nothing is held under the name {name}").into());
+        }
         writeln!(text, "{name}, which is not configured: {}", went(&retention.purge(name, now, mode).await?, mode))?;
     }
     text += &said(&retention.run(repositories, now, mode).await?, mode);

@@ -26,12 +26,27 @@ use clap::{Parser, Subcommand};
 use crate::config::{ConfigError, Repositories, Settings, Source, process_environment};
 use crate::store::key::RepositoryName;
 
+/// What `--help` ends in: nothing of how the server runs stands on the command line.
+const ENVIRONMENT: &str = "\
+Environment:
+  ARTIFACTAPI_CONFIG       the file with the repositories (./remotes.yaml, ./config/remotes.yaml or /app/remotes.yaml)
+  ARTIFACTAPI_DATA_DIR     where files and records are kept (./data)
+  ARTIFACTAPI_LISTEN       address and port (0.0.0.0:8000)
+  ARTIFACTAPI_ADMIN_TOKEN  a token that allows everything; without any token the first start makes one
+  ARTIFACTAPI_TOKEN        what upload and import present to a server
+  DBHOST, DBPORT, DBUSER, DBPASS, DBNAME                     PostgreSQL in place of SQLite
+  MINIO_ENDPOINT, MINIO_BUCKET, MINIO_ACCESS_KEY, MINIO_SECRET_KEY   S3 in place of files
+  REDIS_URL                what replicas tell each other through
+  RUST_LOG                 what is logged (info)
+
+All of them, and every key of remotes.yaml: docs/configuration.md. Running it: docs/operations.md.";
+
 /// The configuration or the command line is wrong.
 const EXIT_CONFIGURATION: u8 = 2;
 
 /// A package-manager-aware repository server: a pull-through cache and a home for generic, Alpine and RPM repositories.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version, about, after_help = ENVIRONMENT)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -40,6 +55,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve (what happens without a subcommand).
+    #[command(after_help = ENVIRONMENT)]
     Serve,
     /// Check a configuration file and say everything that is wrong with it.
     Check {

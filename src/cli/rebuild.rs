@@ -21,7 +21,7 @@ pub(super) fn run(settings: &Settings) -> ExitCode {
 }
 
 async fn rebuild(settings: &Settings, repositories: &Repositories) -> Result<Rebuilt, Box<dyn std::error::Error>> {
-    let stores = DurableStores::open(settings).await?;
+    let stores = DurableStores::open_for_rebuilding(settings).await?;
     let beside = PublisherBeside::open(&stores, repositories, &settings.data_dir)?;
     let rebuild = Rebuild {
         blobs: &*stores.blobs,

@@ -1,7 +1,8 @@
 //! Keys that would do nothing in a repository of its format.
 //!
 //! A key that is read and then means nothing is worse than one that is refused: whoever wrote `hold: 7d` believes that it holds.
-//! So what speaks of indexes is an error where there are none.
+//! So what asks something of indexes is an error where there are none. What asks nothing of them is none, such as `verify: off`: files
+//! may say the same of all their repositories.
 
 use artifactapi_formats::Format;
 
@@ -21,13 +22,16 @@ const OF_OUR_INDEXES: &[(&str, &str)] = &[
     ("compression", "has no indexes that could be compressed; drop the key"),
 ];
 
+/// Values that ask for nothing that is not so anyway.
+const IDLE: &[&str] = &["false", "0", "off", "strict", "gzip"];
+
 /// Reports those that have no effect.
 pub(super) fn check(table: &Table<'_>, format: Option<&'static dyn Format>, reader: &mut Reader<'_, '_>) {
     let Some(format) = format else { return };
     let without_index = OF_INDEXES.iter().filter(|_| format.index().is_none());
     let without_publishing = OF_OUR_INDEXES.iter().filter(|_| format.publish().is_none());
     for (key, why) in without_index.chain(without_publishing) {
-        if let Some(field) = table.get(key) {
+        if let Some(field) = table.get(key).filter(|field| !field.is_one_of(IDLE)) {
             reader.report(field.place, &field.key, format!("package: {} {why}", format.name()));
         }
     }

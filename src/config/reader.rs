@@ -112,6 +112,16 @@ impl<'n> Field<'n> {
         matches!(self.node.value, Value::Flag(false))
     }
 
+    /// Whether it is one of these words, numbers or flags, as they are written.
+    pub(super) fn is_one_of(&self, written: &[&str]) -> bool {
+        match &self.node.value {
+            Value::Text(text) => written.contains(&&**text),
+            Value::Number(number) => written.contains(&&*number.to_string()),
+            Value::Flag(flag) => written.contains(&&*flag.to_string()),
+            _ => false,
+        }
+    }
+
     /// A number from 0 upwards.
     pub(super) fn number(&self, reader: &mut Reader<'_, '_>) -> Option<usize> {
         match &self.node.value {

@@ -33,8 +33,8 @@ use crate::disk;
 /// What went wrong with a spool.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SpoolError {
-    /// No space left for it.
-    #[error("no space left in the spool folder")]
+    /// No space left for it, or nothing may be written there: bytes can be passed on and not be kept.
+    #[error("no space left in the spool folder, or nothing may be written there")]
     Full,
     /// The bytes are not what they claim to be.
     #[error("{0}")]
@@ -50,7 +50,10 @@ pub enum SpoolError {
 impl From<io::Error> for SpoolError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem => Self::Full,
             _ => Self::Io(Arc::new(error)),
         }
     }

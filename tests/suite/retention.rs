@@ -131,6 +131,7 @@ async fn by_hand_beside_a_server_and_without_one() {
     assert!(again.contains("0 blobs deleted"), "{again}");
     // Out of the file is not out of the store.
     plan.run(&["gc", "--purge", "files"]).await.failed_with("files is in the configuration");
+    plan.run(&["gc", "--purge", "nosuch"]).await.failed_with("nothing is held under the name nosuch");
     plan.configure(&yaml(&[Remote::local("own", "generic")]));
     let left = plan.run(&["gc"]).await.succeeded();
     assert!(left.contains(&format!("files is not configured and still holds {files} files ({files}.0 MiB)")), "{left}");

@@ -110,6 +110,39 @@ async fn what_belongs_to_another_is_one_clear_sentence() {
     refused(&second.run(&[]).await, 1, &["another artifactapi", "ARTIFACTAPI_DATA_DIR"]);
 }
 
+/// A command in the wrong folder says so, and makes nothing there.
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_without_a_catalog_say_so() {
+    let run = Run::new();
+    let plan = idle_plan(&run);
+    let commands: [&[&str]; 5] =
+        [&["token", "list"], &["snapshot", "list", "nothing"], &["gc"], &["scrub"], &["rebuild-catalog"]];
+    for command in commands {
+        plan.run(command).await.failed_with("there is no catalog in");
+    }
+    assert!(!plan.data().join("catalog.sqlite").exists() && !plan.data().join("lock").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_cannot_listen_leaves_nothing_behind() {
+    let run = Run::new();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let mut plan = idle_plan(&run);
+    plan.set("ARTIFACTAPI_LISTEN", taken.local_addr().expect("its address").to_string());
+    refused(&plan.run(&[]).await, 1, &["ARTIFACTAPI_LISTEN"]);
+    assert!(!plan.data().join("lock").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_without_keys_is_one_clear_sentence() {
+    let run = Run::new();
+    let mut plan = idle_plan(&run);
+    plan.set("MINIO_ENDPOINT", "127.0.0.1:9");
+    plan.set("MINIO_BUCKET", "bucket");
+    plan.set("AWS_EC2_METADATA_DISABLED", "true");
+    refused(&plan.run(&[]).await, 1, &["MINIO_ACCESS_KEY and MINIO_SECRET_KEY are not set"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_refuses_us_is_one_clear_sentence() {
     let run = Run::new();

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use tokio::io::AsyncReadExt as _;
 use url::Url;
 
-use super::server::{Destination, Server, body, refusal};
+use super::server::{Destination, SILENCE, Server, body, in_time, refusal};
 use super::{Job, Outcome};
 
 /// How often a file is tried.
@@ -28,9 +28,6 @@ const TRIES: u32 = 6;
 
 /// How long to wait before the second try; twice as long before each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-
-/// The longest time in which the server takes no byte, or has them all and says nothing.
-const SILENCE: Duration = Duration::from_secs(300);
 
 /// How often is looked whether it is silent.
 const LOOK: Duration = Duration::from_secs(5);
@@ -125,7 +122,7 @@ fn digest_of(file: &Path) -> std::io::Result<Digest> {
 async fn is_there(server: &Server, url: &Url, digest: &Digest) -> Result<Option<Outcome>, String> {
     let asked = server.client().get(url.clone()).header(IF_NONE_MATCH, format!("\"{}\"", digest.hex()));
     // Of other bytes, one is enough.
-    let answer = asked.header(RANGE, "bytes=0-0").send().await.map_err(|why| server.not_reached(why))?;
+    let answer = in_time(asked.header(RANGE, "bytes=0-0").send()).await?.map_err(|why| server.not_reached(why))?;
     match answer.status() {
         StatusCode::NOT_MODIFIED => Ok(Some(Outcome::Unchanged)),
         StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS => Ok(Some(Outcome::Refused(refusal(answer).await))),

@@ -24,6 +24,9 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// The most of an answer that is read, in bytes.
 const MAX_ANSWER: usize = 1 << 20;
 
+/// The longest time in which the server takes no byte, or has them all and says nothing.
+pub(super) const SILENCE: Duration = Duration::from_secs(300);
+
 /// Where to send to, and in whose name.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct To {
@@ -159,8 +162,8 @@ impl Server {
     /// # Errors
     /// When it cannot be asked, refuses the token, or the repository takes no uploads.
     pub(in crate::cli) async fn destination(&self, name: &RepositoryName) -> Result<Destination, String> {
-        let asked = self.client.get(self.base.clone()).header(ACCEPT, "application/json").send().await;
-        let answer = asked.map_err(|why| self.not_reached(why))?;
+        let asked = self.client.get(self.base.clone()).header(ACCEPT, "application/json").send();
+        let answer = in_time(asked).await?.map_err(|why| self.not_reached(why))?;
         if !answer.status().is_success() {
             return Err(format!("the server refuses: {}", refusal(answer).await));
         }
@@ -181,6 +184,16 @@ impl Server {
     }
 }
 
+/// Waits no longer than a server may be silent.
+pub(super) async fn in_time<T>(waiting: impl Future<Output = T>) -> Result<T, String> {
+    within(SILENCE, waiting).await
+}
+
+async fn within<T>(limit: Duration, waiting: impl Future<Output = T>) -> Result<T, String> {
+    let minutes = limit.as_secs() / 60;
+    tokio::time::timeout(limit, waiting).await.map_err(|_| format!("for {minutes} minutes the server said nothing"))
+}
+
 /// What an answer that is not the one hoped for says.
 pub(super) async fn refusal(answer: Response) -> String {
     let status = answer.status();
@@ -197,7 +210,7 @@ pub(super) async fn body(mut answer: Response) -> Result<Vec<u8>, String> {
     let mut all = Vec::new();
     loop {
         let frame =
-            answer.chunk().await.map_err(|why| format!("the server's answer broke off: {}", with_causes(&why)))?;
+            in_time(answer.chunk()).await?.map_err(|why| format!("the server's answer broke off: {}", with_causes(&why)))?;
         match frame {
             None => return Ok(all),
             Some(frame) if all.len() + frame.len() > MAX_ANSWER => return Err("the answer is too long".to_owned()),
@@ -251,6 +264,13 @@ mod tests {
             assert_eq!(read.as_ref().ok().map(Url::as_str), base, "{url}");
             assert!(!read.is_err_and(|why| why.contains("planted")), "{url}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_never_answers_is_given_up() {
+        let silent = std::future::pending::<()>();
+        assert!(within(Duration::from_millis(1), silent).await.is_err_and(|why| why.contains("said nothing")));
+        assert_eq!(in_time(std::future::ready(5)).await, Ok(5));
     }
 
     #[test]

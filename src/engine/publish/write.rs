@@ -130,21 +130,31 @@ impl Publisher {
 
     /// The current snapshot, and its sheet.
     pub(super) async fn base(&self, root: &Target) -> Result<Base, PublishError> {
-        let Some(snapshot) = self.snapshots.current(root).await?.map(Arc::new) else {
-            return Ok(Base { snapshot: None, sheet: Arc::default() });
-        };
-        let known = self.sheets.get(root);
-        let sheet = match known {
-            Some((id, sheet)) if id == snapshot.id => return Ok(Base { snapshot: Some(snapshot), sheet }),
-            Some((id, sheet)) => match self.followed(&sheet, id, snapshot.id).await? {
+        for _ in 0..TRIES {
+            let Some(snapshot) = self.snapshots.current(root).await?.map(Arc::new) else {
+                return Ok(Base { snapshot: None, sheet: Arc::default() });
+            };
+            let sheet = match self.sheets.get(root) {
+                Some((id, sheet)) if id == snapshot.id => return Ok(Base { snapshot: Some(snapshot), sheet }),
+                Some((id, sheet)) => self.followed(&sheet, id, snapshot.id).await?,
+                None => None,
+            };
+            let sheet = match sheet {
                 Some(sheet) => sheet,
-                None => self.read_sheet(root, &snapshot).await?,
-            },
-            None => self.read_sheet(root, &snapshot).await?,
-        };
-        let sheet = Arc::new(sheet);
-        self.sheets.insert(root.clone(), (snapshot.id, Arc::clone(&sheet)));
-        Ok(Base { snapshot: Some(snapshot), sheet })
+                None => {
+                    let sheet = self.read_sheet(root, &snapshot).await?;
+                    // Page by page, of whatever was current: with a publication in between it would be of two snapshots, and of none.
+                    if self.snapshots.current(root).await?.is_none_or(|current| current.id != snapshot.id) {
+                        continue;
+                    }
+                    sheet
+                }
+            };
+            let sheet = Arc::new(sheet);
+            self.sheets.insert(root.clone(), (snapshot.id, Arc::clone(&sheet)));
+            return Ok(Base { snapshot: Some(snapshot), sheet });
+        }
+        Err(PublishError::Contended)
     }
 
     /// A sheet of one snapshot as it is in another, later or earlier. `None` if one of the two is not there any more.

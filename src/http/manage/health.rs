@@ -14,7 +14,7 @@
 //! The checks run at the same time, each for at most [`CHECK_LIMIT`], and whoever asks within [`REMEMBERED`] is given the
 //! last answer, so the endpoint cannot be used to lean on the database.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
@@ -43,6 +43,9 @@ pub const CHECK_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long an answer is given again.
 const REMEMBERED: Duration = Duration::from_secs(1);
+
+/// How long it is believed that the data folder can be written, or cannot.
+const WRITTEN: Duration = Duration::from_secs(10);
 
 /// Less free space than this in the data folder is worth telling, in bytes: fills of large files will not be kept.
 pub const LOW_SPACE: u64 = 1 << 30;
@@ -94,13 +97,14 @@ pub struct Health {
     stage: Arc<Stage>,
     parts: Arc<Parts>,
     last: Arc<Mutex<Option<(Instant, Checked)>>>,
+    written: Arc<Mutex<Option<(Instant, Part)>>>,
 }
 
 impl Health {
     /// Over the parts it asks.
     #[must_use]
     pub fn new(stage: Arc<Stage>, parts: Parts) -> Self {
-        Self { stage, parts: Arc::new(parts), last: Arc::default() }
+        Self { stage, parts: Arc::new(parts), last: Arc::default(), written: Arc::default() }
     }
 
     /// The state of each part, at most [`REMEMBERED`] old. Whoever asks at the same time waits for the same checks.
@@ -109,10 +113,48 @@ impl Health {
         if let Some((_, checked)) = last.as_ref().filter(|(at, _)| at.elapsed() < REMEMBERED) {
             return checked.clone();
         }
-        let checked = check(&self.parts).await;
+        let mut checked = check(&self.parts).await;
+        let written = self.written().await;
+        if checked.spool.state == Condition::Ok {
+            (checked.spool.state, checked.spool.detail) = (written.state, written.detail);
+        }
         *last = Some((Instant::now(), checked.clone()));
         checked
     }
+}
+
+impl Health {
+    /// Whether the data folder can be written, at most [`WRITTEN`] old: asking costs a write.
+    async fn written(&self) -> Part {
+        let mut last = self.written.lock().await;
+        if let Some((_, part)) = last.as_ref().filter(|(at, _)| at.elapsed() < WRITTEN) {
+            return part.clone();
+        }
+        let folder = self.parts.data_dir.clone();
+        let trying = tokio::task::spawn_blocking(move || try_to_write(&folder));
+        let part = match tokio::time::timeout(CHECK_LIMIT, trying).await {
+            Ok(Ok(Ok(()))) => Part { state: Condition::Ok, detail: None },
+            Ok(Ok(Err(error))) => {
+                let detail = format!("the data folder cannot be written: {}", error.kind());
+                Part { state: Condition::Away, detail: Some(detail) }
+            }
+            Ok(Err(_)) => Part { state: Condition::Away, detail: None },
+            Err(_) => Part { state: Condition::Slow, detail: None },
+        };
+        *last = Some((Instant::now(), part.clone()));
+        part
+    }
+}
+
+/// Writes a byte where files are made: in the data folder, and in the spool's.
+fn try_to_write(data: &Path) -> std::io::Result<()> {
+    let spool = data.join("spool");
+    for folder in [Some(data), spool.is_dir().then_some(&*spool)].into_iter().flatten() {
+        let path = folder.join(".writable");
+        std::fs::write(&path, b"1")?;
+        std::fs::remove_file(&path)?;
+    }
+    Ok(())
 }
 
 /// `/health` and `/ready`.
@@ -215,6 +257,8 @@ struct Spool {
     state: Condition,
     #[serde(skip_serializing_if = "Option::is_none")]
     free_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
 }
 
 async fn check(parts: &Parts) -> Checked {
@@ -264,9 +308,25 @@ async fn spool(folder: PathBuf) -> Spool {
         Ok(Ok(Ok(found))) => {
             let free = found.f_bavail.saturating_mul(found.f_frsize);
             let state = if free < LOW_SPACE { Condition::Low } else { Condition::Ok };
-            Spool { state, free_bytes: Some(free) }
+            Spool { state, free_bytes: Some(free), detail: None }
         }
-        Ok(_) => Spool { state: Condition::Away, free_bytes: None },
-        Err(_) => Spool { state: Condition::Slow, free_bytes: None },
+        Ok(_) => Spool { state: Condition::Away, free_bytes: None, detail: None },
+        Err(_) => Spool { state: Condition::Slow, free_bytes: None, detail: None },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whether_the_data_folder_can_be_written() {
+        let data = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(data.path().join("spool")).expect("a folder");
+        try_to_write(data.path()).expect("it can");
+        assert_eq!(std::fs::read_dir(data.path()).expect("a folder").count(), 1, "nothing stays");
+        // Whoever runs tests as root may write anywhere that is a folder.
+        std::fs::write(data.path().join("file"), b"").expect("written");
+        assert!(try_to_write(&data.path().join("file")).is_err());
     }
 }

@@ -10,7 +10,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
 use super::{Uploads, destination, takes_uploads};
-use crate::access::{Decision, Grant, decide};
+use crate::access::{Caller, Grant};
 use crate::config::{Kind, Repository};
 use crate::http::access::{Entry, may_see};
 use crate::http::artifact::repository_of;
@@ -20,12 +20,12 @@ use crate::http::error::Problem;
 const ALL: HeaderValue = HeaderValue::from_static("GET, HEAD, PUT, POST, DELETE, OPTIONS");
 
 /// And with those of one that takes none.
-const READING: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+pub(super) const READING: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 
 /// Lets a request on that changes a repository and needs this grant for it.
 ///
 /// # Errors
-/// 405 for whoever may read a repository that takes no changes; else as [`Gate::authorize`](crate::http::access::Gate::authorize).
+/// 405 for whoever has no token and may read a repository that takes no changes; else as [`Gate::authorize`](crate::http::access::Gate::authorize).
 pub(super) async fn authorize(
     uploads: &Uploads,
     parts: &Parts,
@@ -34,9 +34,8 @@ pub(super) async fn authorize(
 ) -> Result<Entry, Problem> {
     if !matches!(repository.kind, Kind::Local(_)) {
         let caller = uploads.gate.caller(parts).await?;
-        // Who has the grant goes on, and into the audit.
-        let is_refused = decide(&caller, repository.policy(), needed) != Decision::Allowed;
-        if is_refused && may_see(&caller, repository) {
+        // Who has a token goes on, and into the audit.
+        if matches!(caller, Caller::Anonymous) && may_see(&caller, repository) {
             takes_uploads(repository)?;
         }
     }

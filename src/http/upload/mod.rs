@@ -174,7 +174,7 @@ fn takes_uploads(repository: &Repository) -> Result<&Local, Problem> {
                 }
             ),
         )
-        .with(ALLOW, HeaderValue::from_static("GET, HEAD"))),
+        .with(ALLOW, allowed::READING)),
     }
 }
 

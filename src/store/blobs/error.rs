@@ -30,6 +30,9 @@ pub enum BlobErrorKind {
     /// Credentials or permissions: an operator must act.
     #[error("the store refuses access; check the credentials and the bucket's policy")]
     Denied,
+    /// The same of files on this machine.
+    #[error("the store's files may not be read or written; check who owns the data folder")]
+    Forbidden,
     /// The bucket or folder is missing: an operator must act.
     #[error("the bucket or folder does not exist")]
     Missing,
@@ -62,7 +65,7 @@ fn kind_of_io(error: &io::Error) -> BlobErrorKind {
     use io::ErrorKind as E;
     match error.kind() {
         E::StorageFull | E::QuotaExceeded => BlobErrorKind::Full,
-        E::PermissionDenied | E::ReadOnlyFilesystem => BlobErrorKind::Denied,
+        E::PermissionDenied | E::ReadOnlyFilesystem => BlobErrorKind::Forbidden,
         E::NotFound => BlobErrorKind::Missing,
         // A network file system that went away, or a disk that fails: nothing here mends it, trying later may.
         E::StaleNetworkFileHandle | E::HostUnreachable | E::NetworkUnreachable | E::TimedOut | E::NotConnected => {
@@ -95,8 +98,8 @@ mod tests {
         for (errno, kind) in [
             (Errno::NOSPC, BlobErrorKind::Full),
             (Errno::DQUOT, BlobErrorKind::Full),
-            (Errno::ACCESS, BlobErrorKind::Denied),
-            (Errno::ROFS, BlobErrorKind::Denied),
+            (Errno::ACCESS, BlobErrorKind::Forbidden),
+            (Errno::ROFS, BlobErrorKind::Forbidden),
             (Errno::NOENT, BlobErrorKind::Missing),
             (Errno::STALE, BlobErrorKind::Unavailable),
             (Errno::IO, BlobErrorKind::Unavailable),

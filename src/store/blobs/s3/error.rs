@@ -72,6 +72,12 @@ pub(super) fn kind_of_code(code: &str) -> BlobErrorKind {
     }
 }
 
+/// Whether nothing was asked, because there were no keys to ask with.
+#[must_use]
+pub fn lacks_credentials(error: &BlobError) -> bool {
+    error.kind == BlobErrorKind::Denied && mentions_credentials(error)
+}
+
 /// Whether this is about keys that the AWS chain did not find. The SDK has no kind for it, only words.
 fn mentions_credentials(error: &dyn std::error::Error) -> bool {
     let mut causes = std::iter::successors(error.source(), |error| error.source());

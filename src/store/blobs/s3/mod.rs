@@ -38,6 +38,7 @@ use aws_sdk_s3::Client;
 use futures_util::stream::BoxStream;
 
 use self::error::failed;
+pub use self::error::lacks_credentials;
 use self::gate::Gate;
 pub use self::settings::{InvalidSettings, S3Keys, S3Settings};
 use self::upload::Upload;
