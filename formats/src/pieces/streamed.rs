@@ -115,7 +115,7 @@ impl<W: Write> Write for GzipPiece<W> {
             self.compress()?;
         }
         let taken = bytes.len().min(BLOCK - self.block.len());
-        self.block.extend(bytes.iter().take(taken));
+        self.block.extend_from_slice(bytes.get(..taken).unwrap_or_default());
         Ok(taken)
     }
 
