@@ -55,12 +55,6 @@ impl StartError {
     }
 }
 
-/// What an error says, and what is behind it: that a name does not resolve is five errors down.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
 /// A server that is ready to serve.
 pub struct App {
     listener: TcpListener,

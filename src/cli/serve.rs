@@ -7,6 +7,9 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::EXIT_CONFIGURATION;
 use crate::app::App;
@@ -117,10 +120,17 @@ fn log_to_stderr(settings: &LogSettings) {
         EnvFilter::new(Settings::LOG)
     });
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let shown = filter_fn(|about| !shows_keys(about.target()));
     match settings.format {
-        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).finish().with(shown).init(),
+        LogFormat::Json => log.json().flatten_event(true).finish().with(shown).init(),
     }
+}
+
+/// Whether what logs there writes out keys: rPGP shows the rest of a packet that it is about to read, secret numbers and all. It is never
+/// heard, whatever `RUST_LOG` asks for.
+fn shows_keys(target: &str) -> bool {
+    target == "pgp" || target.starts_with("pgp::")
 }
 
 /// Each connection and each open file on the shelf takes a descriptor; the soft limit is often a mere 1,024.

@@ -133,7 +133,8 @@ fn draft(name: &str, field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<D
     let word = type_of(&table, reader);
     keys(&table, word, reader);
     let format = package(&table, reader);
-    effects::check(&table, format, reader);
+    let is_of_type = |key: &str| word.is_none_or(|word| types_of(key).contains(&word));
+    effects::check(&table, format, is_of_type, reader);
     let description = table.read(reader, "description", Field::text).map(str::to_owned);
     let include = table.read(reader, "include_patterns", patterns);
     let exclude = table.read(reader, "exclude_patterns", patterns);
@@ -184,9 +185,13 @@ fn type_of(table: &Table<'_>, reader: &mut Reader<'_, '_>) -> Option<&'static st
     known
 }
 
+/// The types of repositories that a key is for.
+fn types_of(name: &str) -> &'static [&'static str] {
+    KEYS.iter().find(|(key, _)| *key == name).map_or(&["remote"], |(_, types)| types)
+}
+
 /// Reports unknown keys, and known ones that say nothing about a repository of this type.
 fn keys(table: &Table<'_>, word: Option<&str>, reader: &mut Reader<'_, '_>) {
-    let types_of = |name: &str| KEYS.iter().find(|(key, _)| *key == name).map_or(&["remote"][..], |(_, types)| *types);
     let known: Vec<_> = repository_keys().collect();
     let is_fitting = |name: &str| word.is_none_or(|word| types_of(name).contains(&word));
     let fitting: Vec<_> = known.iter().copied().filter(|name| is_fitting(name)).collect();

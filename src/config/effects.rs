@@ -25,13 +25,18 @@ const OF_OUR_INDEXES: &[(&str, &str)] = &[
 /// Values that ask for nothing that is not so anyway.
 const IDLE: &[&str] = &["false", "0", "off", "strict", "gzip"];
 
-/// Reports those that have no effect.
-pub(super) fn check(table: &Table<'_>, format: Option<&'static dyn Format>, reader: &mut Reader<'_, '_>) {
+/// Reports those that have no effect, of the keys that are for a repository of this type at all.
+pub(super) fn check(
+    table: &Table<'_>,
+    format: Option<&'static dyn Format>,
+    is_of_type: impl Fn(&str) -> bool,
+    reader: &mut Reader<'_, '_>,
+) {
     let Some(format) = format else { return };
     let without_index = OF_INDEXES.iter().filter(|_| format.index().is_none());
     let without_publishing = OF_OUR_INDEXES.iter().filter(|_| format.publish().is_none());
     for (key, why) in without_index.chain(without_publishing) {
-        if let Some(field) = table.get(key).filter(|field| !field.is_one_of(IDLE)) {
+        if let Some(field) = table.get(key).filter(|field| is_of_type(key) && !field.is_one_of(IDLE)) {
             reader.report(field.place, &field.key, format!("package: {} {why}", format.name()));
         }
     }

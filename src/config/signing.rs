@@ -75,6 +75,7 @@ fn of_table(entry: &Field<'_>, table: &Table<'_>, reader: &mut Reader<'_, '_>) -
             Some(Given { name: name.map_or_else(|| public_name(path), str::to_owned), signature, secret })
         }
         (None, Some(variable)) => {
+            says_where(entry, variable, reader)?;
             let Some(value) = (reader.outside.environment)(variable) else {
                 entry.refuse(reader, format!("the environment variable {variable} is not set"));
                 return None;
@@ -93,11 +94,22 @@ fn of_table(entry: &Field<'_>, table: &Table<'_>, reader: &mut Reader<'_, '_>) -
 }
 
 fn from_file(entry: &Field<'_>, path: &str, reader: &mut Reader<'_, '_>) -> Option<Secret> {
+    says_where(entry, path, reader)?;
     let read = (reader.outside.read_file)(Path::new(path));
     let text = read.map_err(|error| error.to_string());
     let text = text.and_then(|bytes| String::from_utf8(bytes).map_err(|_| "it is no text".to_owned()));
     let text = text.map_err(|why| entry.refuse(reader, format!("cannot read {path:?}: {why}"))).ok()?;
     secret(entry, path, text, reader)
+}
+
+/// Refuses a key in the place of what says where it is: whatever else were said about that would show it.
+fn says_where(entry: &Field<'_>, text: &str, reader: &mut Reader<'_, '_>) -> Option<()> {
+    if text.contains("-----BEGIN") {
+        let why = "is a key itself, which whoever reads this file would know; write it to a file of its own and the path here";
+        entry.refuse(reader, why.to_owned());
+        return None;
+    }
+    Some(())
 }
 
 fn secret(entry: &Field<'_>, from: &str, text: String, reader: &mut Reader<'_, '_>) -> Option<Secret> {

@@ -119,7 +119,10 @@ impl Generations {
     async fn what_there_is(&self, root: &Target) -> Result<String, CatalogError> {
         let (oldest, newest) = (self.snapshots.oldest(root).await?, self.snapshots.current(root).await?);
         let (Some(oldest), Some(newest)) = (oldest, newest) else {
-            return Ok(format!("{} has no snapshot yet: of what is uploaded, the first upload makes one; else ask for the current index first", root.path));
+            return Ok(format!(
+                "{} has no snapshot yet: of what is uploaded, the first upload makes one; else ask for the current index first",
+                root.path
+            ));
         };
         Ok(format!(
             "{} has no such snapshot; there are snapshots from {} (number {}) to {} (number {})",

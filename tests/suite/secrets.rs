@@ -1,5 +1,7 @@
 //! No secret leaves the server: not in a log of any level, not in an answer, not when things go wrong (DESIGN 4.11).
 
+mod signing;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 

@@ -209,8 +209,9 @@ pub(super) async fn refusal(answer: Response) -> String {
 pub(super) async fn body(mut answer: Response) -> Result<Vec<u8>, String> {
     let mut all = Vec::new();
     loop {
-        let frame =
-            in_time(answer.chunk()).await?.map_err(|why| format!("the server's answer broke off: {}", with_causes(&why)))?;
+        let frame = in_time(answer.chunk())
+            .await?
+            .map_err(|why| format!("the server's answer broke off: {}", with_causes(&why)))?;
         match frame {
             None => return Ok(all),
             Some(frame) if all.len() + frame.len() > MAX_ANSWER => return Err("the answer is too long".to_owned()),

@@ -1,6 +1,6 @@
 //! Everything that can be wrong with a file, and what is said about it: place, key, reason and mend.
 
-use super::{problems, with};
+use super::{problems, read, with};
 
 fn check(table: &[(&str, &str)]) {
     for (text, expected) in table {
@@ -146,7 +146,7 @@ fn keys_without_effect() {
             "2:38: remotes.r.root_depth: package: generic has no indexes that folders could lead to; drop the key",
         ),
         (
-            "remotes:\n  r: {type: local, package: generic, compression: gzip}\n",
+            "remotes:\n  r: {type: local, package: generic, compression: zstd}\n",
             "2:38: remotes.r.compression: package: generic has no indexes that could be compressed; drop the key",
         ),
         (
@@ -158,6 +158,20 @@ fn keys_without_effect() {
             "2:47: remotes.r.compression: \"xz\" is no compression of package: rpm; write gzip or zstd",
         ),
     ]);
+}
+
+/// One file may say the same of all its repositories.
+#[test]
+fn what_asks_for_nothing_is_taken() {
+    let text = "remotes:\n  r: {package: generic, base_url: 'https://example.com', verify: off, allow_rollback: false, hold: 0}\n  \
+                l: {type: local, package: generic, root_depth: 0, compression: gzip}\n";
+    assert!(read(text).is_ok());
+    assert_eq!(
+        problems("remotes:\n  l: {type: local, package: generic, hold: 7d}\n"),
+        [
+            "2:38: remotes.l.hold: is for type: remote, and this repository is type: local; drop the key or change the type"
+        ]
+    );
 }
 
 #[test]

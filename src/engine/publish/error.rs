@@ -12,7 +12,7 @@ use super::chunks::Lost;
 use crate::engine::keep::KeepError;
 use crate::spool::SpoolError;
 use crate::store::blobs::BlobErrorKind;
-use crate::store::catalog::CatalogError;
+use crate::store::catalog::{CatalogError, CatalogErrorKind};
 use crate::store::key::{BlobKey, Target};
 
 /// Why nothing was published.
@@ -71,7 +71,10 @@ pub enum PublishError {
 
 impl From<CatalogError> for PublishError {
     fn from(error: CatalogError) -> Self {
-        Self::Away(error.to_string().into())
+        match error.kind {
+            CatalogErrorKind::Full => Self::Full,
+            _ => Self::Away(error.to_string().into()),
+        }
     }
 }
 
@@ -80,6 +83,7 @@ impl From<KeepError> for PublishError {
         match error {
             KeepError::Contended => Self::Contended,
             KeepError::Blobs(error) if error.kind == BlobErrorKind::Full => Self::Full,
+            KeepError::Catalog(error) => error.into(),
             error => Self::Away(error.to_string().into()),
         }
     }
@@ -102,5 +106,24 @@ impl From<io::Error> for PublishError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
             _ => Self::Unreadable(error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_has_no_room_is_full() {
+        let catalog = |kind| CatalogError { kind, during: "a test", source: None };
+        let full = || catalog(CatalogErrorKind::Full);
+        let from: [PublishError; 4] = [
+            full().into(),
+            KeepError::Catalog(full()).into(),
+            SpoolError::Full.into(),
+            io::Error::from(io::ErrorKind::StorageFull).into(),
+        ];
+        assert!(from.iter().all(|error| matches!(error, PublishError::Full)), "{from:?}");
+        assert!(matches!(catalog(CatalogErrorKind::Unavailable).into(), PublishError::Away(_)));
     }
 }

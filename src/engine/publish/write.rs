@@ -184,6 +184,7 @@ impl Publisher {
         Ok(Some(sheet.with(put, &removed)))
     }
 
+    /// As the catalog has it now, page by page. Whether that is of one snapshot, is for the caller to ask afterwards.
     async fn read_sheet(&self, root: &Target, snapshot: &Snapshot) -> Result<Sheet, PublishError> {
         let mut query = PackageQuery { root: Some(root.path.clone()), limit: ROWS, ..PackageQuery::default() };
         let mut packages = Vec::with_capacity(usize::try_from(snapshot.packages).unwrap_or_default().min(1 << 20));
@@ -191,7 +192,6 @@ impl Publisher {
             let page = self.snapshots.search(&root.repository, &query).await?;
             let Some(last) = page.last() else { break };
             query.after = Some(last.row);
-            // Read while another publishes, a page may be of a later snapshot: publishing is then lost, and begun again.
             packages.extend(page.iter().map(|named| Listed::of(&named.package)));
         }
         Ok(Sheet::of(packages))

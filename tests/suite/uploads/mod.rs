@@ -5,6 +5,7 @@ mod apk_v3;
 mod away;
 mod commands;
 mod files;
+mod filling;
 mod forms;
 mod grouped;
 mod hostile;

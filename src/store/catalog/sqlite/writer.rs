@@ -92,6 +92,7 @@ async fn write(options: SqliteConnectOptions, mut db: SqliteConnection, mut wait
             batch.drain(..).for_each(Pending::committed);
             continue;
         }
+        renew(&options, &mut db).await;
         for change in batch.drain(..) {
             let mut alone = [change];
             let result = transact(&mut db, &mut alone).await;
@@ -100,16 +101,21 @@ async fn write(options: SqliteConnectOptions, mut db: SqliteConnection, mut wait
                 Ok(()) => change.committed(),
                 Err(error) => {
                     change.failed(error);
-                    // A connection that failed may be beyond use. A new one knows nothing of what went wrong.
-                    if let Ok(fresh) = options.connect().await {
-                        db = fresh;
-                    }
+                    renew(&options, &mut db).await;
                 }
             }
         }
     }
     // Writes the log back into the file.
     let _ = db.close().await;
+}
+
+/// A connection that failed may be beyond use: where the disk is full SQLite ends the transaction by itself, which the driver does not
+/// know. A new one knows nothing of what went wrong, so that the next to fail says why.
+async fn renew(options: &SqliteConnectOptions, db: &mut SqliteConnection) {
+    if let Ok(fresh) = options.connect().await {
+        *db = fresh;
+    }
 }
 
 /// Applies all changes in one transaction, or none.
