@@ -5,7 +5,8 @@
 //! reads, and what others read stays there. The system asks for aligned memory, offsets and lengths: bytes are collected until
 //! they are [`BLOCK`] of them.
 //!
-//! Not every file system can do it. The first write that is refused ends it, and the file is written as usual.
+//! There are [`AT_ONCE`] such files at most, for each takes some memory; those that come meanwhile are written as usual. And not
+//! every file system can do it. The first write that is refused ends it, and the file is written as usual.
 
 use std::fs::File;
 use std::io;
@@ -13,12 +14,18 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rustix::fs::OFlags;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Where direct writing begins, in bytes. What is smaller is soon on the disk, and is read again when it is checked.
 pub(super) const FROM: u64 = 16 << 20;
 
 /// How much is written at once, in bytes.
 pub(super) const BLOCK: usize = 1 << 20;
+
+/// How many files are written so at once. More of them make no disk faster.
+const AT_ONCE: usize = 8;
+
+static ROOM: Semaphore = Semaphore::const_new(AT_ONCE);
 
 /// What memory, offsets and lengths are a multiple of, in bytes: no disk asks for more.
 pub(super) const ALIGNMENT: usize = 4 << 10;
@@ -30,19 +37,21 @@ pub(super) struct Direct {
     /// Where aligned memory begins.
     start: usize,
     filled: usize,
+    _room: SemaphorePermit<'static>,
 }
 
 impl Direct {
-    /// The same file once more. `None` where that cannot be.
+    /// The same file once more. `None` where that cannot be, or not now.
     pub(super) fn open(path: &Path) -> Option<Self> {
         let flags = i32::try_from(OFlags::DIRECT.bits()).ok()?;
         Self::over(File::options().write(true).custom_flags(flags).open(path).ok()?)
     }
 
     fn over(file: File) -> Option<Self> {
+        let room = ROOM.try_acquire().ok()?;
         let memory = vec![0; BLOCK + ALIGNMENT];
         let start = memory.as_ptr().align_offset(ALIGNMENT);
-        (start <= ALIGNMENT).then_some(Self { file, memory, start, filled: 0 })
+        (start <= ALIGNMENT).then_some(Self { file, memory, start, filled: 0, _room: room })
     }
 
     /// Takes as many of these bytes as go into the block that is collected. Returns how many.

@@ -7,7 +7,8 @@
 //! It promises that a reader sees only bytes that were written, that the last [`HOLD_BACK`] bytes of a checked file are
 //! not readable before its check has passed, and that a failed spool never ends cleanly for a reader. It never keeps a
 //! file in memory: at most [`BATCH`] bytes wait for the disk and as many are on their way to it, in however small pieces they
-//! came; of a large upload another MiB is collected to be written directly. A spool file lives as long as somebody holds it; what a killed process leaves behind is removed when the folder is
+//! came; the few large uploads that are written directly have 2 MiB of each and collect
+//! another. A spool file lives as long as somebody holds it; what a killed process leaves behind is removed when the folder is
 //! opened again.
 
 mod batch;

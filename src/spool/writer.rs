@@ -17,6 +17,10 @@ use crate::disk;
 /// How much is collected before it is written and hashed in one go, in bytes.
 pub const BATCH: usize = 512 << 10;
 
+/// The same of a file that is written past the page cache: as few hands as can be for as many bytes. Of such files there are few at
+/// once.
+const DIRECT_BATCH: usize = 2 << 20;
+
 /// How many of the last bytes stay unreadable until the check of the whole file has passed.
 pub const HOLD_BACK: u64 = 16 << 10;
 
@@ -102,6 +106,8 @@ pub struct SpoolWriter {
     disk: Option<Disk>,
     writing: Option<JoinHandle<WrittenBatch>>,
     batch: Batch,
+    /// With how many bytes a batch is full.
+    full: usize,
     progress: watch::Sender<Progress>,
 }
 
@@ -111,7 +117,7 @@ impl SpoolWriter {
         let (progress, watched) = watch::channel(Progress::default());
         let file = Arc::clone(&growing.file);
         let disk = Disk { growing, checks: Checks { sha256: sha2::Sha256::new(), checker } };
-        let writer = Self { disk: Some(disk), writing: None, batch: Batch::default(), progress };
+        let writer = Self { disk: Some(disk), writing: None, batch: Batch::default(), full: BATCH, progress };
         (writer, SpoolReader { file, progress: watched })
     }
 
@@ -121,7 +127,7 @@ impl SpoolWriter {
     /// What the check or the disk said of *earlier* bytes.
     pub async fn append(&mut self, bytes: Bytes) -> Result<(), SpoolError> {
         self.batch.push(bytes);
-        if self.batch.bytes >= BATCH { self.flush().await } else { Ok(()) }
+        if self.batch.bytes >= self.full { self.flush().await } else { Ok(()) }
     }
 
     /// Starts writing what was collected. Returns once the batch before it is written, so that one batch is filled
@@ -169,6 +175,7 @@ impl SpoolWriter {
             self.writing = None;
             let written = joined.ok().flatten();
             let (disk, result) = written.ok_or_else(|| SpoolError::Abandoned("the writing thread failed".into()))?;
+            self.full = if disk.growing.is_direct() { DIRECT_BATCH } else { BATCH };
             self.disk = Some(disk);
             result?;
         }

@@ -68,11 +68,25 @@ impl Gate {
     /// 401 without a token or with a wrong one, 403 for a right one that does not allow it, 429 after too many wrong ones,
     /// 503 when nobody can say now whether it still stands. A change that a right token does not allow is written to the audit.
     pub async fn authorize(&self, parts: &Parts, repository: &Repository, needed: Grant) -> Result<Entry, Problem> {
+        self.authorize_or(parts, repository, needed, |_| None).await
+    }
+
+    /// The same, where there may be a better answer for those who are not let in.
+    ///
+    /// # Errors
+    /// As for [`Gate::authorize`], or what `better` answers in its place.
+    pub async fn authorize_or(
+        &self,
+        parts: &Parts,
+        repository: &Repository,
+        needed: Grant,
+        better: impl FnOnce(&Caller) -> Option<Problem>,
+    ) -> Result<Entry, Problem> {
         // Only what is written down needs to know from where it came.
         let from = if needed == Grant::Read { None } else { self.address(parts) };
         let caller = self.caller(parts).await?;
         let decision = decide(&caller, repository.policy(), needed);
-        let problem = refusal(decision, &caller, repository, needed);
+        let problem = refusal(decision, &caller, repository, needed).map(|problem| better(&caller).unwrap_or(problem));
         let entry = Entry::of(caller, repository.name.clone(), from, parts);
         let Some(problem) = problem else { return Ok(entry) };
         if needed != Grant::Read && entry.caller.holder().is_some() {

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::{Uploads, destination, takes_uploads};
 use crate::access::{Caller, Grant};
-use crate::config::{Kind, Repository};
+use crate::config::Repository;
 use crate::http::access::{Entry, may_see};
 use crate::http::artifact::repository_of;
 use crate::http::error::Problem;
@@ -25,21 +25,15 @@ pub(super) const READING: HeaderValue = HeaderValue::from_static("GET, HEAD, OPT
 /// Lets a request on that changes a repository and needs this grant for it.
 ///
 /// # Errors
-/// 405 for whoever has no token and may read a repository that takes no changes; else as [`Gate::authorize`](crate::http::access::Gate::authorize).
+/// 405 for whoever may read a repository that takes no changes; else as [`Gate::authorize`](crate::http::access::Gate::authorize).
 pub(super) async fn authorize(
     uploads: &Uploads,
     parts: &Parts,
     repository: &Repository,
     needed: Grant,
 ) -> Result<Entry, Problem> {
-    if !matches!(repository.kind, Kind::Local(_)) {
-        let caller = uploads.gate.caller(parts).await?;
-        // Who has a token goes on, and into the audit.
-        if matches!(caller, Caller::Anonymous) && may_see(&caller, repository) {
-            takes_uploads(repository)?;
-        }
-    }
-    uploads.gate.authorize(parts, repository, needed).await
+    let takes_none = |caller: &Caller| takes_uploads(repository).err().filter(|_| may_see(caller, repository));
+    uploads.gate.authorize_or(parts, repository, needed, takes_none).await
 }
 
 /// Answers `OPTIONS`: which methods there are for the files of a repository.

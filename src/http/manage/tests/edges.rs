@@ -52,7 +52,7 @@ async fn nobody_is_sent_for_a_token_that_would_not_help() {
         for path in ["/api/files/a.txt", "/api/rpms/el9/a.rpm"] {
             let answer = server.ask(method, path, "x", None).await;
             answer.says(405, "takes no uploads");
-            assert_eq!(answer.header("allow"), "GET, HEAD");
+            assert_eq!(answer.header("allow"), "GET, HEAD, OPTIONS");
         }
         server.ask(method, "/api/ours/a.txt", "x", None).await.says(401, "needs a token");
         // Nobody learns of a repository that they may not read what it is.
