@@ -2,7 +2,7 @@
 //!
 //! Fragments come in groups ([`groups`]), compressed as they are kept, and are unpacked as streams into the texts of their lists,
 //! which are held only while they are short ([`Growing`]). Nobody is spared by how large a package is: a group has
-//! [`GROUP_BYTES`], or one package that is longer; no more than [`GROUPS_BYTES`] of groups are held at once, or one that is longer;
+//! [`GROUP_BYTES`](crate::store::catalog::fragments::GROUP_BYTES), or one package that is longer; no more than [`GROUPS_BYTES`] of groups are held at once, or one that is longer;
 //! and no more than [`MAKERS`] chunks are made at once. One that does not come to its end leaves nothing behind.
 
 use std::collections::HashMap;
