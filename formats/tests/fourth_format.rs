@@ -119,7 +119,7 @@ fn a_format_is_its_folder_and_its_row() {
         include_str!("../src/invalid.rs"),
         include_str!("../src/limits.rs"),
         include_str!("../src/path.rs"),
-        include_str!("../src/pieces.rs"),
+        include_str!("../src/pieces/mod.rs"),
         include_str!("../src/publish.rs"),
         include_str!("../src/registry.rs"),
         include_str!("../src/trust/armor.rs"),
