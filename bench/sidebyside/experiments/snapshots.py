@@ -124,8 +124,14 @@ def get(port: int, path: str) -> bytes:
     return body
 
 
-def published(port: int) -> int:
-    return len(json.loads(get(port, "/snapshots/index/repodata/repomd.xml"))["snapshots"])
+def published(port: int, repository: str = "index") -> int:
+    """How many snapshots there are. A root that has none yet is a 404."""
+    try:
+        return len(json.loads(get(port, f"/snapshots/{repository}/repodata/repomd.xml"))["snapshots"])
+    except RuntimeError as none:
+        if ": 404 " in str(none):
+            return 0
+        raise
 
 
 def wait(until, seconds: float = 120) -> float:
@@ -224,7 +230,7 @@ def checking(bench: Bench, report: Report) -> None:
     entry = get(server.port, "/api/checked/repodata/repomd.xml")
     for line in entry.decode().split('href="')[1:]:
         get(server.port, "/api/checked/" + line.split('"')[0])
-    wait(lambda: json.loads(get(server.port, "/snapshots/checked/repodata/repomd.xml"))["snapshots"])
+    wait(lambda: published(server.port, "checked"))
     rates: dict[str, list[float]] = {"checked": [], "unchecked": []}
     for number in range(rounds):
         for name in ("checked", "unchecked") if number % 2 == 0 else ("unchecked", "checked"):
