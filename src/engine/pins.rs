@@ -28,6 +28,9 @@ const PROMISES: usize = 4_096;
 /// How many paths are remembered whose package is another since a switch.
 pub const CHANGED: usize = 65_536;
 
+/// How many repositories are remembered any package of which may be another than some client's index says.
+const UNSETTLED: usize = 1_024;
+
 /// A client as far as it can be told from others: by its connection, and by its address and user agent when it comes over
 /// another one or to another replica. Hashes, not the things themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +61,7 @@ pub struct Pins {
     handed: quick_cache::sync::Cache<u64, Arc<[Handed]>>,
     promised: quick_cache::sync::Cache<(u64, Target), Promised>,
     changed: quick_cache::sync::Cache<Target, Instant>,
+    unsettled: quick_cache::sync::Cache<RepositoryName, Instant>,
     /// Held while what a client was handed is read, added to, and written back.
     handing: Mutex<()>,
 }
@@ -68,6 +72,7 @@ impl Default for Pins {
             handed: quick_cache::sync::Cache::new(CLIENTS),
             promised: quick_cache::sync::Cache::new(PROMISES),
             changed: quick_cache::sync::Cache::new(CHANGED),
+            unsettled: quick_cache::sync::Cache::new(UNSETTLED),
             handing: Mutex::new(()),
         }
     }
@@ -160,10 +165,21 @@ impl Pins {
         }
     }
 
-    /// Whether a switch lately gave a path another package.
+    /// Which packages are others than before is not known, or an index is shown of which it is not known yet what it names: for
+    /// `lasts`, it matters who asks for any package of the repository. Whether that is news.
+    pub fn unsettle(&self, repository: &RepositoryName, lasts: Duration) -> bool {
+        let (now, known) = (Instant::now(), self.unsettled.get(repository));
+        if known.is_none_or(|known| known < now + lasts) {
+            self.unsettled.insert(repository.clone(), now + lasts);
+        }
+        !lasts.is_zero() && known.is_none_or(|known| known <= now)
+    }
+
+    /// Whether a path may stand for another package than an index says that some client was given lately.
     #[must_use]
     pub fn has_changed(&self, package: &Target) -> bool {
-        self.changed.get(package).is_some_and(|until| Instant::now() < until)
+        let lasts = |until: Instant| Instant::now() < until;
+        self.changed.get(package).is_some_and(lasts) || self.unsettled.get(&package.repository).is_some_and(lasts)
     }
 }
 
@@ -239,6 +255,18 @@ mod tests {
         pins.change(root("a"), Duration::from_secs(600));
         pins.change(root("a"), Duration::ZERO);
         assert!(pins.has_changed(&root("a")), "a shorter pin does not end a longer one");
+    }
+
+    #[test]
+    fn any_package_of_an_unsettled_repository_may_have_changed() {
+        let pins = Pins::default();
+        assert!(!pins.unsettle(&root("a").repository, Duration::ZERO), "nobody is pinned");
+        assert!(!pins.has_changed(&root("a")));
+        assert!(pins.unsettle(&root("a").repository, Duration::from_secs(600)));
+        assert!(!pins.unsettle(&root("b").repository, Duration::from_secs(1)), "the same repository");
+        assert!(pins.has_changed(&root("a")) && pins.has_changed(&root("b")));
+        let other = Target::new("other".parse().expect("a name"), root("a").path);
+        assert!(!pins.has_changed(&other));
     }
 
     #[test]

@@ -59,7 +59,10 @@ pub async fn hear(coordinator: Arc<dyn Coordinator>, shelf: Arc<Shelf>, pins: Ar
                 shelf.forget_if(&target, |on_shelf| on_shelf <= revision);
             }
             Ok(Event::Purged(repository)) => shelf.forget_all(Some(&repository)),
-            Ok(Event::HandedOut(Handout { agent, root, entry, at, promised_for })) => {
+            Ok(Event::HandedOut(Handout { agent, root, entry, at, on_credit, promised_for })) => {
+                if on_credit && pins.unsettle(&root.repository, CHANGED_FOR) {
+                    shelf.doubt(&root.repository);
+                }
                 pins.handed_elsewhere(agent, &root, entry, at);
                 if let Some(lasts) = promised_for {
                     pins.promised_elsewhere(agent, &root, entry, at, lasts);

@@ -41,6 +41,7 @@ mod away;
 mod clients;
 mod conditions;
 mod crash;
+mod credit;
 mod doubts;
 mod edges;
 mod faults;

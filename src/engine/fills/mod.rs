@@ -31,6 +31,8 @@ use url::Url;
 
 use self::beside::Beside;
 use self::completing::Completing;
+pub(super) use self::completing::may_name;
+pub(super) use self::generation::MID_UPDATE;
 use self::generation::entry_of;
 pub use self::lead::PATIENCE;
 pub use self::turns::MAX_FILLS;
@@ -43,7 +45,7 @@ use super::keep::Keeper;
 use super::prefetch::Prefetcher;
 use super::shelf::Shelf;
 use super::switches::Switches;
-use crate::config::Repository;
+use crate::config::{Remote, Repository};
 use crate::spool::SpoolFolder;
 use crate::store::blobs::BlobStore;
 use crate::store::catalog::Catalog;
@@ -166,8 +168,8 @@ impl Fills {
     }
 
     /// Waits until it is known what an index says of this package that is just being written down, for as long as clients bear it.
-    pub async fn await_index_of(&self, repository: &Repository, package: &Target) {
-        self.completing.wait(repository, &package.path).await;
+    pub async fn await_index_of(&self, repository: &Repository, remote: &Remote, package: &Target) {
+        self.completing.wait(repository, &package.path, !remote.trusted_keys.is_empty()).await;
     }
 
     /// How many fills of packages and files of a repository run now.

@@ -12,6 +12,7 @@ use super::super::held::now;
 use super::super::past::{self, Then};
 use super::super::pins::{ClientId, Pins, is_pinned};
 use super::super::shelf::{Found, ShelfError};
+use super::super::switches::Standing;
 use super::{Order, ReadError, Reader, Reading, Source, Wish};
 use crate::config::Remote;
 use crate::store::catalog::snapshots::{Generation, NamedPackage, SnapshotId};
@@ -62,7 +63,15 @@ impl Reader {
         for root in roots {
             let Some(given) = self.pins.entry_of(client, &root) else { continue };
             let mutability = wish.repository.format.mutability(&root.path);
-            let Ok(Found::Held(current)) = self.shelf.find(&root, Role::Index, &mutability).await else { continue };
+            let find = async || self.shelf.find(&root, Role::Index, &mutability).await;
+            let Ok(Found::Held(mut current)) = find().await else { continue };
+            if current.artifact.sha256 == given && wish.role == Role::Package {
+                self.settle_credit(wish, &current).await?;
+                // Another may have come in its place meanwhile.
+                if let Ok(Found::Held(now)) = find().await {
+                    current = now;
+                }
+            }
             let lasts = is_pinned(current.artifact.stored_at, wish.repository.cache.pin, now());
             if current.artifact.sha256 == given || !lasts {
                 continue;
@@ -185,10 +194,14 @@ impl Reader {
             Reading::Held { held, .. } => Some(held.artifact.sha256),
             Reading::Growing { fill, .. } => {
                 let (pins, coordinator) = (Arc::clone(&self.pins), Arc::clone(&self.coordinator));
+                let (switches, repository) = (Arc::clone(&self.switches), Arc::clone(&wish.repository));
                 let (mut fill, target) = (fill.clone(), wish.target.clone());
                 tokio::spawn(async move {
                     if let Outcome::Held(held, _) = fill.settled().await {
-                        note(&pins, &*coordinator, client, &target, held.artifact.sha256, None).await;
+                        let entry = held.artifact.sha256;
+                        let standing = switches.notice_entry(&repository, &target, &entry).await;
+                        let given = Given { root: &target, entry, standing, promised_for: None };
+                        note(&pins, &*coordinator, client, given).await;
                     }
                 });
                 None
@@ -200,45 +213,44 @@ impl Reader {
     /// Notes that a client is given an entry, and that it is in force.
     pub(super) async fn hand_out(&self, wish: &Wish, entry: Option<Sha256>) {
         if let (Some(entry), Some(client)) = (entry, wish.client) {
-            self.switches.notice_entry(&wish.repository, &wish.target, &entry).await;
-            self.note_handout(client, &wish.target, entry, None).await;
+            let standing = self.switches.notice_entry(&wish.repository, &wish.target, &entry).await;
+            self.note_handout(client, Given { root: &wish.target, entry, standing, promised_for: None }).await;
         }
     }
 
     /// Notes that a client is given an entry that need not be in force.
     pub(super) async fn hand_out_earlier(&self, wish: &Wish, entry: Option<Sha256>) {
         if let (Some(entry), Some(client)) = (entry, wish.client) {
-            self.note_handout(client, &wish.target, entry, None).await;
+            let standing = Standing::Recorded;
+            self.note_handout(client, Given { root: &wish.target, entry, standing, promised_for: None }).await;
         }
     }
 
     /// Notes, here and on every replica, that a client is given an entry, or told of it for some time.
-    pub(super) async fn note_handout(
-        &self,
-        client: ClientId,
-        root: &Target,
-        entry: Sha256,
-        promised_for: Option<Duration>,
-    ) {
-        note(&self.pins, &*self.coordinator, client, root, entry, promised_for).await;
+    pub(super) async fn note_handout(&self, client: ClientId, given: Given<'_>) {
+        note(&self.pins, &*self.coordinator, client, given).await;
     }
 }
 
-async fn note(
-    pins: &Pins,
-    coordinator: &dyn Coordinator,
-    client: ClientId,
-    root: &Target,
-    entry: Sha256,
-    promised_for: Option<Duration>,
-) {
+/// What a client is given, or told of.
+pub(super) struct Given<'a> {
+    pub(super) root: &'a Target,
+    pub(super) entry: Sha256,
+    pub(super) standing: Standing,
+    /// For how long it is to be given this entry again, if it is only told of it.
+    pub(super) promised_for: Option<Duration>,
+}
+
+async fn note(pins: &Pins, coordinator: &dyn Coordinator, client: ClientId, given: Given<'_>) {
+    let Given { root, entry, standing, promised_for } = given;
     let at = SystemTime::now();
     let is_news = pins.hand_out(client, root, entry, at);
     if let Some(lasts) = promised_for {
         pins.promise(client, root, entry, at, lasts);
     }
     if is_news || promised_for.is_some() {
-        let handout = Handout { agent: client.agent, root: root.clone(), entry, at, promised_for };
+        let on_credit = standing == Standing::OnCredit;
+        let handout = Handout { agent: client.agent, root: root.clone(), entry, at, on_credit, promised_for };
         coordinator.announce(Event::HandedOut(handout)).await;
     }
 }

@@ -14,6 +14,7 @@ use artifactapi_formats::{IndexFormat, IndexRoot, Limits, MirrorFormat, RepoPath
 use bytes::Bytes;
 use url::Url;
 
+use super::generation::Given;
 use super::{ReadError, Reader, Reading, Source, Wish};
 use crate::config::{Admission, Kind, Repository, Whereabouts};
 use crate::engine::content::Opened;
@@ -75,8 +76,10 @@ impl Reader {
             match self.entry(wish, &root).await {
                 Ok((entry, source)) => {
                     if let (Some(client), true) = (wish.client, kind != ListKind::Plain) {
-                        let (target, sha256) = (&entry.artifact.target, entry.artifact.sha256);
-                        self.note_handout(client, target, sha256, Some(wish.repository.cache.pin)).await;
+                        let (root, entry) = (&entry.artifact.target, entry.artifact.sha256);
+                        let standing = self.switches.notice_entry(&wish.repository, root, &entry).await;
+                        let promised_for = Some(wish.repository.cache.pin);
+                        self.note_handout(client, Given { root, entry, standing, promised_for }).await;
                     }
                     return Ok(Listing::Ours(Offer { folder: index.layout(&root).folder, entry, source }));
                 }

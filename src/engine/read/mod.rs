@@ -6,6 +6,7 @@
 
 mod answer;
 mod away;
+mod credit;
 mod due;
 mod fetch;
 mod generation;
@@ -65,6 +66,8 @@ pub struct Reader {
     negatives: Negatives,
     /// Entries and younger files of which the catalog said that they are current together.
     contemporaries: quick_cache::sync::Cache<(Revision, Revision), ()>,
+    /// Entries that were shown and could not be completed.
+    credit: credit::Credit,
     /// When the members of a virtual root were asked last.
     asked: quick_cache::sync::Cache<Target, Asked>,
     counts: Arc<Counts>,
@@ -104,6 +107,7 @@ impl Reader {
             coordinator: parts.coordinator,
             negatives: remembered::negatives(),
             contemporaries: quick_cache::sync::Cache::new(CONTEMPORARIES),
+            credit: credit::Credit::default(),
             asked: quick_cache::sync::Cache::new(CONTEMPORARIES),
             counts: parts.counts,
         }
@@ -144,8 +148,8 @@ impl Reader {
 
     async fn read_current(&self, wish: &Wish, remote: &Remote) -> Result<Reading, ReadError> {
         let mutability = wish.repository.format.mutability(&wish.target.path);
-        if wish.role == Role::Package && !remote.trusted_keys.is_empty() {
-            self.fills.await_index_of(&wish.repository, &wish.target).await;
+        if wish.role == Role::Package && (remote.verify != Verify::Off || !remote.trusted_keys.is_empty()) {
+            self.fills.await_index_of(&wish.repository, remote, &wish.target).await;
         }
         match self.switches.find(&wish.repository, &wish.target, wish.role, &mutability).await {
             Ok(Found::Held(held)) => self.read_held(wish, remote, held).await,

@@ -9,6 +9,9 @@
 //! - Before a package gets onto the shelf, the switch that its index's word for it came with is noticed, and a switch that is
 //!   noticed meanwhile keeps it off ([`Switches::find`], [`Switches::shelve`]).
 //!
+//! An entry that was shown before its snapshot was recorded stands [on credit](Standing::OnCredit): for as long as anybody may have
+//! it, no package of its repository is given out without a look at who asks.
+//!
 //! A record that the current index contradicts (a transfer that began before a switch and ended after it) is never
 //! shown; of one that does not say what it is, the bytes are asked ([`Identities`]). None of this is on the path of a hit: what is on the shelf is right for the entry that was noticed last.
 
@@ -24,7 +27,7 @@ use parking_lot::RwLock;
 use self::agreement::agrees;
 pub(super) use self::agreement::means;
 use super::changes::Changes;
-use super::held::Held;
+use super::held::{Held, now};
 use super::identities::Identities;
 use super::pins::{CHANGED, Pins};
 use super::shelf::{Found, Shelf, ShelfError};
@@ -48,6 +51,15 @@ pub struct Switches {
     count: RwLock<u64>,
 }
 
+/// Whether it is known what an entry says of packages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Its snapshot is recorded.
+    Recorded,
+    /// It was shown as soon as it came, and what it names is not recorded yet.
+    OnCredit,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Noticed {
     id: SnapshotId,
@@ -69,13 +81,28 @@ impl Switches {
     }
 
     /// Notices the switch that made `entry` the entry of `root`, if there was one. Free once that is done.
-    pub async fn notice_entry(&self, repository: &Repository, root: &Target, entry: &Sha256) {
+    pub async fn notice_entry(&self, repository: &Repository, root: &Target, entry: &Sha256) -> Standing {
         if self.noticed.get(root).is_some_and(|noticed| noticed.entry == *entry) {
-            return;
+            return Standing::Recorded;
         }
-        // Without the catalog there is no switch that could be missed: what is shown was shown before.
-        if let Ok(Some(snapshot)) = self.snapshots.with_entry(root, entry).await {
-            self.notice(repository, &snapshot, None).await;
+        match self.snapshots.with_entry(root, entry).await {
+            Ok(Some(snapshot)) => {
+                self.notice(repository, &snapshot, None).await;
+                Standing::Recorded
+            }
+            Ok(None) => {
+                self.show_on_credit(repository);
+                Standing::OnCredit
+            }
+            // Without the catalog there is no switch that could be missed: what is shown was shown before.
+            Err(_) => Standing::Recorded,
+        }
+    }
+
+    /// An entry is shown of which it is not known what it names: any package of the repository may be another than it says.
+    pub fn show_on_credit(&self, repository: &Repository) {
+        if self.pins.unsettle(&repository.name, repository.cache.pin) {
+            self.shelf.doubt(&repository.name);
         }
     }
 
@@ -100,8 +127,13 @@ impl Switches {
                     self.shelf.forget(&package);
                 }
             }
-            // What was there before is not known: every record is compared with the catalog at its next use.
-            None => self.shelf.doubt(&snapshot.root.repository),
+            // What was there before is not known: every record is compared with the catalog at its next use, and what the indexes
+            // say that clients were given before.
+            None => {
+                let since = now().duration_since(snapshot.published_at).unwrap_or_default();
+                self.pins.unsettle(&repository.name, repository.cache.pin.saturating_sub(since));
+                self.shelf.doubt(&repository.name);
+            }
         }
         if let Some(entry) = snapshot.files.first() {
             // Another request may have noticed a later one meanwhile.

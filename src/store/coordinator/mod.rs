@@ -120,6 +120,8 @@ pub struct Handout {
     pub entry: Sha256,
     /// When that was, in whole microseconds: word of it may come after word of a later one.
     pub at: SystemTime,
+    /// Whether it was shown before its snapshot was recorded, so that nobody knows yet what it says of packages.
+    pub on_credit: bool,
     /// For how long it is to be given this entry again, if it was only told of it.
     pub promised_for: Option<Duration>,
 }

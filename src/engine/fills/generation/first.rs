@@ -2,12 +2,14 @@
 //! recorded.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::super::super::content::Content;
 use super::super::super::fill::Order;
+use super::super::super::held::now;
 use super::super::super::shelf::Found;
 use super::super::Fills;
+use super::super::PATIENCE;
 use super::super::completing::Completion;
 use super::super::giver::Giver;
 use super::super::receive::Try;
@@ -27,8 +29,7 @@ impl Try<'_> {
         let (fills, order, sources) = (Arc::clone(self.fills), self.order.clone(), self.sources.clone());
         tokio::spawn(async move {
             let _completion = completion;
-            let key = Target::with_query(order.target.repository.clone(), order.target.path.clone(), "snapshot");
-            let Entered::Lead(_lease) = fills.coordinator.enter(&key, COMPLETION_PATIENCE).await else {
+            let Entered::Lead(_lease) = fills.coordinator.enter(&completion_of(&order.target), COMPLETION_PATIENCE).await else {
                 return;
             };
             if let Err(error) = fills.complete(&order, &sources, giver).await {
@@ -38,7 +39,22 @@ impl Try<'_> {
     }
 }
 
+/// What a replica leads while it completes a root.
+fn completion_of(root: &Target) -> Target {
+    Target::with_query(root.repository.clone(), root.path.clone(), "snapshot")
+}
+
 impl Fills {
+    /// Waits until no replica is completing a root whose entry has been shown since then; `false` when that takes too long.
+    pub async fn await_completion_of(&self, root: &Target, shown_since: SystemTime) -> bool {
+        if !self.completing.wait_for(root).await {
+            return false;
+        }
+        // Whoever waits for another is told when that one is done, and has nothing to do then.
+        let patience = PATIENCE.saturating_sub(now().duration_since(shown_since).unwrap_or_default());
+        !matches!(self.coordinator.enter(&completion_of(root), patience).await, Entered::OutOfPatience)
+    }
+
     async fn complete(self: &Arc<Self>, order: &Order, sources: &Sources, giver: Giver) -> Result<(), NotBuilt> {
         let Ok(Found::Held(held)) = self.shelf.find(&order.target, order.role, &order.mutability).await else {
             return Ok(());

@@ -45,6 +45,8 @@ enum What {
         agent: u64,
         entry: String,
         at_us: u64,
+        #[serde(default)]
+        on_credit: bool,
         promised_for_ms: Option<u64>,
     },
     TokensChanged,
@@ -65,11 +67,12 @@ pub(super) fn write(from: &str, event: &Event) -> Result<String, serde_json::Err
         Event::Removed(target) => What::Removed(named(target)),
         Event::Evicted(target, revision) => What::Evicted { named: named(target), revision: revision.0 },
         Event::Purged(repository) => What::Purged { repository: repository.to_string() },
-        Event::HandedOut(Handout { agent, root, entry, at, promised_for }) => What::HandedOut {
+        Event::HandedOut(Handout { agent, root, entry, at, on_credit, promised_for }) => What::HandedOut {
             root: named(root),
             agent: *agent,
             entry: entry.hex(),
             at_us: whole(at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros()),
+            on_credit: *on_credit,
             promised_for_ms: promised_for.map(|lasts| whole(lasts.as_millis())),
         },
         Event::TokensChanged => What::TokensChanged,
@@ -93,11 +96,12 @@ fn understand(what: What) -> Option<Event> {
         What::Removed(named) => Event::Removed(target(&named)?),
         What::Evicted { named, revision } => Event::Evicted(target(&named)?, Revision(revision)),
         What::Purged { repository } => Event::Purged(repository.parse().ok()?),
-        What::HandedOut { root, agent, entry, at_us, promised_for_ms } => Event::HandedOut(Handout {
+        What::HandedOut { root, agent, entry, at_us, on_credit, promised_for_ms } => Event::HandedOut(Handout {
             agent,
             root: target(&root)?,
             entry: entry.parse().ok()?,
             at: SystemTime::UNIX_EPOCH + Duration::from_micros(at_us),
+            on_credit,
             promised_for: promised_for_ms.map(Duration::from_millis),
         }),
         What::TokensChanged => Event::TokensChanged,
@@ -142,6 +146,7 @@ mod tests {
                 root: target.clone(),
                 entry: Sha256::of(b"entry"),
                 at: SystemTime::UNIX_EPOCH + Duration::from_micros(1_700_000_000_123_456),
+                on_credit: true,
                 promised_for: None,
             }),
             Event::HandedOut(Handout {
@@ -149,6 +154,7 @@ mod tests {
                 root: target,
                 entry: Sha256::of(b"entry"),
                 at: SystemTime::UNIX_EPOCH + Duration::from_micros(1_700_000_000_123_456),
+                on_credit: false,
                 promised_for: Some(Duration::from_secs(60)),
             }),
             Event::TokensChanged,
