@@ -75,6 +75,23 @@ impl Past {
         }
     }
 
+    /// A member of an earlier snapshot that is still kept although nothing holds it as a file of its own any more.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the catalog or the store cannot say.
+    pub async fn member(&self, wish: &Wish) -> Result<Option<Arc<Held>>, ReadError> {
+        let Some(root) = wish.repository.root_of(&wish.target.path) else { return Ok(None) };
+        let path = &wish.target.path;
+        let snapshot = self.generations.snapshots().with_file(&root, path).await.map_err(away)?;
+        let Some(file) = snapshot.as_ref().and_then(|snapshot| snapshot.file(path)) else { return Ok(None) };
+        match self.open(file.clone(), wish.role, wish.repository.format.mutability(path)).await {
+            Ok(held) => Ok(Some(held)),
+            // Upstream may have what is damaged here.
+            Err(ReadError::Absent(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn package(&self, wish: &Wish, when: &When, mutability: Mutability) -> Result<Then, ReadError> {
         let snapshots = self.generations.snapshots();
         let rows = snapshots.named(&wish.target.repository, &wish.target.path, Generation::Any).await.map_err(away)?;

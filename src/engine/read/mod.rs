@@ -33,7 +33,7 @@ use super::fills::Fills;
 use super::freshness::{Decision, Lifetime, confirmed_after, decide, lifetime};
 use super::generations::Generations;
 use super::held::{Held, HeldBody, now};
-use super::past::Past;
+use super::past::{self, Past};
 use super::pins::Pins;
 use super::publish::{PublishError, Publisher};
 use super::roots::{Bond, Roots};
@@ -157,7 +157,15 @@ impl Reader {
                 let husk = husk(*artifact, wish.role, &mutability);
                 self.fetch(wish, remote, mutability, Some(husk)).await
             }
-            Ok(Found::Nothing) => self.fetch(wish, remote, mutability, None).await,
+            Ok(Found::Nothing) => {
+                // Whoever has an index of last week may ask for what it names when upstream has it no more, and budgets neither.
+                if matches!((wish.role, &mutability), (Role::IndexMember, Mutability::Addressed(_)))
+                    && let Ok(Some(held)) = self.past.member(wish).await
+                {
+                    return Ok(past::reading(held));
+                }
+                self.fetch(wish, remote, mutability, None).await
+            }
             Err(trouble) => self.read_without_records(wish, remote, mutability, trouble).await,
         }
     }

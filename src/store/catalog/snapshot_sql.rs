@@ -66,6 +66,14 @@ pub(super) const WITH_ENTRY: &str = snapshot!(
         WHERE m.repository = $1 AND m.path = $2 AND n.published_at IS NOT NULL AND e.sha256 = $3)"
 );
 
+/// The newest snapshot of (repository, path) that has a file of this path.
+pub(super) const WITH_FILE: &str = snapshot!(
+    "s.id = (
+        SELECT max(n.id) FROM index_root m JOIN snapshot n ON n.root = m.id
+            JOIN snapshot_file e ON e.snapshot = n.id AND e.path = $3
+        WHERE m.repository = $1 AND m.path = $2 AND n.published_at IS NOT NULL)"
+);
+
 /// Snapshots of (repository, path) before a number, newest first.
 pub(super) const SNAPSHOTS: &str = concat!(
     head!(),

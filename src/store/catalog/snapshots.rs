@@ -292,6 +292,9 @@ pub trait Snapshots: Send + Sync {
     /// The newest snapshot of a root that has this entry.
     async fn with_entry(&self, root: &Target, entry: &Sha256) -> Result<Option<Snapshot>, CatalogError>;
 
+    /// The newest snapshot of a root that has a file of this path.
+    async fn with_file(&self, root: &Target, path: &RepoPath) -> Result<Option<Snapshot>, CatalogError>;
+
     /// The oldest snapshot of a root that is kept, without its files.
     async fn oldest(&self, root: &Target) -> Result<Option<Snapshot>, CatalogError>;
 

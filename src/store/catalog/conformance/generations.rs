@@ -300,6 +300,19 @@ pub(super) async fn snapshots_are_found_by_time_and_tag(subject: Subject) {
     }
     assert_eq!(with_entry(&Sha256::of(b"another")).await, None);
 
+    let with_file = async |path: &RepoPath| {
+        let found = subject.snapshots.with_file(&root(), path).await.expect("an answer");
+        found.map(|snapshot| (snapshot.id, snapshot.files))
+    };
+    for (number, snapshot) in all.iter().enumerate() {
+        for file in &snapshot.files {
+            let has_it = |snapshot: &&Snapshot| snapshot.file(&file.target.path).is_some();
+            let newest = all[number..].iter().rfind(has_it).expect("this one");
+            assert_eq!(with_file(&file.target.path).await, Some((newest.id, newest.files.clone())));
+        }
+    }
+    assert_eq!(with_file(&RepoPath::new("main/no-such-file").expect("a path")).await, None);
+
     let list = async |before, limit| {
         let page = subject.snapshots.snapshots(&root(), before, limit).await.expect("snapshots");
         assert!(page.iter().all(|snapshot| snapshot.files.is_empty()));

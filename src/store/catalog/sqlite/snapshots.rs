@@ -100,6 +100,12 @@ impl Snapshots for SqliteCatalog {
         read_snapshot(rows, during)
     }
 
+    async fn with_file(&self, root: &Target, path: &RepoPath) -> Result<Option<Snapshot>, CatalogError> {
+        let during = "looking up the snapshot of a file";
+        let rows: Vec<SnapshotRow> = self.rows(during, of_root(sql::WITH_FILE, root).bind(path.as_str())).await?;
+        read_snapshot(rows, during)
+    }
+
     async fn oldest(&self, root: &Target) -> Result<Option<Snapshot>, CatalogError> {
         let during = "looking up the oldest snapshot";
         let rows: Vec<SnapshotRow> = self.rows(during, of_root(sql::OLDEST, root)).await?;
