@@ -4,7 +4,7 @@ mod load;
 
 use bytes::Bytes;
 
-use crate::snapshots::{publish_at, snapshots};
+use crate::snapshots::{publish_at, shows, snapshots};
 use crate::support::bodies::{assert_same, noise};
 use crate::support::http::{Connection, End, Request};
 use crate::support::metrics::metric;
@@ -90,6 +90,24 @@ async fn a_budget_holds(backend: Backend) {
     for (path, body) in &files {
         site.server.get(path).await.is(body);
     }
+}
+
+/// Whoever has the index of before is given what it names, when budgets and upstream have it no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_of_an_earlier_snapshot_outlives_its_record() {
+    let site = Setup::new(Laptop).await.set("cache.index_ttl", 0).set("cache.max_bytes", "1KiB").start().await;
+    let root = "rpm/el9/x86_64";
+    let entry = format!("{root}/repodata/repomd.xml");
+    let index = String::from_utf8(site.server.get(&entry).await.has(200).body.clone()).expect("text");
+    snapshots(&site.server, root, 1).await;
+    let list = index.split('"').find(|part| part.ends_with("-primary.xml.gz")).expect("a list");
+    site.switch_to(2);
+    shows(&site.server, &entry, 2).await;
+    until("its eviction", || async { (!held(&site.server, "rpm").await.contains(list)).then_some(()) }).await;
+    site.upstream.log().clear();
+    let path = format!("{root}/{list}");
+    site.server.get(&path).await.is(&fixture(1, &path));
+    assert!(site.upstream.log().of(&format!("/{path}")).is_empty(), "upstream has it no more");
 }
 
 #[tokio::test(flavor = "multi_thread")]
