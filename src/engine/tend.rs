@@ -61,7 +61,7 @@ pub async fn hear(coordinator: Arc<dyn Coordinator>, shelf: Arc<Shelf>, pins: Ar
             Ok(Event::Purged(repository)) => shelf.forget_all(Some(&repository)),
             Ok(Event::HandedOut(Handout { agent, root, entry, at, on_credit, promised_for })) => {
                 if on_credit && pins.unsettle(&root.repository, CHANGED_FOR) {
-                    shelf.doubt(&root.repository);
+                    shelf.forget_all(Some(&root.repository));
                 }
                 pins.handed_elsewhere(agent, &root, entry, at);
                 if let Some(lasts) = promised_for {

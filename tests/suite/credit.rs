@@ -1,6 +1,8 @@
 //! The first index of a root is shown before it is known here what it names. Whoever has it is given what it names all the same, or is
 //! told to ask for the index again: never what upstream has under the same name by now.
 
+use std::time::Duration;
+
 use crate::snapshots::{publish_at, snapshots};
 use crate::support::http::{Connection, Request};
 use crate::support::services::Backend::{Laptop, Shared};
@@ -9,6 +11,9 @@ use crate::support::testbed::fixture;
 use crate::support::until;
 use crate::support::upstream::fault::Fault;
 use crate::support::upstream::gate::Gate;
+
+/// For as long packages wait for the word of an index.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 const FOLDER: &str = "/rpm/main";
 const ENTRY: &str = "rpm/main/repodata/repomd.xml";
@@ -81,6 +86,44 @@ async fn who_has_an_index_that_upstream_has_gone_past_asks_again() {
     snapshots(&site.server, "rpm/main", 1).await;
     client.exchange(&get(ENTRY)).await.has(200);
     client.exchange(&get(PACKAGE)).await.is(&second);
+}
+
+/// What was remembered of a package before its first index came is not given to whoever has that index.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_that_was_there_before_its_index_is_looked_at_again() {
+    let [first, second] = builds();
+    let site = Setup::new(Laptop).await.set("cache.index_ttl", 0).start().await;
+    site.upstream.put(&format!("{FOLDER}/made-1-1.x86_64.rpm"), first.clone());
+    for _ in 0..3 {
+        site.server.get(PACKAGE).await.is(&first);
+    }
+    let (mut client, gate) = early(&site, &second).await;
+    let ask = get(PACKAGE).with("User-Agent", "without an index");
+    let mut without = Connection::open(site.server.address()).await;
+    without.send(&ask).await;
+    client.send(&get(PACKAGE)).await;
+    gate.open();
+    client.reply(&get(PACKAGE)).await.is(&second);
+    without.reply(&ask).await.is(&second);
+}
+
+/// An index that upstream does not answer for is none that anything waits for.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_an_index_that_may_not_be_there() {
+    let [first, _] = builds();
+    let site = Setup::new(Laptop).await.start().await;
+    site.upstream.put(&format!("{FOLDER}/made-1-1.x86_64.rpm"), first.clone());
+    let gate = site.upstream.gate("/rpm/elsewhere/repodata/repomd.xml", 0);
+    let mut curious = Connection::open(site.server.address()).await;
+    curious.send(&get("rpm/elsewhere/repodata/repomd.xml")).await;
+    gate.reached().await;
+    for _ in 0..2 {
+        // With a condition, it takes the long way.
+        let ask = get(PACKAGE).with("If-None-Match", "\"another\"");
+        let reply = tokio::time::timeout(PATIENCE / 2, site.server.ask(&ask)).await.expect("at once");
+        reply.is(&first);
+    }
+    gate.open();
 }
 
 /// An index that names what its upstream never has is no reason to have nothing of that upstream.

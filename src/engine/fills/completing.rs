@@ -54,13 +54,17 @@ impl Completing {
         Completion { completing: Arc::clone(self), root: root.clone() }
     }
 
+    /// Whether a root that may name this package is being completed.
+    pub(super) fn any(&self, repository: &Repository, package: &RepoPath) -> bool {
+        self.roots.lock().keys().any(|root| may_name(repository, root, package))
+    }
+
     /// Waits until no root that may name this package is being completed. `each` waits as long as the first, if anybody signed for
     /// what the roots say.
     pub(super) async fn wait(&self, repository: &Repository, package: &RepoPath, each: bool) {
-        let is_meant = |root: &Target| root.repository == repository.name && may_name(repository, root, package);
         let found: Vec<_> = {
             let roots = self.roots.lock();
-            let meant = roots.iter().filter(|(root, _)| is_meant(root));
+            let meant = roots.iter().filter(|(root, _)| may_name(repository, root, package));
             meant.map(|(_, running)| (running.end.subscribe(), running.patience())).collect()
         };
         let all = found.into_iter().map(|(end, patience)| ended(end, if each { PATIENCE } else { patience }));
@@ -92,9 +96,10 @@ impl Drop for Completion {
     }
 }
 
-/// Whether a package lies where those of a root do: below its folder, or in a folder beside it, as those for every architecture do.
+/// Whether a package of this repository lies where those of a root do: below its folder, or in a folder beside it, as those for every
+/// architecture do.
 pub(in crate::engine) fn may_name(repository: &Repository, root: &Target, package: &RepoPath) -> bool {
-    let Some(index) = repository.format.index() else { return false };
+    let Some(index) = repository.format.index().filter(|_| root.repository == repository.name) else { return false };
     let Some(root) = index.root_of(&root.path) else { return false };
     let folder = index.layout(&root).folder;
     match folder.rsplit_once('/') {

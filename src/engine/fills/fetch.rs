@@ -30,12 +30,6 @@ impl Fills {
         readers: &FillSender,
     ) -> Outcome {
         let (began, mut list_is_new) = (Instant::now(), false);
-        // Whoever is given an entry as it comes may ask for what it names before anybody here knows what that is.
-        let is_shown_as_it_comes = held.is_none() && entry_of(order).is_some();
-        let _completion = is_shown_as_it_comes.then(|| {
-            self.switches.show_on_credit(&order.repository);
-            self.completing.begin(&order.target)
-        });
         let mut pauses = pauses(held.is_none() && must_be_signed(order, &sources)).iter();
         let mut pause = pauses.next();
         loop {

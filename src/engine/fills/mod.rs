@@ -167,6 +167,12 @@ impl Fills {
         self.publications.subscribe()
     }
 
+    /// Whether an index that may name this package is just being written down.
+    #[must_use]
+    pub fn is_completing_index_of(&self, repository: &Repository, package: &Target) -> bool {
+        self.completing.any(repository, &package.path)
+    }
+
     /// Waits until it is known what an index says of this package that is just being written down, for as long as clients bear it.
     pub async fn await_index_of(&self, repository: &Repository, remote: &Remote, package: &Target) {
         self.completing.wait(repository, &package.path, !remote.trusted_keys.is_empty()).await;

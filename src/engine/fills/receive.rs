@@ -15,6 +15,7 @@ use super::super::held::{Held, HeldBody, now};
 use super::super::shelf::MEMORY_BODY;
 use super::super::transfer::Transfer;
 use super::appearance::{Appearance, appearance};
+use super::completing::Completion;
 use super::generation::entry_of;
 use super::giver::Giver;
 use super::listed::is_in_a_list;
@@ -52,6 +53,8 @@ pub(super) struct Arrived {
     pub(super) giver: Giver,
     /// Whether it may be kept: it is not a page, as far as one can tell.
     pub(super) is_worth_keeping: bool,
+    /// Since before it was shown, if it is the entry of a root and was shown as it came.
+    pub(super) completion: Option<Completion>,
 }
 
 /// What asking came to.
@@ -94,6 +97,12 @@ impl Fills {
             Ok(Got::NoRoom(_) | Got::Confirmed { .. }) => Err(SpoolError::Full.into()),
             Err(miss) => Err(miss.error()),
         }
+    }
+
+    /// An entry is about to be shown before it is known what it names.
+    pub(super) fn show_on_credit(&self, order: &Order) -> Completion {
+        self.switches.show_on_credit(&order.repository);
+        self.completing.begin(&order.target)
     }
 
     /// Whether readers of this target were cut off a moment ago because its length became known too late.
@@ -183,7 +192,10 @@ impl<'a> Try<'a> {
         };
         let (giver, etag, came_at) = (Giver::of(&answer), answer.etag.clone(), now());
         let head = Arc::new(Head::with_origin(&answer, order, sources));
-        let readers = self.followers().map(|sender| (sender, Arc::clone(&head), reader));
+        let followers = self.followers();
+        // Whoever is given an entry as it comes may ask for what it names before anybody here knows what that is.
+        let completion = followers.and(entry_of(order)).map(|_| fills.show_on_credit(order));
+        let readers = followers.map(|sender| (sender, Arc::clone(&head), reader));
         let transfer = Transfer { upstream: &fills.upstream, remote: sources, order, readers };
         let began = Instant::now();
         if let Err(error) = transfer.run(answer, &mut writer).await {
@@ -200,7 +212,7 @@ impl<'a> Try<'a> {
         }
         let record = record(order, &head, etag, came_at, &spooled);
         let is_worth_keeping = is_worth_keeping && objection.is_none();
-        Ok(Got::Arrived(Box::new(Arrived { record, spooled, giver, is_worth_keeping })))
+        Ok(Got::Arrived(Box::new(Arrived { record, spooled, giver, is_worth_keeping, completion })))
     }
 
     /// Whose fault it is that a body did not come whole.

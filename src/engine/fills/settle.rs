@@ -59,7 +59,7 @@ impl Try<'_> {
     }
 
     /// An entry file of a root: the next generation is built around it, or it is shown and the first one follows.
-    async fn settle_entry(&self, build: Build<'_>, arrived: Arrived) -> Result<Outcome, Miss> {
+    async fn settle_entry(&self, build: Build<'_>, mut arrived: Arrived) -> Result<Outcome, Miss> {
         let Self { fills, order, .. } = *self;
         let giver = arrived.giver.clone();
         let not_built = |error| Miss::not_built(giver.number, error);
@@ -73,7 +73,7 @@ impl Try<'_> {
             signatures = build.signatures().await.map_err(not_built)?;
         }
         // From before the entry can be seen. What is on the shelf is looked at again, so that it waits, too.
-        let completion = fills.completing.begin(&order.target);
+        let completion = arrived.completion.take().unwrap_or_else(|| fills.show_on_credit(order));
         if must_be_signed {
             fills.shelf.doubt(&order.target.repository);
         }

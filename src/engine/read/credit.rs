@@ -19,7 +19,8 @@ use super::super::fills::{MID_UPDATE, PATIENCE, may_name};
 use super::super::held::{Held, now};
 use super::super::switches::Standing;
 use super::{ReadError, Reader, Wish};
-use crate::config::{Kind, Verify};
+use crate::config::{Kind, Remote, Verify};
+use crate::store::catalog::snapshots::Generation;
 use crate::store::key::Target;
 use crate::upstream::{UpstreamError, UpstreamErrorKind};
 
@@ -66,6 +67,19 @@ impl Credit {
 }
 
 impl Reader {
+    /// Waits for an index that is being shown to more and more clients and may name a package, unless it is known already what the
+    /// package must be.
+    pub(super) async fn await_index_of(&self, wish: &Wish, remote: &Remote) {
+        if !self.fills.is_completing_index_of(&wish.repository, &wish.target) {
+            return;
+        }
+        let (snapshots, Wish { target, .. }) = (self.generations.snapshots(), wish);
+        let named = snapshots.named(&target.repository, &target.path, Generation::Current).await;
+        if named.is_ok_and(|named| named.is_empty()) {
+            self.fills.await_index_of(&wish.repository, remote, target).await;
+        }
+    }
+
     /// Waits until it is known what an entry that a client was given says of packages, if that is not known yet.
     ///
     /// # Errors

@@ -149,7 +149,7 @@ impl Reader {
     async fn read_current(&self, wish: &Wish, remote: &Remote) -> Result<Reading, ReadError> {
         let mutability = wish.repository.format.mutability(&wish.target.path);
         if wish.role == Role::Package && (remote.verify != Verify::Off || !remote.trusted_keys.is_empty()) {
-            self.fills.await_index_of(&wish.repository, remote, &wish.target).await;
+            self.await_index_of(wish, remote).await;
         }
         match self.switches.find(&wish.repository, &wish.target, wish.role, &mutability).await {
             Ok(Found::Held(held)) => self.read_held(wish, remote, held).await,

@@ -99,10 +99,11 @@ impl Switches {
         }
     }
 
-    /// An entry is shown of which it is not known what it names: any package of the repository may be another than it says.
+    /// An entry is shown of which it is not known what it names: any package of the repository may be another than it says. What is
+    /// remembered of any goes, so that nobody is given it without being looked at.
     pub fn show_on_credit(&self, repository: &Repository) {
         if self.pins.unsettle(&repository.name, repository.cache.pin) {
-            self.shelf.doubt(&repository.name);
+            self.shelf.forget_all(Some(&repository.name));
         }
     }
 
@@ -127,12 +128,12 @@ impl Switches {
                     self.shelf.forget(&package);
                 }
             }
-            // What was there before is not known: every record is compared with the catalog at its next use, and what the indexes
-            // say that clients were given before.
+            // What was there before is not known: every record is compared with the catalog at its next use, and with what the
+            // indexes say that clients were given before.
             None => {
                 let since = now().duration_since(snapshot.published_at).unwrap_or_default();
                 self.pins.unsettle(&repository.name, repository.cache.pin.saturating_sub(since));
-                self.shelf.doubt(&repository.name);
+                self.shelf.forget_all(Some(&repository.name));
             }
         }
         if let Some(entry) = snapshot.files.first() {

@@ -29,7 +29,9 @@ impl Try<'_> {
         let (fills, order, sources) = (Arc::clone(self.fills), self.order.clone(), self.sources.clone());
         tokio::spawn(async move {
             let _completion = completion;
-            let Entered::Lead(_lease) = fills.coordinator.enter(&completion_of(&order.target), COMPLETION_PATIENCE).await else {
+            let Entered::Lead(_lease) =
+                fills.coordinator.enter(&completion_of(&order.target), COMPLETION_PATIENCE).await
+            else {
                 return;
             };
             if let Err(error) = fills.complete(&order, &sources, giver).await {

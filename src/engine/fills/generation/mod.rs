@@ -39,7 +39,8 @@ use crate::store::catalog::snapshots::Snapshot;
 use crate::upstream::Sources;
 
 /// How long is waited, each time, for an upstream that is in the middle of an update.
-pub(in crate::engine) const MID_UPDATE: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(6)];
+pub(in crate::engine) const MID_UPDATE: [Duration; 3] =
+    [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(6)];
 
 /// How often a publication is tried again when a blob it names is just being deleted, or another came first.
 const TRIES: usize = 3;

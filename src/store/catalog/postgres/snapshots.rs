@@ -161,7 +161,8 @@ impl Snapshots for PostgresCatalog {
 
     async fn with_file(&self, root: &Target, path: &RepoPath) -> Result<Option<Snapshot>, CatalogError> {
         let during = "looking up the snapshot of a file";
-        let rows: Vec<SnapshotRow> = self.database.rows(during, of_root(sql::WITH_FILE, root).bind(path.as_str())).await?;
+        let rows: Vec<SnapshotRow> =
+            self.database.rows(during, of_root(sql::WITH_FILE, root).bind(path.as_str())).await?;
         read_snapshot(rows, during)
     }
 
