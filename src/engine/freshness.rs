@@ -13,10 +13,15 @@ use std::time::{Duration, SystemTime};
 
 use artifactapi_formats::{Mutability, Role};
 
+use crate::config::FileTtl;
 use crate::store::catalog::CLOCKS_APART;
 
 /// A confirmation younger than this satisfies a client's `Cache-Control: no-cache`.
 pub const NO_CACHE_AGE: Duration = Duration::from_secs(5);
+
+/// How long files of a package repository are taken as they are, for ever by its configuration, whose names say nothing of their
+/// content: boot images keep their names when a release is made again, and a public key can be prolonged (FORMATS 4).
+pub const NAMELESS_TTL: Duration = Duration::from_secs(24 * 3600);
 
 /// How long a record stays fresh after upstream confirmed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +33,17 @@ pub enum Lifetime {
     /// As long as the index it belongs to stays at the revision that was stored at this time: it is fresh if it was
     /// confirmed since.
     WithIndexSince(SystemTime),
+}
+
+/// How long packages and files of a path's kind live by a repository's configuration; zero is for ever. `has_indexes`: whether its
+/// format has any, and so knows files from packages.
+#[must_use]
+pub fn file_ttl(configured: FileTtl, has_indexes: bool, role: Role, mutability: &Mutability) -> Duration {
+    match (configured, role, mutability) {
+        (FileTtl::For(ttl), ..) => ttl,
+        (FileTtl::Forever, Role::File, Mutability::Mutable) if has_indexes => NAMELESS_TTL,
+        (FileTtl::Forever, ..) => Duration::ZERO,
+    }
 }
 
 /// What a path's role and mutability make of the repository's two times to live.
@@ -130,6 +146,17 @@ mod tests {
     use super::*;
 
     const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn what_may_be_replaced_under_its_name_is_asked_about() {
+        use Mutability::{ByConvention, Mutable};
+        let forever = |has_indexes, role, mutability| file_ttl(FileTtl::Forever, has_indexes, role, &mutability);
+        assert_eq!(forever(true, Role::File, Mutable), NAMELESS_TTL, "RPM-GPG-KEY, images/install.img");
+        assert_eq!(forever(true, Role::File, ByConvention), Duration::ZERO, "a versioned image");
+        assert_eq!(forever(true, Role::Package, Mutable), Duration::ZERO, "its index says what it is");
+        assert_eq!(forever(false, Role::File, Mutable), Duration::ZERO, "whoever says for ever of files means it");
+        assert_eq!(file_ttl(FileTtl::For(HOUR), true, Role::File, &Mutable), HOUR);
+    }
 
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)

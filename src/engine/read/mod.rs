@@ -30,7 +30,7 @@ pub use self::through::FAR_AHEAD;
 use super::counts::Counts;
 use super::fill::Order;
 use super::fills::Fills;
-use super::freshness::{Decision, Lifetime, confirmed_after, decide, lifetime};
+use super::freshness::{Decision, Lifetime, confirmed_after, decide, file_ttl, lifetime};
 use super::generations::Generations;
 use super::held::{Held, HeldBody, now};
 use super::past::{self, Past};
@@ -39,7 +39,7 @@ use super::publish::{PublishError, Publisher};
 use super::roots::{Bond, Roots};
 use super::shelf::{Found, Shelf};
 use super::switches::Switches;
-use crate::config::{FileTtl, Kind, Remote, Verify};
+use crate::config::{Kind, Remote, Verify};
 use crate::store::blobs::BlobStore;
 use crate::store::catalog::{Artifact, Revision, Validators};
 use crate::store::coordinator::Coordinator;
@@ -244,10 +244,8 @@ fn stale(held: Arc<Held>) -> Reading {
 
 fn lifetime_of(wish: &Wish, mutability: &Mutability, bond: Option<&Bond>) -> Lifetime {
     let cache = &wish.repository.cache;
-    let file_ttl = match cache.file_ttl {
-        FileTtl::Forever => Duration::ZERO,
-        FileTtl::For(ttl) => ttl,
-    };
+    let has_indexes = wish.repository.format.index().is_some();
+    let file_ttl = file_ttl(cache.file_ttl, has_indexes, wish.role, mutability);
     lifetime(wish.role, mutability, bond.map(|bond| bond.since), cache.index_ttl, file_ttl)
 }
 
