@@ -16,7 +16,9 @@
 //! | `secrets` | no secret leaves the server |
 //! | `snapshots` | an index and what it names switch together; the past is served; what contradicts an index is not |
 //! | `pins` | who was given an index goes on with that generation of it, whatever switches and whichever replica is asked |
+//! | `credit` | who has an index that was shown before it was known what it names is given what it names, or asks again |
 //! | `memory` | what is kept in memory stays within its budget, and what left it is not given out any more |
+//! | `tls` | upstreams that speak TLS are asked by it, and are who they say they are |
 //! | `travel` | after twenty generations, real clients install from any of them, and what differs between two is told rightly |
 //! | `retention` | budgets hold while files are read; what is superseded stays for its time |
 //! | `trust` | with keys configured, what none of them signed is not shown |
@@ -61,6 +63,7 @@ mod snapshots;
 mod startup;
 mod stopping;
 mod support;
+mod tls;
 mod travel;
 mod trust;
 mod unkept;
