@@ -17,6 +17,7 @@
 //! | `snapshots` | an index and what it names switch together; the past is served; what contradicts an index is not |
 //! | `pins` | who was given an index goes on with that generation of it, whatever switches and whichever replica is asked |
 //! | `credit` | who has an index that was shown before it was known what it names is given what it names, or asks again |
+//! | `distant` | what only S3 has is answered like a file on a disk |
 //! | `memory` | what is kept in memory stays within its budget, and what left it is not given out any more |
 //! | `tls` | upstreams that speak TLS are asked by it, and are who they say they are |
 //! | `travel` | after twenty generations, real clients install from any of them, and what differs between two is told rightly |
@@ -44,6 +45,7 @@ mod clients;
 mod conditions;
 mod crash;
 mod credit;
+mod distant;
 mod doubts;
 mod edges;
 mod faults;
