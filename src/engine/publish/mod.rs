@@ -29,6 +29,7 @@ mod restore;
 mod sheet;
 mod spooling;
 mod terms;
+mod turns;
 mod write;
 
 use std::collections::HashMap;
@@ -157,6 +158,8 @@ pub struct Publisher {
     reading_large: tokio::sync::Semaphore,
     described: Budget,
     writing_lists: tokio::sync::Semaphore,
+    /// Whose list is being written.
+    lists_of: turns::Turns,
     limits: Limits,
     spool: SpoolFolder,
     shelf: Arc<Shelf>,
@@ -206,6 +209,7 @@ impl Publisher {
             reading_large: tokio::sync::Semaphore::new(1),
             described: Budget::of(DESCRIBED_BYTES),
             writing_lists: tokio::sync::Semaphore::new(1),
+            lists_of: turns::Turns::default(),
             limits: parts.limits,
             spool: parts.spool,
             shelf: parts.shelf,

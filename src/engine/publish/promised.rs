@@ -17,7 +17,7 @@ use crate::config::{Kind, Repository};
 use crate::engine::held::now;
 use crate::engine::shelf::Found;
 use crate::spool::Spooled;
-use crate::store::blobs::BlobError;
+use crate::store::blobs::{self, BlobError};
 use crate::store::catalog::Artifact;
 use crate::store::catalog::snapshots::Snapshot;
 use crate::store::key::Target;
@@ -51,24 +51,39 @@ impl Publisher {
             Found::Bodiless(_) => {}
             found => return Ok(Some(found)),
         }
+        // Whoever asked may give up waiting; the list is written for the next one all the same.
+        let (publisher, repository) = (Arc::clone(self), Arc::clone(repository));
+        let (snapshot, record) = (snapshot.clone(), file.clone());
+        let writing = tokio::spawn(async move { publisher.write_list(&repository, &snapshot, &record).await });
+        writing.await.map_err(|_| PublishError::Contended)??;
+        Ok(Some(open().await.map_err(away)?))
+    }
+
+    /// Writes a list of a snapshot that was only promised, unless that was done meanwhile.
+    async fn write_list(
+        self: &Arc<Self>,
+        repository: &Arc<Repository>,
+        snapshot: &Snapshot,
+        file: &Artifact,
+    ) -> Result<(), PublishError> {
         let root = repository.root_of(&file.target.path).ok_or(PublishError::OwnIndex)?;
-        // One at a time: they are large, and whoever waits for the same one finds it written.
-        let turn = self.writing_lists.acquire().await.map_err(|_| PublishError::Contended)?;
-        match open().await.map_err(away)? {
-            Found::Bodiless(_) => {}
-            found => return Ok(Some(found)),
+        // One of a root at a time: whoever waits for the same one finds it written.
+        let turn = self.lists_of.of(&root).lock().await;
+        let written = blobs::read_this(&*self.blobs, &file.blob, None, (file.size, &file.sha256)).await;
+        if written.map_err(|error| PublishError::Away(error.to_string().into()))?.is_some() {
+            return Ok(());
         }
-        if self.broken.get(target).is_some() {
-            return Err(PublishError::Superseded(target.clone()));
+        if self.broken.get(&file.target).is_some() {
+            return Err(PublishError::Superseded(file.target.clone()));
         }
-        if let Some(spooled) = self.joined_again(repository, &root, &snapshot, file).await? {
+        if let Some(spooled) = self.joined_again(repository, &root, snapshot, file).await? {
             self.keeper.write_as(&spooled, file).await?;
-            return Ok(Some(open().await.map_err(away)?));
+            return Ok(());
         }
         // Publishing may write lists, too.
         drop(turn);
-        self.renew(repository, &root, target).await?;
-        Err(PublishError::Superseded(target.clone()))
+        self.renew(repository, &root, &file.target).await?;
+        Err(PublishError::Superseded(file.target.clone()))
     }
 
     /// Writes the lists of indexes that rest, for as long as it is let.
@@ -111,6 +126,8 @@ impl Publisher {
     ) -> Result<Option<Spooled>, PublishError> {
         let format = repository.format.publish().ok_or(PublishError::NotPublished)?;
         let (number, compression) = list_named(format.lists(), &file.target.path).ok_or(PublishError::OwnIndex)?;
+        // They are large.
+        let _turn = self.writing_lists.acquire().await.map_err(|_| PublishError::Contended)?;
         let base = self.base(root).await?;
         let current = base.snapshot.as_ref().map(|snapshot| snapshot.id);
         let earlier = match current {

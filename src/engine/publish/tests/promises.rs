@@ -73,6 +73,36 @@ async fn an_index_whose_promise_cannot_be_kept_is_published_anew() {
     }
 }
 
+async fn wait_until_written(house: &House, lists: &[Artifact]) {
+    let all_written = async {
+        while are_written(house, lists).await < lists.len() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), all_written).await.expect("they are written");
+}
+
+#[tokio::test]
+async fn a_list_is_written_though_whoever_asked_gave_up() {
+    let house = House::new().await;
+    let put = house.package("ours", PACKAGE, "first").await;
+    house.publish("ours", &[put]).await.expect("published");
+    let (_, promised) = lists(&house, "ours").await;
+    let others = house.publisher.writing_lists.acquire().await.expect("a turn");
+    let root = root("ours");
+    let its_turn = async {
+        while house.publisher.lists_of.of(&root).try_lock().is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        asked = ask(&house, "ours", &promised[0]) => panic!("{asked:?} while others have their turn"),
+        () = its_turn => {}
+    }
+    drop(others);
+    wait_until_written(&house, &promised[..1]).await;
+}
+
 #[tokio::test]
 async fn the_lists_of_an_index_that_rests_are_written() {
     let house = House::new().await;
@@ -83,12 +113,7 @@ async fn the_lists_of_an_index_that_rests_are_written() {
     assert!(house.publisher.resting.awaits(&root("ours")));
     let writing = tokio::spawn(Arc::clone(&house.publisher).write_rested());
     house.publisher.resting.at_once(&root("ours"));
-    let all_written = async {
-        while are_written(&house, &promised).await < promised.len() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), all_written).await.expect("they are written");
+    wait_until_written(&house, &promised).await;
     // Another index replaces them, and is waited for again.
     let put = house.package("ours", PACKAGE, "second").await;
     house.publish("ours", &[put]).await.expect("published");

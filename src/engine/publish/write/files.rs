@@ -175,7 +175,7 @@ impl Publisher {
                 let (root, keys) = (IndexRoot { entry: target.path.clone() }, local.signing_keys.clone());
                 let limits = self.limits.clone();
                 // One at a time: it is held whole while it is made.
-                let _turn = self.writing_lists.acquire().await.map_err(|_| PublishError::Contended)?;
+                let turn = self.writing_lists.acquire().await.map_err(|_| PublishError::Contended)?;
                 let composing = spooled(&self.spool, move |into| {
                     format.compose(&root, &mut text, &keys, &limits, into).map_err(|error| match error {
                         Invalid::Read(error) => error.into(),
@@ -183,6 +183,7 @@ impl Publisher {
                     })
                 });
                 let spooled = composing.await?;
+                drop(turn);
                 self.put_aside(self.draft(repository, target, role, &spooled), &spooled).await
             }
             FinishedContent::Bytes(bytes) => {
