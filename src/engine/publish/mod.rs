@@ -82,6 +82,9 @@ const LEASE_PATIENCE: Duration = Duration::from_secs(10);
 /// Packages and carried files that are read at once.
 const READING: usize = 4;
 
+/// Merged indexes whose packages are chosen among those of their members at once.
+const CHOOSING: usize = 4;
+
 /// What became of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -156,6 +159,7 @@ pub struct Publisher {
     resting: Resting,
     reading: tokio::sync::Semaphore,
     reading_large: tokio::sync::Semaphore,
+    choosing: tokio::sync::Semaphore,
     described: Budget,
     writing_lists: tokio::sync::Semaphore,
     /// Whose list is being written.
@@ -207,6 +211,7 @@ impl Publisher {
             resting: Resting::after(resting::REST),
             reading: tokio::sync::Semaphore::new(READING),
             reading_large: tokio::sync::Semaphore::new(1),
+            choosing: tokio::sync::Semaphore::new(CHOOSING),
             described: Budget::of(DESCRIBED_BYTES),
             writing_lists: tokio::sync::Semaphore::new(1),
             lists_of: turns::Turns::default(),

@@ -121,6 +121,8 @@ impl Publisher {
         let Kind::Virtual(all) = &repository.kind else { return Err(PublishError::NotLocal) };
         let format = repository.format.publish().ok_or(PublishError::NotPublished)?;
         let _lease = self.lease(root).await;
+        // Some hundred bytes for each package of all its members.
+        let _turn = self.choosing.acquire().await.map_err(|_| PublishError::Contended)?;
         let local = Local { signing_keys: all.signing_keys.clone(), ..Local::default() };
         for _ in 0..TRIES {
             let parts = self.parts(all, root).await?;
