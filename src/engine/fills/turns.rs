@@ -20,7 +20,19 @@ const MAX_FILLS_OF_ONE: usize = MAX_FILLS / 4;
 /// Gives out turns.
 pub(super) struct Turns {
     room: Semaphore,
-    lanes: Mutex<HashMap<RepositoryName, Arc<Semaphore>>>,
+    lanes: Mutex<HashMap<RepositoryName, Lane>>,
+}
+
+/// The turns of one repository.
+struct Lane {
+    most: usize,
+    room: Arc<Semaphore>,
+}
+
+impl Lane {
+    fn of(most: usize) -> Self {
+        Self { most, room: Arc::new(Semaphore::new(most)) }
+    }
 }
 
 /// The right to receive one body.
@@ -42,9 +54,34 @@ impl Turns {
         Some(Turn { _lane: lane, _room: self.room.acquire().await.ok()? })
     }
 
-    /// The turns of a repository with a bound of its own. A changed bound takes effect when the server starts again.
+    /// The turns of a repository with a bound of its own. Those that run when the bound changes end beside the new ones.
     fn lane(&self, repository: &RepositoryName, most: usize) -> Arc<Semaphore> {
         let mut lanes = self.lanes.lock();
-        Arc::clone(lanes.entry(repository.clone()).or_insert_with(|| Arc::new(Semaphore::new(most))))
+        let lane = lanes.entry(repository.clone()).or_insert_with(|| Lane::of(most));
+        if lane.most != most {
+            *lane = Lane::of(most);
+        }
+        Arc::clone(&lane.room)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_changed_bound_holds_for_whoever_comes_next() {
+        let (turns, one) = (Turns::new(), "one".parse().expect("a name"));
+        let bound = |most| NonZeroUsize::new(most);
+        let first = turns.take(&one, bound(1)).await.expect("a turn");
+        assert!(turns.take(&one, bound(1)).now_or_never().is_none(), "there is one turn");
+        let second = turns.take(&one, bound(2)).now_or_never().flatten().expect("a turn of the new bound");
+        let third = turns.take(&one, bound(2)).now_or_never().flatten().expect("another");
+        assert!(turns.take(&one, bound(2)).now_or_never().is_none());
+        drop((first, second));
+        assert!(turns.take(&one, bound(2)).now_or_never().flatten().is_some());
+        drop(third);
     }
 }
