@@ -26,7 +26,7 @@ remotes:
 "#;
 
 struct House {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     spool: SpoolFolder,
     blobs: Arc<FileBlobs>,
     catalog: Arc<SqliteCatalog>,
@@ -49,7 +49,7 @@ impl House {
             coordinator: Arc::default(),
             counts: Arc::default(),
             repositories: source.and_then(|source| source.load()).expect("repositories"),
-            _folder: folder,
+            folder,
         }
     }
 
@@ -193,6 +193,25 @@ async fn bytes_go_after_the_grace_and_not_from_under_a_reader() {
     let crate::store::blobs::BlobBody::File(file) = reading.body else { panic!("a file") };
     let whole = crate::engine::content::Content::File(file).whole(1_000).await.expect("whole");
     assert_eq!(whole, vec![b'x'; 1_000]);
+}
+
+#[tokio::test]
+async fn a_blob_that_cannot_be_deleted_keeps_no_other() {
+    let house = House::new().await;
+    let files = house.fill("other", 300).await;
+    for file in &files {
+        assert!(house.catalog.remove(&file.target, file.revision, at(1_000)).await.expect("an answer"));
+    }
+    let stuck = house.folder.path().join("blobs").join(files[0].blob.as_str());
+    std::fs::remove_file(&stuck).expect("removed");
+    std::fs::create_dir_all(stuck.join("inside")).expect("a folder in its place");
+    sweep_now(&*house.catalog, &*house.blobs).await.expect_err("it says so");
+    for file in &files[1..] {
+        assert!(house.blobs.read(&file.blob, None).await.expect("an answer").is_none(), "{}", file.target);
+    }
+    // And only this one is still to be deleted.
+    let left = house.catalog.take_garbage(now() + Duration::from_secs(3_600), 100).await.expect("taken");
+    assert_eq!(left, [files[0].blob.clone()]);
 }
 
 #[tokio::test]
