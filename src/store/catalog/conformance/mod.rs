@@ -61,8 +61,8 @@ suite! {
     generations: a_snapshot_comes_back_as_it_was_published a_draft_is_invisible only_differences_are_written
         files_become_current_together a_snapshot_that_follows_another_is_lost two_publishers_lose_nothing
         an_abandoned_draft_goes_away snapshots_are_found_by_time_and_tag a_leaving_blob_keeps_a_snapshot_back;
-    packages: packages_are_found_page_by_page a_path_is_named_in_its_generation snapshots_are_compared
-        newer_builds_of_what_is_held_are_found hostile_text_comes_back;
+    packages: packages_are_found_page_by_page a_path_is_named_in_its_generation of_many_generations_the_newest_are_told
+        snapshots_are_compared newer_builds_of_what_is_held_are_found hostile_text_comes_back;
     contents: records_of_replaced_packages_are_past a_record_without_identity_is_told_by_its_path
         what_is_not_told_apart_stays;
     fragments: fragments_come_back_by_their_marks long_fragments_come_back_group_by_group
