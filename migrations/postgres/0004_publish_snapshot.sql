@@ -40,7 +40,7 @@ BEGIN
         PERFORM 1 FROM artifact
             WHERE repository = repositories[n] AND path = paths[n] AND query_key = query_keys[n] AND sha256 = sha256s[n];
         IF NOT FOUND THEN
-            UPDATE garbage SET deleted_at = NULL
+            UPDATE garbage SET deleted_at = NULL, since = GREATEST(since, taken_at + 1)
                 WHERE blob = blobs[n] AND taken_at IS NOT NULL AND (deleted_at IS NULL OR deleted_at > rested);
             IF FOUND THEN
                 outcome := -1;

@@ -56,6 +56,7 @@ suite! {
         one_of_sixteen_wins_each_revision a_removed_record_leaves_no_trace_to_be_confused_with;
     listing: pages_come_in_byte_order prefixes_are_literal;
     garbage: replaced_and_removed_blobs_become_garbage a_taken_blob_cannot_be_named a_deleted_key_rests
+        what_is_written_before_word_of_a_deletion_is_deleted_again
         a_blob_named_again_is_no_garbage a_taker_that_died_is_followed the_blob_of_a_lost_publication_is_garbage
         no_blob_is_both_taken_and_named;
     generations: a_snapshot_comes_back_as_it_was_published a_draft_is_invisible only_differences_are_written
