@@ -144,8 +144,9 @@ DECLARE
     old_blob TEXT;
     freed garbage%ROWTYPE;
 BEGIN
-    -- A blob that is being deleted, or was a moment ago, may not be named. Its bytes, just written again, are garbage.
-    UPDATE garbage SET deleted_at = NULL
+    -- A blob that is being deleted, or was a moment ago, may not be named. Its bytes, just written again, are garbage since it was
+    -- taken: word that it is deleted may still come, and is not about them.
+    UPDATE garbage SET deleted_at = NULL, since = GREATEST(since, taken_at + 1)
         WHERE blob = new_blob AND taken_at IS NOT NULL AND (deleted_at IS NULL OR deleted_at > rested);
     IF FOUND THEN
         RETURN -1;

@@ -40,7 +40,7 @@ BEGIN
         PERFORM 1 FROM artifact
             WHERE repository = repositories[n] AND path = paths[n] AND query_key = query_keys[n] AND sha256 = sha256s[n];
         IF NOT FOUND THEN
-            UPDATE garbage SET deleted_at = NULL
+            UPDATE garbage SET deleted_at = NULL, since = GREATEST(since, taken_at + 1)
                 WHERE blob = blobs[n] AND taken_at IS NOT NULL AND (deleted_at IS NULL OR deleted_at > rested);
             IF FOUND THEN
                 outcome := -1;
@@ -109,7 +109,8 @@ BEGIN
     UPDATE index_root SET current = draft WHERE id = held.id;
 
     -- A record contradicts by its SHA-256 if the index says that, by its identity if it is one of the same kind (what is
-    -- before the hexadecimal digits), and otherwise if the snapshot before said something else of the path.
+    -- before the hexadecimal digits), and otherwise if the snapshot before said something else of the path. They are locked in the
+    -- order in which everybody locks several, so that two cannot wait for each other.
     moved := ARRAY(
         SELECT a.id FROM package p JOIN artifact a
             ON a.repository = p.repository AND a.path = p.path AND a.query_key = ''
@@ -121,7 +122,7 @@ BEGIN
                 WHERE o.repository = p.repository AND o.path = p.path AND +o.root = p.root AND o.last = followed
                     AND o.identity <> p.identity)
         END
-        FOR UPDATE OF a);
+        ORDER BY a.id FOR UPDATE OF a);
     INSERT INTO past_package (repository, path, query, query_key, revision, blob, size, sha256, content_type, etag,
             upstream_last_modified, last_modified, stored_at, checked_at, identity, superseded_at)
         SELECT a.repository, a.path, a.query, a.query_key, a.revision, a.blob, a.size, a.sha256, a.content_type, a.etag,

@@ -94,9 +94,13 @@ impl Past {
 
     async fn package(&self, wish: &Wish, when: &When, mutability: Mutability) -> Result<Then, ReadError> {
         let snapshots = self.generations.snapshots();
-        let rows = snapshots.named(&wish.target.repository, &wish.target.path, Generation::Any).await.map_err(away)?;
-        let mut roots: Vec<Target> = rows.iter().map(|row| row.root.clone()).collect();
-        roots.dedup();
+        let Target { repository, path, .. } = &wish.target;
+        let mut roots = Vec::new();
+        for row in snapshots.named(repository, path, Generation::Any).await.map_err(away)? {
+            if !roots.contains(&row.root) {
+                roots.push(row.root);
+            }
+        }
         let mut nearest = None;
         for root in roots {
             let snapshot = match self.generation(&root, when).await {
@@ -107,13 +111,14 @@ impl Past {
                 }
                 Err(error) => return Err(error),
             };
-            let named = rows.iter().find(|row| row.root == root && row.is_named_by(snapshot.id));
-            let Some(named) = named else { continue };
+            // Asked anew: a path that is written over and over has more rows than are told at once.
+            let rows = snapshots.named(repository, path, Generation::Of(snapshot.id)).await.map_err(away)?;
+            let Some(named) = rows.into_iter().next() else { continue };
             let sha256 = named.package.identity.sha256();
             let content = snapshots.content(&wish.target, &named.package.identity, sha256.as_ref()).await;
             return match content.map_err(away)? {
                 Some(artifact) => self.open(artifact, wish.role, mutability).await.map(Then::Held),
-                None => Ok(Then::Named(Box::new(named.clone()))),
+                None => Ok(Then::Named(Box::new(named))),
             };
         }
         let why = nearest.unwrap_or_else(|| "no index of that time names it".to_owned());

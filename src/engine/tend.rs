@@ -3,6 +3,7 @@
 //! None of it is needed for a correct answer. Each task survives any trouble of the stores, tries again later, and ends
 //! with the server.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,10 +12,11 @@ use tokio::sync::broadcast::error::RecvError;
 use super::held::now;
 use super::pins::Pins;
 use super::shelf::Shelf;
-use crate::store::blobs::{BlobError, BlobStore};
+use crate::store::blobs::{BlobError, BlobErrorKind, BlobStore, Undeleted};
 use crate::store::catalog::fragments::Fragments;
 use crate::store::catalog::{Catalog, CatalogError};
 use crate::store::coordinator::{Coordinator, Event, Handout};
+use crate::store::key::BlobKey;
 
 /// How often uses are written to the catalog.
 pub const USES_EVERY: Duration = Duration::from_secs(10);
@@ -148,21 +150,34 @@ pub enum SweepError {
     Blobs(#[from] BlobError),
 }
 
-/// Deletes what has been garbage for long enough; how many blobs.
+/// Deletes what has been garbage for long enough; how many blobs. What cannot be deleted keeps nothing behind it.
 ///
 /// # Errors
-/// [`SweepError`]; what is left is taken by whoever sweeps later.
+/// [`SweepError`], the first there was; what is left is taken by whoever sweeps later.
 pub async fn sweep_now(catalog: &dyn Catalog, blobs: &dyn BlobStore) -> Result<usize, SweepError> {
     let mut deleted = 0;
+    let mut failed = None;
     loop {
-        let taken = catalog.take_garbage(now() - blobs.grace(), SWEEP_BATCH).await?;
+        let mut taken = catalog.take_garbage(now() - blobs.grace(), SWEEP_BATCH).await?;
         if taken.is_empty() {
-            return Ok(deleted);
+            return failed.map_or(Ok(deleted), |error: BlobError| Err(error.into()));
         }
-        blobs.delete(&taken).await?;
+        if let Err(Undeleted { keys, error }) = blobs.delete(&taken).await {
+            let undeleted: HashSet<BlobKey> = keys.into_iter().collect();
+            taken.retain(|key| !undeleted.contains(key));
+            if taken.is_empty() && is_of_the_store(error.kind) {
+                return Err(error.into());
+            }
+            failed.get_or_insert(error);
+        }
         catalog.garbage_deleted(&taken).await?;
         deleted += taken.len();
     }
+}
+
+/// Whether it is the store that is in trouble, and no blob of it: then what else is garbage need not be tried.
+fn is_of_the_store(kind: BlobErrorKind) -> bool {
+    matches!(kind, BlobErrorKind::Unavailable | BlobErrorKind::Denied | BlobErrorKind::Missing)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Packages are there before anybody asks for them: newer builds of what was used, and everything that a pattern matches.
 
 use serde_json::json;
+use sqlx::Connection as _;
 
 use crate::snapshots::snapshots;
 use crate::support::http::Request;
@@ -117,6 +118,31 @@ async fn a_new_index_is_shown_when_what_it_brings_is_there() {
     for package in [NEW, REBUILT] {
         site.server.get(&format!("ahead/{package}")).await.is(&fixture(2, &format!("rpm/{package}")));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_swept_while_packages_come_is_not_fetched_again() {
+    let site = site("rpm", json!({ "used": true, "before_switch": true })).await;
+    used(&site, &[OLD]).await;
+    let (entry, upstream_path) = (format!("ahead/{ENTRY}"), format!("/@ahead/rpm/{NEW}"));
+    let gate = site.upstream.gate(&upstream_path, 0);
+    site.upstream.log().clear();
+    site.switch_to(2);
+    site.server.get(&entry).await.is(&fixture(1, &format!("rpm/{ENTRY}")));
+    site.upstream.log().reaches(&upstream_path, 1).await;
+    // As if it had taken longer than the store's grace: what was put aside was deleted a moment ago.
+    let file = format!("sqlite://{}", site.server.plan.data().join("catalog.sqlite").display());
+    let mut database = sqlx::SqliteConnection::connect(&file).await.expect("a database");
+    let swept = sqlx::raw_sql("UPDATE garbage SET taken_at = since + 1, deleted_at = unixepoch() * 1000");
+    let swept = swept.execute(&mut database).await.expect("swept").rows_affected();
+    assert!(swept > 3, "only {swept} files");
+    gate.open();
+    switched(&site.server, &entry, &format!("rpm/{ENTRY}")).await;
+    let lists = fetched(&site, ".xml.gz");
+    let mut once = lists.clone();
+    once.dedup();
+    assert_eq!(lists, once);
+    assert!(!lists.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

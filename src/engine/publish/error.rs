@@ -1,7 +1,7 @@
 //! Why nothing was published, and what that is made of.
 //!
 //! Whoever asked is told; nothing of the change is then visible. A change that came to grief after its publication is told apart by
-//! nothing ([`PublishError::Unanswered`]): asking again says what is so.
+//! nothing ([`PublishError::Unanswered`], [`PublishError::Unknown`]): asking again says what is so.
 
 use std::io;
 use std::sync::Arc;
@@ -50,6 +50,9 @@ pub enum PublishError {
     /// The task that was to publish it came to grief, before or after it did.
     #[error("the task that writes the index ended without an answer")]
     Unanswered,
+    /// The catalog was told to make it so, and did not answer: it may have been made.
+    #[error("{0}")]
+    Unknown(Arc<str>),
     /// There is no room on the disk.
     #[error("there is no room on the disk")]
     Full,
@@ -67,6 +70,16 @@ pub enum PublishError {
     /// Something that was kept cannot be read.
     #[error("{0}")]
     Unreadable(String),
+}
+
+impl PublishError {
+    /// Of the one call to the catalog that makes the change: without an answer to it nobody knows whether it was made.
+    pub(super) fn of_change(error: CatalogError) -> Self {
+        match error.kind {
+            CatalogErrorKind::Unavailable => Self::Unknown(error.to_string().into()),
+            _ => error.into(),
+        }
+    }
 }
 
 impl From<CatalogError> for PublishError {
@@ -125,5 +138,6 @@ mod tests {
         ];
         assert!(from.iter().all(|error| matches!(error, PublishError::Full)), "{from:?}");
         assert!(matches!(catalog(CatalogErrorKind::Unavailable).into(), PublishError::Away(_)));
+        assert!(matches!(PublishError::of_change(full()), PublishError::Full));
     }
 }

@@ -82,7 +82,7 @@ impl Publisher {
             let published = publisher.catalog.publish(&record, replaces).await;
             // Of one that failed nobody knows whether it was made.
             publisher.shelf.forget(&record.target);
-            let Published::Won(revision) = published? else { return Ok(false) };
+            let Published::Won(revision) = published.map_err(PublishError::of_change)? else { return Ok(false) };
             publisher.tell(Event::Published(record.target, revision)).await;
             Ok(true)
         });
@@ -95,7 +95,7 @@ impl Publisher {
         let removing = tokio::spawn(async move {
             let removed = publisher.catalog.remove(&target, revision, now()).await;
             publisher.shelf.forget(&target);
-            if !removed? {
+            if !removed.map_err(PublishError::of_change)? {
                 return Ok(false);
             }
             publisher.tell(Event::Removed(target)).await;

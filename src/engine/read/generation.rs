@@ -95,9 +95,9 @@ impl Reader {
     /// several indexes, and not every one of them is about what it asks for.
     async fn is_named(&self, wish: &Wish, root: &Target, id: Option<SnapshotId>) -> Result<bool, ReadError> {
         let (repository, path) = (&wish.target.repository, &wish.target.path);
-        let rows = self.generations.snapshots().named(repository, path, Generation::Any).await;
-        let rows = rows.map_err(ShelfError::from)?;
-        Ok(rows.iter().any(|row| row.root == *root && id.is_none_or(|id| row.is_named_by(id))))
+        let generation = id.map_or(Generation::Any, Generation::Of);
+        let rows = self.generations.snapshots().named(repository, path, generation).await;
+        Ok(rows.map_err(ShelfError::from)?.iter().any(|row| row.root == *root))
     }
 
     /// The snapshot whose entry a metalink of ours promised the client, if another is current by now.

@@ -122,14 +122,15 @@ impl Retention {
         Self { catalog, snapshots, coordinator, counts, overall }
     }
 
-    /// Removes everything whose time is over, then evicts by budgets.
+    /// Removes everything whose time is over, then evicts by budgets. What fails for one repository keeps none of the others.
     ///
     /// # Errors
-    /// [`CatalogError`] when the catalog does not answer; what went until then is gone, and the rest goes the next time.
+    /// [`CatalogError`], the first there was, when the catalog does not answer; what went is gone, and the rest goes the next time.
     pub async fn run(&self, repositories: &Repositories, now: SystemTime, mode: Mode) -> Result<Report, CatalogError> {
         let mut report = Report::default();
-        self.expire(repositories, now, mode, &mut report).await?;
-        self.evict(repositories, now, mode, &mut report).await?;
+        let expired = self.expire(repositories, now, mode, &mut report).await;
+        let evicted = self.evict(repositories, now, mode, &mut report).await;
+        expired.and(evicted)?;
         Ok(report)
     }
 
@@ -144,14 +145,21 @@ impl Retention {
         mode: Mode,
         report: &mut Report,
     ) -> Result<(), CatalogError> {
+        let mut outcome = Ok(());
         for repository in stored(repositories) {
-            self.expire_of(&repository.name, repository.cache.snapshot_keep, now, mode, report).await?;
+            let expired = self.expire_of(&repository.name, repository.cache.snapshot_keep, now, mode, report).await;
+            outcome = outcome.and(expired);
         }
         let keep = CachePolicy::default().snapshot_keep;
-        for repository in self.left_behind(repositories).await?.into_keys() {
-            self.expire_of(&repository, keep, now, mode, report).await?;
+        match self.left_behind(repositories).await {
+            Ok(left_behind) => {
+                for repository in left_behind.into_keys() {
+                    outcome = outcome.and(self.expire_of(&repository, keep, now, mode, report).await);
+                }
+            }
+            Err(error) => outcome = outcome.and(Err(error)),
         }
-        Ok(())
+        outcome
     }
 
     /// Removes those of one repository that are older than `keep`.
@@ -164,7 +172,9 @@ impl Retention {
         report: &mut Report,
     ) -> Result<(), CatalogError> {
         let before = now.checked_sub(keep).unwrap_or(SystemTime::UNIX_EPOCH);
-        let expired = expiry::expire(&*self.snapshots, repository, before, now, mode).await?;
+        let expired = expiry::expire(&*self.snapshots, repository, before, now, mode).await;
+        let expired =
+            expired.inspect_err(|error| tracing::debug!(%repository, %error, "its snapshots did not expire"))?;
         if expired != Expired::default() {
             report.of(repository).expired = expired;
         }

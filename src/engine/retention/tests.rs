@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use artifactapi_formats::{RepoPath, Sha256};
 use bytes::Bytes;
+use sqlx::Connection as _;
 
 use super::*;
 use crate::config::Source;
@@ -26,7 +27,7 @@ remotes:
 "#;
 
 struct House {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     spool: SpoolFolder,
     blobs: Arc<FileBlobs>,
     catalog: Arc<SqliteCatalog>,
@@ -49,7 +50,7 @@ impl House {
             coordinator: Arc::default(),
             counts: Arc::default(),
             repositories: source.and_then(|source| source.load()).expect("repositories"),
-            _folder: folder,
+            folder,
         }
     }
 
@@ -102,7 +103,10 @@ impl House {
 
     /// Publishes the next snapshot of the only root, with an entry of so many bytes.
     async fn publish(&self, bytes: u64, second: u64) -> Snapshot {
-        let root = root();
+        self.publish_of(root(), bytes, second).await
+    }
+
+    async fn publish_of(&self, root: Target, bytes: u64, second: u64) -> Snapshot {
         let begun = self.catalog.begin(&root, at(second)).await.expect("a draft");
         let mut entry = draft(&root, second);
         (entry.size, entry.sha256) = (bytes, Sha256::of(&second.to_be_bytes()));
@@ -196,6 +200,25 @@ async fn bytes_go_after_the_grace_and_not_from_under_a_reader() {
 }
 
 #[tokio::test]
+async fn a_blob_that_cannot_be_deleted_keeps_no_other() {
+    let house = House::new().await;
+    let files = house.fill("other", 300).await;
+    for file in &files {
+        assert!(house.catalog.remove(&file.target, file.revision, at(1_000)).await.expect("an answer"));
+    }
+    let stuck = house.folder.path().join("blobs").join(files[0].blob.as_str());
+    std::fs::remove_file(&stuck).expect("removed");
+    std::fs::create_dir_all(stuck.join("inside")).expect("a folder in its place");
+    sweep_now(&*house.catalog, &*house.blobs).await.expect_err("it says so");
+    for file in &files[1..] {
+        assert!(house.blobs.read(&file.blob, None).await.expect("an answer").is_none(), "{}", file.target);
+    }
+    // And only this one is still to be deleted.
+    let left = house.catalog.take_garbage(now() + Duration::from_secs(3_600), 100).await.expect("taken");
+    assert_eq!(left, [files[0].blob.clone()]);
+}
+
+#[tokio::test]
 async fn more_than_a_batch_and_more_than_a_page() {
     let house = House::new().await;
     let count = BATCH as u64 * 2 + 40;
@@ -255,6 +278,32 @@ async fn snapshots_stay_for_their_time_and_while_they_are_tagged() {
     assert!(house.catalog.untag(&root(), &tag).await.expect("an answer"));
     let done = retention.run(&house.repositories, at(300), Mode::Remove).await.expect("a report");
     assert_eq!(done.sum().expired.snapshots, 1);
+}
+
+#[tokio::test]
+async fn a_repository_that_fails_keeps_no_other() {
+    let house = House::new().await;
+    let files = house.fill("files", 10).await;
+    let ours = target("ours", "repodata/repomd.xml");
+    let (stuck, after) = (house.publish(10, 10).await, house.publish_of(ours.clone(), 10, 10).await);
+    house.publish(10, 20).await;
+    house.publish_of(ours, 10, 20).await;
+    let file = format!("sqlite://{}", house.folder.path().join("catalog.sqlite").display());
+    let mut database = sqlx::SqliteConnection::connect(&file).await.expect("a database");
+    sqlx::raw_sql(
+        "CREATE TRIGGER stuck BEFORE DELETE ON snapshot
+         WHEN old.root = (SELECT id FROM index_root WHERE repository = 'index')
+         BEGIN SELECT RAISE(ABORT, 'stuck'); END",
+    )
+    .execute(&mut database)
+    .await
+    .expect("a trigger");
+
+    house.retention(None).run(&house.repositories, now(), Mode::Remove).await.expect_err("it says so");
+    let is_kept = async |id| house.catalog.snapshot(id).await.expect("an answer").is_some();
+    assert!(is_kept(stuck.id).await);
+    assert!(!is_kept(after.id).await, "one that comes after it");
+    assert!(!house.holds(&files[0]).await, "and budgets are kept, too");
 }
 
 /// `other` is taken out of the file: what it holds counts, and goes when somebody says so.

@@ -34,7 +34,7 @@ use super::held::now;
 use super::publish::may_be_only_promised;
 use crate::config::{Kind, Repository, Verify};
 use crate::spool::SpoolFolder;
-use crate::store::blobs::{BlobErrorKind, BlobStore};
+use crate::store::blobs::{BlobError, BlobErrorKind, BlobStore};
 use crate::store::catalog::snapshots::{Generation, Snapshots};
 use crate::store::catalog::{Artifact, Catalog, ListQuery};
 
@@ -199,7 +199,7 @@ impl Scrub<'_> {
     async fn remove(&self, record: &Artifact) -> Result<bool, ScrubError> {
         let is_removed = self.catalog.remove(&record.target, record.revision, now()).await?;
         if is_removed && self.is_alone {
-            self.blobs.delete(std::slice::from_ref(&record.blob)).await?;
+            self.blobs.delete(std::slice::from_ref(&record.blob)).await.map_err(BlobError::from)?;
         }
         Ok(is_removed)
     }

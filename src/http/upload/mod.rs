@@ -317,7 +317,7 @@ fn from_publish(error: &PublishError, repository: &Repository, target: &Target) 
             "The disk is full",
             format!("{named} was not taken: {error}."),
         ),
-        PublishError::Unanswered => Problem::unavailable(
+        PublishError::Unanswered | PublishError::Unknown(_) => Problem::unavailable(
             format!("Nobody can say whether {named} was changed. Try again: nothing is done twice."),
             error,
         ),

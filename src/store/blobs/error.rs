@@ -5,6 +5,8 @@
 
 use std::io;
 
+use crate::store::key::BlobKey;
+
 /// Why a blob store cannot do what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[error("blob store: {kind} ({during})")]
@@ -42,6 +44,37 @@ pub enum BlobErrorKind {
     /// Anything else.
     #[error("unexpected answer")]
     Other,
+}
+
+/// Blobs that could not be deleted. Whatever else was to be deleted with them is gone.
+#[derive(Debug, thiserror::Error)]
+#[error("{} blobs are not deleted: {error}", keys.len())]
+pub struct Undeleted {
+    /// Which; of some it may only be unknown whether they are gone.
+    pub keys: Vec<BlobKey>,
+    /// Why the first of them is not.
+    #[source]
+    pub error: BlobError,
+}
+
+impl Undeleted {
+    /// None of these is deleted.
+    pub(super) fn all(keys: &[BlobKey], error: BlobError) -> Self {
+        Self { keys: keys.to_vec(), error }
+    }
+
+    /// The same with what could not be deleted before.
+    pub(super) fn after(self, earlier: Option<Self>) -> Self {
+        let Some(mut earlier) = earlier else { return self };
+        earlier.keys.extend(self.keys);
+        earlier
+    }
+}
+
+impl From<Undeleted> for BlobError {
+    fn from(undeleted: Undeleted) -> Self {
+        undeleted.error
+    }
 }
 
 impl BlobError {

@@ -31,7 +31,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
-pub use self::error::{BlobError, BlobErrorKind};
+pub use self::error::{BlobError, BlobErrorKind, Undeleted};
 use super::key::{BlobKey, RepositoryName};
 use crate::spool::{SpoolReader, Spooled};
 
@@ -57,11 +57,11 @@ pub trait BlobStore: Send + Sync {
     /// [`BlobError`]; nothing is then readable under the key that was not before.
     async fn write(&self, key: &BlobKey, spooled: &Spooled, about: &BlobAbout) -> Result<Written, BlobError>;
 
-    /// Removes blobs. Absent ones are no error.
+    /// Removes blobs, each by itself: one that cannot be removed keeps no other. Absent ones are no error.
     ///
     /// # Errors
-    /// [`BlobError`]; some of the blobs may be gone.
-    async fn delete(&self, keys: &[BlobKey]) -> Result<(), BlobError>;
+    /// [`Undeleted`] says which are still there, or may be.
+    async fn delete(&self, keys: &[BlobKey]) -> Result<(), Undeleted>;
 
     /// A copy that is kept in front of the store under `key`, and has this digest, is not what it should be: the next read asks
     /// the store itself. Nothing to do where no copies are kept.

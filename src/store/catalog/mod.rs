@@ -229,7 +229,8 @@ pub trait Catalog: Send + Sync {
     /// [`CatalogError`] when the catalog cannot answer.
     async fn take_garbage(&self, before: SystemTime, limit: u32) -> Result<Vec<BlobKey>, CatalogError>;
 
-    /// The blobs are gone from the store; their keys may be used again after [`KEY_REST`].
+    /// The blobs are gone from the store; their keys may be used again after [`KEY_REST`]. One that somebody has tried to name since
+    /// it was taken was written again, maybe after it was deleted, and so it is taken and deleted once more.
     ///
     /// # Errors
     /// [`CatalogError`] when the catalog cannot answer.

@@ -114,7 +114,7 @@ const NAMED_CURRENT: &str = concat!(
 
 const NAMED_EVER: &str = concat!(
     packages!(),
-    "WHERE p.repository = $1 AND p.path = $2 AND r.id = p.root AND p.first <= r.current ORDER BY p.id LIMIT $3"
+    "WHERE p.repository = $1 AND p.path = $2 AND r.id = p.root AND p.first <= r.current ORDER BY p.id DESC LIMIT $3"
 );
 
 const NAMED_OF: &str = concat!(

@@ -177,14 +177,6 @@ pub struct NamedPackage {
     pub last: Option<SnapshotId>,
 }
 
-impl NamedPackage {
-    /// Whether a snapshot of its root names it.
-    #[must_use]
-    pub fn is_named_by(&self, snapshot: SnapshotId) -> bool {
-        self.first <= snapshot && self.last.is_none_or(|last| snapshot <= last)
-    }
-}
-
 /// What packages to look for. Absent parts match everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PackageQuery {
@@ -324,7 +316,7 @@ pub trait Snapshots: Send + Sync {
     async fn untag(&self, root: &Target, tag: &Tag) -> Result<bool, CatalogError>;
 
     /// What the indexes of a repository say of a path: usually one package, none if no root names it, several if roots share
-    /// a file.
+    /// a file. At most [`ROWS`]: of all generations ([`Generation::Any`]) the newest, newest first.
     async fn named(
         &self,
         repository: &RepositoryName,

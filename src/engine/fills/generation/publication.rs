@@ -39,7 +39,8 @@ impl Build<'_> {
             files: gathered.pieces.iter().map(|piece| as_of(piece, published_at)).collect(),
         };
         let spools: Vec<Option<Spooled>> = gathered.pieces.into_iter().map(|piece| piece.spooled).collect();
-        for _ in 0..TRIES {
+        // Fetching ahead may have taken longer than the store's grace, and each try finds only one file that went meanwhile.
+        for _ in 0..snapshot.files.len() + TRIES {
             match fills.snapshots.publish_snapshot(&snapshot, draft.follows, &[]).await? {
                 SnapshotPublished::Won { snapshot, replaced } => {
                     self.tell(draft.follows, &snapshot, replaced).await;

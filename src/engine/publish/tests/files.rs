@@ -1,5 +1,7 @@
 //! Files whose clients leave while they come or go.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tokio::sync::Semaphore;
 
 use super::*;
@@ -13,12 +15,17 @@ struct Slow {
     inner: Arc<dyn Catalog>,
     has_done: Semaphore,
     may_say: Semaphore,
+    /// Whether it goes away before it says so.
+    goes_away: AtomicBool,
 }
 
 impl Slow {
-    async fn say<T>(&self, done: T) -> T {
+    async fn say<T>(&self, done: Result<T, CatalogError>) -> Result<T, CatalogError> {
         self.has_done.add_permits(1);
         self.may_say.acquire().await.expect("open").forget();
+        if self.goes_away.load(Ordering::Relaxed) {
+            return Err(CatalogError { kind: CatalogErrorKind::Unavailable, during: "a test", source: None });
+        }
         done
     }
 }
@@ -82,7 +89,12 @@ impl Catalog for Slow {
 async fn house() -> (Arc<House>, Arc<Slow>) {
     let mut slow = None;
     let house = House::with_records(|inner| {
-        let made = Arc::new(Slow { inner, has_done: Semaphore::new(0), may_say: Semaphore::new(1) });
+        let made = Arc::new(Slow {
+            inner,
+            has_done: Semaphore::new(0),
+            may_say: Semaphore::new(1),
+            goes_away: AtomicBool::new(false),
+        });
         slow = Some(Arc::clone(&made));
         made
     });
@@ -153,4 +165,22 @@ async fn who_finds_it_done_tells_it_again() {
     assert!(is_shelved(&house), "nobody was told yet");
     assert_eq!(house.remove("ours", FILE).await.expect("asked"), Outcome::Absent);
     assert!(!is_shelved(&house));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_claims_to_know_what_the_catalog_did_not_say() {
+    let (house, slow) = house().await;
+    slow.may_say.add_permits(10);
+    slow.goes_away.store(true, Ordering::Relaxed);
+    let put = house.put("ours", FILE, "two", Condition::default()).await;
+    assert!(matches!(put, Err(PublishError::Unknown(_))), "{put:?}");
+    assert_eq!(house.content(FILE).await, Some(Sha256::of(b"two")), "this time it was kept");
+    slow.goes_away.store(false, Ordering::Relaxed);
+    assert_eq!(house.put("ours", FILE, "two", Condition::default()).await.expect("put"), Outcome::Unchanged);
+
+    slow.goes_away.store(true, Ordering::Relaxed);
+    let removed = house.remove("ours", FILE).await;
+    assert!(matches!(removed, Err(PublishError::Unknown(_))), "{removed:?}");
+    slow.goes_away.store(false, Ordering::Relaxed);
+    assert_eq!(house.remove("ours", FILE).await.expect("asked"), Outcome::Absent);
 }

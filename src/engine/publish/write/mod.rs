@@ -287,7 +287,8 @@ impl Publisher {
             tags: Vec::new(),
             files,
         };
-        Ok(self.snapshots.publish_snapshot(&snapshot, draft.follows, &plan.retired).await?)
+        let publishing = self.snapshots.publish_snapshot(&snapshot, draft.follows, &plan.retired);
+        publishing.await.map_err(PublishError::of_change)
     }
 
     /// What follows a publication: everybody is told, removed packages lose their records, and the next one begins here.

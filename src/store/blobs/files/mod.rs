@@ -35,7 +35,9 @@ use sha2::Digest as _;
 
 use super::error::blocking;
 use super::place::{Incoming, Placed, sync_folder};
-use super::{BlobAbout, BlobBody, BlobError, BlobErrorKind, BlobListing, BlobRead, BlobStore, Written, names, record};
+use super::{
+    BlobAbout, BlobBody, BlobError, BlobErrorKind, BlobListing, BlobRead, BlobStore, Undeleted, Written, names, record,
+};
 use crate::disk;
 use crate::spool::Spooled;
 use crate::store::key::BlobKey;
@@ -123,9 +125,10 @@ impl BlobStore for FileBlobs {
         disk::in_turn(write).await.unwrap_or_else(died)
     }
 
-    async fn delete(&self, keys: &[BlobKey]) -> Result<(), BlobError> {
-        let names: Vec<String> = keys.iter().map(names::name_of).collect();
-        self.run("deleting blobs".to_owned(), move |tree| names.iter().try_for_each(|name| tree.delete(name))).await
+    async fn delete(&self, keys: &[BlobKey]) -> Result<(), Undeleted> {
+        let asked = keys.to_vec();
+        let deleting = self.run("deleting blobs".to_owned(), move |tree| Ok(tree.delete_each(asked)));
+        deleting.await.unwrap_or_else(|error| Err(Undeleted::all(keys, error)))
     }
 
     fn list<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<BlobListing, BlobError>> {
@@ -211,6 +214,18 @@ impl Tree {
         let path = self.about(name);
         self.incoming.replace(&record::write(key, about), &path)?;
         sync_folder(folder_of(&path))
+    }
+
+    /// Each by itself: a file that cannot be removed is no reason to keep the others.
+    fn delete_each(&self, keys: Vec<BlobKey>) -> Result<(), Undeleted> {
+        let mut undeleted = None;
+        for key in keys {
+            if let Err(error) = self.delete(&names::name_of(&key)) {
+                let error = BlobError::io(format!("deleting {key}"), error);
+                undeleted = Some(Undeleted { keys: vec![key], error }.after(undeleted));
+            }
+        }
+        undeleted.map_or(Ok(()), Err)
     }
 
     fn delete(&self, name: &str) -> io::Result<()> {

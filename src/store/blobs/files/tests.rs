@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use super::*;
 use crate::spool::SpoolFolder;
 use crate::store::blobs::conformance::{self, Traits, about, bytes, spooled, target};
+use crate::store::key::Target;
 
 fn open(folder: &Path) -> (FileBlobs, SpoolFolder) {
     let store = FileBlobs::open(folder).expect("store");
@@ -123,6 +124,27 @@ async fn empty_folders_go_with_their_last_blob() {
     store.delete(&keys).await.expect("delete");
     for tree in ["blobs", "about"] {
         assert_eq!(fs::read_dir(folder.path().join(tree)).expect("root stays").count(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_removed_keeps_no_other() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (store, spool) = open(folder.path());
+    let targets = ["a", "b", "c"].map(|path| target("r", path));
+    let keys = targets.each_ref().map(Target::first_blob_key);
+    for (key, target) in keys.iter().zip(&targets) {
+        store.write(key, &spooled(&spool, b"x").await, &about(target, b"x")).await.expect("write");
+    }
+    // Not even root can remove a folder as a file.
+    let stuck = folder.path().join("blobs").join(keys[1].as_str());
+    fs::remove_file(&stuck).expect("remove");
+    fs::create_dir_all(stuck.join("inside")).expect("a folder");
+    let undeleted = store.delete(&keys).await.expect_err("one is still there");
+    assert_eq!(undeleted.keys, keys[1..2]);
+    assert!(undeleted.error.during.contains(keys[1].as_str()), "{undeleted}");
+    for key in [&keys[0], &keys[2]] {
+        assert!(store.read(key, None).await.expect("read").is_none(), "{key}");
     }
 }
 

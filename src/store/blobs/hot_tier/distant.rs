@@ -16,7 +16,9 @@ use super::HotTier;
 use crate::spool::{SpoolFolder, Spooled};
 use crate::store::blobs::conformance::{about, bytes, collect, spooled, target};
 use crate::store::blobs::files::FileBlobs;
-use crate::store::blobs::{BlobAbout, BlobBody, BlobError, BlobErrorKind, BlobListing, BlobRead, BlobStore, Written};
+use crate::store::blobs::{
+    BlobAbout, BlobBody, BlobError, BlobErrorKind, BlobListing, BlobRead, BlobStore, Undeleted, Written,
+};
 use crate::store::key::BlobKey;
 
 /// How the streams are cut, in bytes.
@@ -82,8 +84,8 @@ impl BlobStore for Arc<Distant> {
         self.files.write(key, spooled, about).await
     }
 
-    async fn delete(&self, keys: &[BlobKey]) -> Result<(), BlobError> {
-        self.is_there()?;
+    async fn delete(&self, keys: &[BlobKey]) -> Result<(), Undeleted> {
+        self.is_there().map_err(|error| Undeleted::all(keys, error))?;
         self.files.delete(keys).await
     }
 

@@ -34,7 +34,7 @@ use self::fill::{Fills, Outcome};
 use self::lru::Id;
 use self::shelf::Shelf;
 use super::error::blocking;
-use super::{BlobAbout, BlobBody, BlobError, BlobErrorKind, BlobListing, BlobRead, BlobStore, Written};
+use super::{BlobAbout, BlobBody, BlobError, BlobErrorKind, BlobListing, BlobRead, BlobStore, Undeleted, Written};
 use crate::spool::{SpoolFolder, Spooled};
 use crate::store::key::BlobKey;
 
@@ -181,7 +181,7 @@ impl<B: BlobStore + 'static> BlobStore for HotTier<B> {
         Ok(written)
     }
 
-    async fn delete(&self, keys: &[BlobKey]) -> Result<(), BlobError> {
+    async fn delete(&self, keys: &[BlobKey]) -> Result<(), Undeleted> {
         let deleted = self.store.delete(keys).await;
         // Also after an error: some are gone, and what is not can be fetched again.
         for key in keys {
@@ -192,7 +192,8 @@ impl<B: BlobStore + 'static> BlobStore for HotTier<B> {
             ids.into_iter().for_each(|id| shelf.forget(id));
             Ok(())
         })
-        .await?;
+        .await
+        .map_err(|error| Undeleted::all(keys, error))?;
         deleted
     }
 

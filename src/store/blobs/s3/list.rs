@@ -1,6 +1,6 @@
 //! Lists and deletes objects, a page at a time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -10,12 +10,12 @@ use futures_util::stream::{self, BoxStream, StreamExt as _};
 
 use super::error::{failed, is_absent, kind_of_code, status_of};
 use super::{Bucket, lookup, metadata};
-use crate::store::blobs::{BlobError, BlobErrorKind, BlobListing, names};
+use crate::store::blobs::{BlobError, BlobErrorKind, BlobListing, Undeleted, names};
 use crate::store::key::BlobKey;
 
 /// How many keys one request deletes. Each is two names, its object's and that of a record aside. A thousand are allowed,
 /// but some servers take seconds for so many.
-const DELETED_AT_ONCE: usize = 200;
+pub(super) const DELETED_AT_ONCE: usize = 200;
 
 /// How many single deletes are on their way at once, at servers that have nothing better.
 const DELETES_AT_ONCE: usize = 8;
@@ -92,46 +92,76 @@ impl Listing<'_> {
     }
 }
 
-/// Deletes blobs and their records, in batches.
-pub(super) async fn delete(bucket: &Bucket, keys: &[BlobKey], during: &str) -> Result<(), BlobError> {
-    for batch in keys.chunks(DELETED_AT_ONCE) {
-        delete_batch(bucket, batch, during).await?;
-    }
-    Ok(())
-}
-
-async fn delete_batch(bucket: &Bucket, keys: &[BlobKey], during: &str) -> Result<(), BlobError> {
+/// Deletes a batch of blobs and their records; what was refused of it.
+pub(super) async fn delete(bucket: &Bucket, keys: &[BlobKey], during: &str) -> Result<Option<Undeleted>, BlobError> {
     let invalid = |error| BlobError::new(BlobErrorKind::Other, during, error);
-    let names: Vec<String> =
-        keys.iter().map(names::name_of).flat_map(|name| [metadata::aside_name(&name), name]).collect();
+    let names = keys.iter().map(names::name_of).flat_map(|name| [metadata::aside_name(&name), name]);
+    let names: Vec<String> = names.collect();
     let objects = names.iter().map(|name| ObjectIdentifier::builder().key(name).build()).collect::<Result<_, _>>();
     let batch = Delete::builder().set_objects(Some(objects.map_err(invalid)?)).quiet(true).build().map_err(invalid)?;
     let answer = match bucket.client.delete_objects().bucket(&bucket.name).delete(batch).send().await {
         Ok(answer) => answer,
         // Some servers have no such request, and older ones want a digest with it that is not sent any more.
         Err(error) if matches!(status_of(&error), Some(400 | 405 | 501)) => {
-            return delete_each(bucket, &names, during).await;
+            let refused = delete_each(bucket, &names, during).await?;
+            return Ok(undeleted(keys, refused));
         }
         Err(error) => return Err(failed(during, error)),
     };
-    match answer.errors().iter().find(|error| error.code() != Some("NoSuchKey")) {
-        None => Ok(()),
-        Some(refused) => {
-            let (code, message) = (refused.code().unwrap_or("?"), refused.message().unwrap_or_default());
-            let why = format!("{}: {code} {message}", refused.key().unwrap_or_default());
-            Err(BlobError::new(kind_of_code(code), during, why))
-        }
-    }
+    let refused = answer.errors().iter().filter(|error| error.code() != Some("NoSuchKey")).map(|refused| {
+        let (code, message) = (refused.code().unwrap_or("?"), refused.message().unwrap_or_default());
+        let name = refused.key().unwrap_or_default();
+        (name.to_owned(), BlobError::new(kind_of_code(code), during, format!("{name}: {code} {message}")))
+    });
+    Ok(undeleted(keys, refused.collect()))
 }
 
-async fn delete_each(bucket: &Bucket, names: &[String], during: &str) -> Result<(), BlobError> {
-    let delete = |name: String| bucket.client.delete_object().bucket(&bucket.name).key(name).send();
+/// Deletes one object after the other; which were refused, and why. Without an answer to one the rest is not tried.
+async fn delete_each(bucket: &Bucket, names: &[String], during: &str) -> Result<Vec<(String, BlobError)>, BlobError> {
+    let delete =
+        |name: String| async { (bucket.client.delete_object().bucket(&bucket.name).key(&name).send().await, name) };
     let mut answers = stream::iter(names.to_vec()).map(delete).buffer_unordered(DELETES_AT_ONCE);
-    while let Some(answer) = answers.next().await {
+    let mut refused = Vec::new();
+    while let Some((answer, name)) = answers.next().await {
         match answer {
-            Err(error) if !is_absent(&error) => return Err(failed(during, error)),
+            Err(error) if status_of(&error).is_none() => return Err(failed(during, error)),
+            Err(error) if !is_absent(&error) => refused.push((name, failed(during, error))),
             _ => {}
         }
     }
-    Ok(())
+    Ok(refused)
+}
+
+/// The blobs of a batch whose objects were refused. All of them, if one was refused under a name that is none of theirs.
+fn undeleted(keys: &[BlobKey], refused: Vec<(String, BlobError)>) -> Option<Undeleted> {
+    let mut left: BTreeSet<&str> = refused.iter().map(|(name, _)| name.as_str()).collect();
+    let is_left = |key: &&BlobKey| {
+        let name = names::name_of(key);
+        // Both are looked for, whatever the first look says.
+        left.remove(&*metadata::aside_name(&name)) | left.remove(&*name)
+    };
+    let refused_keys: Vec<BlobKey> = keys.iter().filter(is_left).cloned().collect();
+    let keys = if left.is_empty() { refused_keys } else { keys.to_vec() };
+    let (_, error) = refused.into_iter().next()?;
+    Some(Undeleted { keys, error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused_keeps_no_other() {
+        let keys: Vec<BlobKey> = ["r/a", "r/b", "r/c"].map(|key| key.parse().expect("a key")).to_vec();
+        let refused = |names: &[&str]| {
+            let error = || BlobError::new(BlobErrorKind::Denied, "testing", "refused");
+            let refused = names.iter().map(|name| ((*name).to_owned(), error())).collect();
+            undeleted(&keys, refused).map(|undeleted| undeleted.keys)
+        };
+        assert_eq!(refused(&[]), None);
+        assert_eq!(refused(&[&names::name_of(&keys[1])]), Some(keys[1..2].to_vec()));
+        let aside = metadata::aside_name(&names::name_of(&keys[2]));
+        assert_eq!(refused(&[&aside, &names::name_of(&keys[2])]), Some(keys[2..].to_vec()), "or its record");
+        assert_eq!(refused(&[&aside, "another"]), Some(keys.clone()), "nobody knows whose it is");
+    }
 }

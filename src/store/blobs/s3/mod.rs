@@ -42,7 +42,7 @@ pub use self::error::lacks_credentials;
 use self::gate::Gate;
 pub use self::settings::{InvalidSettings, S3Keys, S3Settings};
 use self::upload::Upload;
-use super::{BlobAbout, BlobError, BlobListing, BlobRead, BlobStore, Written, names};
+use super::{BlobAbout, BlobError, BlobListing, BlobRead, BlobStore, Undeleted, Written, names};
 use crate::spool::Spooled;
 use crate::store::key::BlobKey;
 
@@ -110,9 +110,15 @@ impl BlobStore for S3Blobs {
         self.bucket.gate.guard(&during, Box::pin(upload.run())).await
     }
 
-    async fn delete(&self, keys: &[BlobKey]) -> Result<(), BlobError> {
+    async fn delete(&self, keys: &[BlobKey]) -> Result<(), Undeleted> {
         let during = format!("deleting {} blobs from {}", keys.len(), self.bucket.place);
-        self.bucket.gate.guard(&during, list::delete(&self.bucket, keys, &during)).await
+        let mut undeleted = None;
+        for batch in keys.chunks(list::DELETED_AT_ONCE) {
+            let deleting = self.bucket.gate.guard(&during, list::delete(&self.bucket, batch, &during));
+            let refused = deleting.await.unwrap_or_else(|error| Some(Undeleted::all(batch, error)));
+            undeleted = refused.map(|refused| refused.after(undeleted.take())).or(undeleted);
+        }
+        undeleted.map_or(Ok(()), Err)
     }
 
     fn list<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<BlobListing, BlobError>> {

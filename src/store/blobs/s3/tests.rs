@@ -95,7 +95,7 @@ async fn says_what_is_wrong() {
             store.ping().await.expect_err("ping"),
             store.read(&key, None).await.map(drop).expect_err("read"),
             store.write(&key, &spooled, &about).await.map(drop).expect_err("write"),
-            store.delete(std::slice::from_ref(&key)).await.expect_err("delete"),
+            store.delete(std::slice::from_ref(&key)).await.expect_err("delete").error,
             store.list("").try_collect::<Vec<_>>().await.map(drop).expect_err("list"),
         ];
         for error in errors {

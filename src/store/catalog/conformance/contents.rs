@@ -1,10 +1,15 @@
 //! Records of packages whose path stands for other content now.
 
-use artifactapi_formats::{Algorithm, Digest, Identity, PackageEntry, RepoPath};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::generations::{package, root};
-use super::{Subject, artifact, target};
+use artifactapi_formats::{Algorithm, Digest, Identity, PackageEntry, RepoPath};
+use sqlx::{Connection as _, Executor as _, PgConnection};
+
+use super::generations::{package, root, snapshot};
+use super::{Raw, Subject, artifact, target, url};
 use crate::store::catalog::Artifact;
+use crate::store::catalog::snapshots::SnapshotPublished;
 
 const PATH: &str = "main/a.apk";
 
@@ -105,4 +110,39 @@ pub(super) async fn what_is_not_told_apart_stays(subject: Subject) {
     let (_, replaced) = subject.next(&root(), &[build(part(2))], 50).await;
     assert_eq!(replaced, [target(PATH)]);
     assert!(subject.catalog.lookup(&other.target).await.expect("an answer").is_some());
+}
+
+/// PostgreSQL only: SQLite has one writer.
+#[tokio::test(flavor = "multi_thread")]
+async fn records_are_locked_in_one_order() {
+    let subject = Subject::postgres().await;
+    let Raw::Postgres(service) = &subject.raw else { panic!() };
+    let paths = ["main/b.apk", "main/a.apk"];
+    for path in paths {
+        subject.put(&artifact(path, b"old")).await;
+    }
+    // The index says something else of both, in the other order.
+    let new = |path: &str| PackageEntry {
+        path: RepoPath::new(path).expect("a path"),
+        identity: whole(b"new"),
+        ..package("a", "2", "")
+    };
+    let draft = subject.draft(&root(), &[new(paths[1]), new(paths[0])], 10).await;
+    let mut counting = PgConnection::connect(&url(service)).await.expect("a database");
+    counting.execute("BEGIN").await.expect("begun");
+    let lock = async |counting: &mut PgConnection, path: &str| {
+        let lock = "SELECT id FROM artifact WHERE path = $1 FOR KEY SHARE NOWAIT";
+        sqlx::query(lock).bind(path.to_owned()).execute(counting).await
+    };
+    lock(&mut counting, paths[0]).await.expect("locked");
+    let publication = tokio::spawn({
+        let snapshots = Arc::clone(&subject.snapshots);
+        async move { snapshots.publish_snapshot(&snapshot(&root(), draft, Vec::new(), 2, 10), None, &[]).await }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!publication.is_finished(), "it waits for the first");
+    lock(&mut counting, paths[1]).await.expect("and has not locked the second");
+    counting.execute("COMMIT").await.expect("done");
+    let published = publication.await.expect("no panic").expect("an answer");
+    assert!(matches!(published, SnapshotPublished::Won { .. }), "{published:?}");
 }

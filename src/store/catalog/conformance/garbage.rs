@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
-use super::{Raw, Subject, artifact, at, url};
+use super::generations::{root, snapshot};
+use super::{Raw, Subject, artifact, at, target, url};
+use crate::store::catalog::snapshots::SnapshotPublished;
 use crate::store::catalog::{Artifact, KEY_REST, Published};
 use crate::store::key::BlobKey;
 
@@ -94,6 +96,30 @@ pub(super) async fn a_deleted_key_rests(subject: Subject) {
     subject.execute("UPDATE garbage SET deleted_at = deleted_at - 600001").await;
     assert!(take(&subject, at(1)).await.is_empty());
     assert_eq!(subject.number("SELECT COUNT(*) FROM garbage").await, 0, "rested keys are forgotten");
+}
+
+pub(super) async fn what_is_written_before_word_of_a_deletion_is_deleted_again(subject: Subject) {
+    let catalog = &subject.catalog;
+    let old = artifact("a", b"1");
+    leave_behind(&subject, &old).await;
+    assert_eq!(take(&subject, at(1)).await, [old.blob.as_str()]);
+    // The taker has deleted it and not said so yet. Somebody writes it again, and then wants to name it.
+    assert_eq!(catalog.publish(&old, None).await.expect("an answer"), Published::BlobLeaving);
+    catalog.garbage_deleted(from_ref(&old.blob)).await.expect("noted");
+    assert_eq!(take(&subject, later()).await, [old.blob.as_str()], "those bytes are still there");
+    // The same with a snapshot.
+    let entry = Artifact { target: target("main/APKINDEX.tar.gz"), ..old.clone() };
+    let draft = subject.draft(&root(), &[], 10).await;
+    let written = snapshot(&root(), draft, vec![entry], 0, 10);
+    let leaving = subject.snapshots.publish_snapshot(&written, None, &[]).await.expect("an answer");
+    assert_eq!(leaving, SnapshotPublished::BlobLeaving(old.blob.clone()));
+    catalog.garbage_deleted(from_ref(&old.blob)).await.expect("noted");
+    assert_eq!(take(&subject, later()).await, [old.blob.as_str()]);
+    // Whoever only asks whether it may be written has not written it.
+    let asked = subject.snapshots.stage(from_ref(&old.blob), later()).await.expect("an answer");
+    assert_eq!(asked, [old.blob.clone()]);
+    catalog.garbage_deleted(from_ref(&old.blob)).await.expect("noted");
+    assert!(take(&subject, later() + Duration::from_secs(3600)).await.is_empty(), "now it is gone");
 }
 
 pub(super) async fn a_blob_named_again_is_no_garbage(subject: Subject) {

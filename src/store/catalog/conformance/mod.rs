@@ -56,13 +56,14 @@ suite! {
         one_of_sixteen_wins_each_revision a_removed_record_leaves_no_trace_to_be_confused_with;
     listing: pages_come_in_byte_order prefixes_are_literal;
     garbage: replaced_and_removed_blobs_become_garbage a_taken_blob_cannot_be_named a_deleted_key_rests
+        what_is_written_before_word_of_a_deletion_is_deleted_again
         a_blob_named_again_is_no_garbage a_taker_that_died_is_followed the_blob_of_a_lost_publication_is_garbage
         no_blob_is_both_taken_and_named;
     generations: a_snapshot_comes_back_as_it_was_published a_draft_is_invisible only_differences_are_written
         files_become_current_together a_snapshot_that_follows_another_is_lost two_publishers_lose_nothing
         an_abandoned_draft_goes_away snapshots_are_found_by_time_and_tag a_leaving_blob_keeps_a_snapshot_back;
-    packages: packages_are_found_page_by_page a_path_is_named_in_its_generation snapshots_are_compared
-        newer_builds_of_what_is_held_are_found hostile_text_comes_back;
+    packages: packages_are_found_page_by_page a_path_is_named_in_its_generation of_many_generations_the_newest_are_told
+        snapshots_are_compared newer_builds_of_what_is_held_are_found hostile_text_comes_back;
     contents: records_of_replaced_packages_are_past a_record_without_identity_is_told_by_its_path
         what_is_not_told_apart_stays;
     fragments: fragments_come_back_by_their_marks long_fragments_come_back_group_by_group

@@ -77,6 +77,30 @@ pub(super) async fn a_path_is_named_in_its_generation(subject: Subject) {
     assert_eq!(subject.snapshots.diff(first.id, fourth.id, None, 9).await.expect("changes"), []);
 }
 
+pub(super) async fn of_many_generations_the_newest_are_told(subject: Subject) {
+    let at_one_path = |version: &str| PackageEntry {
+        path: RepoPath::new("main/a.apk").expect("a path"),
+        ..package("a", version, version)
+    };
+    let (first, _) = subject.next(&root(), &[at_one_path("1")], 10).await;
+    let many = "
+        WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 1200)
+        INSERT INTO package (repository, root, path, name, version, arch, size, identity, mark, first, last)
+        SELECT p.repository, p.root, p.path, p.name, p.version, p.arch, p.size, p.identity, p.mark, p.first, p.first
+        FROM package p, number";
+    subject.execute(many).await;
+    let (second, _) = subject.next(&root(), &[at_one_path("2")], 20).await;
+    let named = async |generation| {
+        let path = at_one_path("1").path;
+        subject.snapshots.named(&root().repository, &path, generation).await.expect("packages")
+    };
+    let newest = named(Generation::Any).await;
+    assert_eq!((newest.len(), newest[0].first, &*newest[0].package.version), (1_000, second.id, "2"));
+    assert!(newest.is_sorted_by_key(|row| std::cmp::Reverse(row.row)));
+    assert_eq!(named(Generation::Of(second.id)).await, newest[..1]);
+    assert!(named(Generation::Of(first.id)).await.iter().all(|row| row.package.version == "1"));
+}
+
 pub(super) async fn snapshots_are_compared(subject: Subject) {
     let rebuilt = PackageEntry { path: package("c", "1", "c").path, ..package("c", "1", "rebuilt") };
     let before = [package("a", "1", "a"), package("b", "1", "b"), package("c", "1", "c"), package("é", "1", "e")];

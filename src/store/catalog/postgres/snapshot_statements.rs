@@ -8,7 +8,9 @@ pub(super) const FILE_IS: &str = "(p.path = # OR right(p.path, length(#) + 1) = 
 pub(super) const STAGE: &str = "
     WITH staged AS (
         INSERT INTO garbage (blob, since) SELECT DISTINCT blob, $2::BIGINT FROM UNNEST($1::TEXT[]) AS t (blob) ORDER BY blob
-        ON CONFLICT (blob) DO UPDATE SET since = GREATEST(garbage.since, excluded.since),
+        ON CONFLICT (blob) DO UPDATE SET
+            since = CASE WHEN garbage.taken_at IS NULL OR garbage.deleted_at <= $3
+                THEN GREATEST(garbage.since, excluded.since) ELSE garbage.since END,
             taken_at = CASE WHEN garbage.deleted_at <= $3 THEN NULL ELSE garbage.taken_at END,
             deleted_at = CASE WHEN garbage.deleted_at <= $3 THEN NULL ELSE garbage.deleted_at END
         RETURNING blob, taken_at

@@ -49,6 +49,6 @@ pub(super) const TAKE_GARBAGE: &str = "
     UPDATE garbage SET taken_at = $3 FROM told WHERE garbage.blob = told.blob AND NOT told.named
     RETURNING garbage.blob";
 
-/// The blobs are gone; their keys rest.
+/// The blobs are gone; their keys rest. What became garbage since it was taken may have been written after it was deleted.
 pub(super) const GARBAGE_DELETED: &str =
-    "UPDATE garbage SET deleted_at = $2 WHERE blob = ANY($1) AND taken_at IS NOT NULL";
+    "UPDATE garbage SET deleted_at = $2 WHERE blob = ANY($1) AND since <= taken_at";

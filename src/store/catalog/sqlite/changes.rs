@@ -23,9 +23,10 @@ pub(super) async fn lookup(db: &mut SqliteConnection, target: &Target) -> Result
         .await
 }
 
-/// A blob that is being deleted, or was a moment ago, may not be named. Its bytes, just written again, are garbage.
+/// A blob that is being deleted, or was a moment ago, may not be named. Its bytes, just written again, are garbage since it was
+/// taken: word that it is deleted may still come, and is not about them.
 const STILL_LEAVING: &str = "
-    UPDATE garbage SET deleted_at = NULL
+    UPDATE garbage SET deleted_at = NULL, since = MAX(since, taken_at + 1)
     WHERE blob = $1 AND taken_at IS NOT NULL AND (deleted_at IS NULL OR deleted_at > $2)";
 
 const NEXT_REVISION: &str = "UPDATE artifact_revision SET last = last + 1 RETURNING last";
@@ -259,7 +260,7 @@ impl Change for TakeGarbage {
     }
 }
 
-/// Notes that blobs are gone; their keys rest.
+/// Notes that blobs are gone; their keys rest. What became garbage since it was taken may have been written after it was deleted.
 pub(super) struct GarbageDeleted {
     pub(super) blobs: Vec<BlobKey>,
 }
@@ -272,7 +273,7 @@ impl Change for GarbageDeleted {
 
     async fn apply(&self, db: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         for blob in &self.blobs {
-            query("UPDATE garbage SET deleted_at = $2 WHERE blob = $1 AND taken_at IS NOT NULL")
+            query("UPDATE garbage SET deleted_at = $2 WHERE blob = $1 AND since <= taken_at")
                 .bind(blob.as_str())
                 .bind(to_millis(SystemTime::now()))
                 .execute(&mut *db)

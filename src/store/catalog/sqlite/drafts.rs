@@ -39,7 +39,8 @@ impl Change for Stage {
             // over, and there is no row of it.
             let taken_at: Option<Option<i64>> = query_scalar(
                 "INSERT INTO garbage (blob, since) VALUES ($1, $2)
-                 ON CONFLICT (blob) DO UPDATE SET since = MAX(since, excluded.since),
+                 ON CONFLICT (blob) DO UPDATE SET
+                     since = CASE WHEN taken_at IS NULL OR deleted_at <= $3 THEN MAX(since, excluded.since) ELSE since END,
                      taken_at = CASE WHEN deleted_at <= $3 THEN NULL ELSE taken_at END,
                      deleted_at = CASE WHEN deleted_at <= $3 THEN NULL ELSE deleted_at END
                  RETURNING taken_at",

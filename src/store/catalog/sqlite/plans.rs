@@ -39,6 +39,7 @@ async fn statements_follow_the_right_index() {
     let (by_file, _) = search(&repository, &by_file, FILE_IS).expect("a statement");
     let of = named(Generation::Of(SnapshotId(1)));
     let current = named(Generation::Current);
+    let any = named(Generation::Any);
     let all = [
         sql::CURRENT,
         sql::BY_ID,
@@ -50,6 +51,7 @@ async fn statements_follow_the_right_index() {
         sql::MARKS,
         current,
         of,
+        any,
         sql::RENEWALS,
         sql::ADDED,
         sql::DIFF,
@@ -82,6 +84,7 @@ async fn statements_follow_the_right_index() {
         (sql::MARKS, "SEARCH p USING INDEX package_last (root=? AND last=?)"),
         (current, "SEARCH p USING INDEX package_path (repository=? AND path=?)"),
         (of, "SEARCH p USING INDEX package_path (repository=? AND path=?)"),
+        (any, "SEARCH p USING INDEX package_path (repository=? AND path=?)"),
         (sql::RENEWALS, "SEARCH p USING INDEX package_first (root=? AND first=? AND rowid>?)"),
         (sql::ADDED, "SEARCH p USING INDEX package_first (root=? AND first=? AND rowid>?)"),
         (sql::RENEWALS, "SEARCH o EXISTS USING INDEX package_name (repository=? AND name=?)"),
