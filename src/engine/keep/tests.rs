@@ -59,6 +59,10 @@ impl Catalog for Leaving {
         self.0.take_garbage(before, limit).await
     }
 
+    async fn is_garbage(&self, blob: &BlobKey) -> Result<bool, CatalogError> {
+        self.0.is_garbage(blob).await
+    }
+
     async fn garbage_deleted(&self, blobs: &[BlobKey]) -> Result<(), CatalogError> {
         self.0.garbage_deleted(blobs).await
     }
