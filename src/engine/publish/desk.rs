@@ -6,20 +6,25 @@
 //!
 //! A path is one file, so one root at most lists it. A package that takes the place of one of another kind takes two
 //! publications, first of the index that loses it, then of the one that gains it; between them nobody has it. If the second one
-//! fails, whoever uploaded it is told so, and the path is free.
+//! fails, whoever uploaded it is told so, and the path is free. The same goes for indexes of other desks: those that the
+//! configuration meant when it said another depth of roots are still there, and what they list is as good as ever.
 
 use std::sync::Arc;
 
 use artifactapi_formats::publish::PublishFormat;
-use artifactapi_formats::{IndexRoot, RepoPath};
+use artifactapi_formats::{IndexRoot, PackageEntry, RepoPath};
+use futures_util::future::try_join_all;
 use tokio::sync::oneshot;
 
 use super::terms::Condition;
 use super::{Change, Done, LEASE_PATIENCE, MAX_BATCH, Outcome, PublishError, Publisher, local_of};
 use crate::config::{Local, Repository};
-use crate::store::catalog::snapshots::Generation;
+use crate::store::catalog::snapshots::{Generation, PackageMark};
 use crate::store::coordinator::{Entered, Lease};
 use crate::store::key::Target;
+
+/// Paths that are looked up at once.
+const AT_ONCE: usize = 8;
 
 /// A change that waits.
 pub(super) struct Job {
@@ -155,8 +160,7 @@ impl Publisher {
     async fn write_round(&self, repository: &Arc<Repository>, local: &Local, roots: &[Target], round: Round) {
         for (root, jobs) in round {
             let mut jobs = self.those_that_may(&root, jobs).await;
-            let others: Vec<&Target> = roots.iter().filter(|other| **other != root).collect();
-            let displaced = match self.displaced(repository, local, &others, &mut jobs).await {
+            let displaced = match self.displaced(repository, local, (&root, roots), &mut jobs).await {
                 Ok(displaced) => displaced,
                 Err(error) => {
                     refuse(&root, jobs, &error);
@@ -252,20 +256,49 @@ impl Publisher {
         Ok(desks)
     }
 
-    /// The paths of packages to be put that another root of the desk lists. If they may be replaced, it lists them no more: then
-    /// nothing is there, if the conditions of those who put them held until then. Whose do not are answered.
+    /// Roots other than this one that list packages to be put: those of the desk, and whichever were written when the configuration
+    /// said another depth of roots.
+    async fn listing_too(
+        &self,
+        (root, roots): (&Target, &[Target]),
+        jobs: &[Job],
+    ) -> Result<Vec<Target>, PublishError> {
+        let mut others: Vec<Target> = roots.iter().filter(|other| *other != root).cloned().collect();
+        let put: Vec<&RepoPath> =
+            jobs.iter().filter(|job| matches!(job.change, Change::Put { .. })).map(|job| job.change.path()).collect();
+        for some in put.chunks(AT_ONCE) {
+            let asked: Vec<_> =
+                some.iter().map(|path| self.snapshots.named(&root.repository, path, Generation::Current)).collect();
+            for other in try_join_all(asked).await?.into_iter().flatten().map(|named| named.root) {
+                if other != *root && !others.contains(&other) {
+                    others.push(other);
+                }
+            }
+        }
+        Ok(others)
+    }
+
+    /// The paths of packages to be put that another root lists with other content. If they may be replaced, it lists them no more:
+    /// then nothing is there, if the conditions of those who put them held until then. Whose do not are answered.
     async fn displaced(
         &self,
         repository: &Arc<Repository>,
         local: &Local,
-        others: &[&Target],
+        roots: (&Target, &[Target]),
         jobs: &mut Vec<Job>,
     ) -> Result<Vec<RepoPath>, PublishError> {
         let mut displaced = Vec::new();
-        for other in others {
+        for other in &self.listing_too(roots, jobs).await? {
             let base = self.base(other).await?;
-            let put = jobs.iter().filter(|job| matches!(job.change, Change::Put { .. })).map(|job| job.change.path());
-            let mut taken: Vec<RepoPath> = put.filter(|path| base.sheet.mark_of(path).is_some()).cloned().collect();
+            let is_listed = |entry: &PackageEntry| {
+                base.sheet.mark_of(&entry.path).is_some_and(|listed| listed != PackageMark::of(entry))
+            };
+            let put = jobs.iter().filter_map(|job| match &job.change {
+                Change::Put { described, .. } => Some(&described.entry),
+                _ => None,
+            });
+            let mut taken: Vec<RepoPath> =
+                put.filter(|entry| is_listed(entry)).map(|entry| entry.path.clone()).collect();
             taken.dedup();
             if local.overwrite && !taken.is_empty() {
                 let going: Vec<Change> = taken.iter().map(|path| Change::Remove { path: path.clone() }).collect();
