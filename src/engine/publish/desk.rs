@@ -97,7 +97,7 @@ impl Publisher {
         }
     }
 
-    async fn write_some(&self, desk: &Target, jobs: Vec<Job>) {
+    async fn write_some(self: &Arc<Self>, desk: &Target, jobs: Vec<Job>) {
         // What is in force now, not when the first of them began: a key that was taken out signs nothing more, however long
         // the queue is.
         let in_force = self.repositories.get(desk.repository.as_str());
@@ -111,7 +111,13 @@ impl Publisher {
     }
 
     /// Publishes a batch, in one round if no path is in it twice.
-    async fn write_rounds(&self, repository: &Arc<Repository>, local: &Local, desk: &Target, jobs: Vec<Job>) {
+    async fn write_rounds(
+        self: &Arc<Self>,
+        repository: &Arc<Repository>,
+        local: &Local,
+        desk: &Target,
+        jobs: Vec<Job>,
+    ) {
         let roots = roots_of(repository, desk);
         let mut round = Round::new();
         for job in jobs {
@@ -157,7 +163,13 @@ impl Publisher {
         Ok(listing.unwrap_or_else(|| desk.clone()))
     }
 
-    async fn write_round(&self, repository: &Arc<Repository>, local: &Local, roots: &[Target], round: Round) {
+    async fn write_round(
+        self: &Arc<Self>,
+        repository: &Arc<Repository>,
+        local: &Local,
+        roots: &[Target],
+        round: Round,
+    ) {
         for (root, jobs) in round {
             let mut jobs = self.those_that_may(&root, jobs).await;
             let displaced = match self.displaced(repository, local, (&root, roots), &mut jobs).await {
@@ -181,7 +193,7 @@ impl Publisher {
                 conditions.push(condition);
                 answers.push(answer);
             }
-            let published = loop {
+            let mut published = loop {
                 let published = self.publish_if(repository, local, &root, &changes, &conditions).await;
                 let Err(PublishError::Late(blob)) = &published else { break published };
                 // One that came too late costs the others nothing.
@@ -193,6 +205,11 @@ impl Publisher {
                     break Ok(Vec::new());
                 }
             };
+            if let Ok(done) = &mut published {
+                for ((change, condition), done) in changes.iter().zip(&conditions).zip(done) {
+                    self.remove_unlisted(&root, (change, condition), done).await;
+                }
+            }
             if let Err(error) = &published {
                 tracing::warn!(target: "artifactapi::publish", %root, changes = changes.len(), %error, "nothing published");
             }
@@ -208,6 +225,27 @@ impl Publisher {
                 Err(error) => answers.into_iter().for_each(|answer| drop(answer.send(Err(error.clone())))),
             }
         }
+    }
+
+    /// What no index lists may be there all the same: it came when the repository had another format, or was found in the store and
+    /// taken by no index. Whoever is given it can remove it, too.
+    async fn remove_unlisted(
+        self: &Arc<Self>,
+        root: &Target,
+        (change, condition): (&Change, &Condition),
+        done: &mut Result<Done, PublishError>,
+    ) {
+        let (Change::Remove { path }, Ok(Done { outcome: Outcome::Absent, snapshot })) = (change, &*done) else {
+            return;
+        };
+        let (snapshot, target) = (*snapshot, Target::new(root.repository.clone(), path.clone()));
+        let removing = async {
+            // Somebody may have put it in the same batch.
+            let is_listed = self.base(root).await?.has(path)
+                || !self.snapshots.named(&root.repository, path, Generation::Current).await?.is_empty();
+            if is_listed { Ok(Outcome::Absent) } else { Ok(self.remove_file(&target, condition).await?.outcome) }
+        };
+        *done = removing.await.map(|outcome| Done { outcome, snapshot });
     }
 
     /// The changes whose conditions hold of what is there now; the others are answered before anything is done for them. Whether they

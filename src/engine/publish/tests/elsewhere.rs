@@ -60,3 +60,20 @@ async fn what_is_taken_is_refused_before_it_is_written() {
     assert!(house.blobs.about(&refused).await.expect("asked").is_none());
     assert_eq!(house.carry("a").await.expect("asked"), Outcome::Unchanged);
 }
+
+#[tokio::test]
+async fn what_no_index_lists_can_be_removed() {
+    let house = House::new().await;
+    house.put_package(&root("ours"), "listed").await.expect("put");
+    for path in ["el9/x86_64/q-1-1.noarch.rpm", COMPS] {
+        let Change::Put { record, .. } = house.package("ours", path, "unlisted").await else { panic!("no package") };
+        house.catalog.publish(&record, None).await.expect("published");
+        let no = Condition::that(|_| false);
+        let refused = house.publisher.remove(&house.repository("ours"), &target("ours", path), no).await;
+        assert!(matches!(refused, Err(PublishError::Precondition)), "{refused:?}");
+        assert_eq!(house.remove("ours", path).await.expect("removed"), Outcome::Removed, "{path}");
+        assert_eq!(house.content(path).await, None);
+        assert_eq!(house.remove("ours", path).await.expect("asked"), Outcome::Absent);
+    }
+    assert_eq!(house.content(PACKAGE).await, Some(Sha256::of(b"listed")));
+}
