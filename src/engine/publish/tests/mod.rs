@@ -2,6 +2,7 @@
 
 mod elsewhere;
 mod files;
+mod lost;
 mod memory;
 mod pieces;
 mod promises;
