@@ -152,6 +152,8 @@ pub struct Publisher {
     checked: quick_cache::sync::Cache<carried::OfMember, carried::Verdict>,
     /// Lists that cannot be written as they were published.
     broken: quick_cache::sync::Cache<Target, ()>,
+    /// Keys that could not be named, for what they had is just being deleted.
+    leaving: quick_cache::sync::Cache<BlobKey, ()>,
     resting: Resting,
     reading: tokio::sync::Semaphore,
     reading_large: tokio::sync::Semaphore,
@@ -201,6 +203,7 @@ impl Publisher {
             opened: quick_cache::sync::Cache::new(carried::OPENED),
             checked: quick_cache::sync::Cache::new(carried::CHECKED),
             broken: quick_cache::sync::Cache::new(renewal::BROKEN),
+            leaving: quick_cache::sync::Cache::new(promised::LEAVING),
             resting: Resting::after(resting::REST),
             reading: tokio::sync::Semaphore::new(READING),
             reading_large: tokio::sync::Semaphore::new(1),
