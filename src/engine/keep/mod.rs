@@ -6,7 +6,7 @@
 //! Bytes whose record is never written, because the catalog or this process goes away in between, must not lie in the store for
 //! ever. Under the first key of a path they do no harm: whoever fetches that path next takes them or replaces them, and to
 //! write them down before would cost every first fetch a transaction. A later key is one of many, so it is listed as garbage before
-//! it is written ([`Snapshots::stage`]); and with it what the first key has, when that is found to be other bytes.
+//! it is written ([`Snapshots::stage`]), as of that moment, for bytes may have been long on their way; and with it what the first key has, when that is found to be other bytes.
 
 use std::sync::Arc;
 
@@ -91,11 +91,11 @@ impl Keeper {
         let mut unstaged = vec![later.clone()];
         for _ in 0..TRIES {
             if draft.blob == later && !unstaged.is_empty() {
-                let leaving = self.snapshots.stage(&std::mem::take(&mut unstaged), draft.stored_at).await?;
+                let leaving = self.snapshots.stage(&std::mem::take(&mut unstaged), now()).await?;
                 if leaving.contains(&later) {
                     later = draft.target.another_blob_key(&spooled.sha256, now());
                     draft.blob = later.clone();
-                    self.snapshots.stage(std::slice::from_ref(&later), draft.stored_at).await?;
+                    self.snapshots.stage(std::slice::from_ref(&later), now()).await?;
                 }
             }
             if self.blobs.write(&draft.blob, spooled, &about).await? == Written::Occupied {
@@ -186,7 +186,7 @@ impl Keeper {
     /// `false` if the key is taken or may not be used now. Only one that is about to be written is listed, for a key that was
     /// listed in vain is deleted, and has to rest, too.
     async fn write_staged(&self, spooled: &Spooled, draft: &Artifact) -> Result<bool, KeepError> {
-        let leaving = self.snapshots.stage(std::slice::from_ref(&draft.blob), draft.stored_at).await?;
+        let leaving = self.snapshots.stage(std::slice::from_ref(&draft.blob), now()).await?;
         Ok(leaving.is_empty() && self.blobs.write(&draft.blob, spooled, &about(draft)).await? == Written::Stored)
     }
 

@@ -59,6 +59,10 @@ impl Catalog for Leaving {
         self.0.take_garbage(before, limit).await
     }
 
+    async fn is_garbage(&self, blob: &BlobKey) -> Result<bool, CatalogError> {
+        self.0.is_garbage(blob).await
+    }
+
     async fn garbage_deleted(&self, blobs: &[BlobKey]) -> Result<(), CatalogError> {
         self.0.garbage_deleted(blobs).await
     }
@@ -190,4 +194,23 @@ async fn what_nobody_could_fetch_again_lies_where_nothing_else_can() {
         assert!(target.may_be_kept_under(&aside.blob) && !keys.contains(&aside.blob), "{keys:?}");
         keys.push(aside.blob);
     }
+}
+
+#[tokio::test]
+async fn grace_begins_when_bytes_are_written_however_long_they_were_on_their_way() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let catalog = Arc::new(SqliteCatalog::open(&folder.path().join("catalog.sqlite")).await.expect("a catalog"));
+    let blobs: Arc<dyn BlobStore> = Arc::new(FileBlobs::open(folder.path()).expect("blobs"));
+    let spool = SpoolFolder::open(&folder.path().join("spool")).expect("a spool");
+    let (mut writer, _) = spool.create(None, None).await.expect("a spool");
+    writer.append(Bytes::from("slow")).await.expect("appended");
+    let spooled = writer.complete().await.expect("complete");
+    let keeper =
+        Keeper::new(blobs, Arc::clone(&catalog) as _, Arc::clone(&catalog) as _, Arc::new(InProcessCoordinator::new()));
+    let target = Target::new("ours".parse().expect("a name"), RepoPath::new("a/b").expect("a path"));
+    let before = now();
+    let aside = keeper.put_aside(&spooled, draft(&target, 10)).await.expect("put aside");
+    assert_eq!(catalog.take_garbage(before, 9).await.expect("asked"), [], "it came long ago, and is wanted now");
+    let later = now() + Duration::from_secs(1);
+    assert_eq!(catalog.take_garbage(later, 9).await.expect("asked"), [aside.blob]);
 }

@@ -6,20 +6,25 @@
 //!
 //! A path is one file, so one root at most lists it. A package that takes the place of one of another kind takes two
 //! publications, first of the index that loses it, then of the one that gains it; between them nobody has it. If the second one
-//! fails, whoever uploaded it is told so, and the path is free.
+//! fails, whoever uploaded it is told so, and the path is free. The same goes for indexes of other desks: those that the
+//! configuration meant when it said another depth of roots are still there, and what they list is as good as ever.
 
 use std::sync::Arc;
 
 use artifactapi_formats::publish::PublishFormat;
-use artifactapi_formats::{IndexRoot, RepoPath};
+use artifactapi_formats::{IndexRoot, PackageEntry, RepoPath};
+use futures_util::future::try_join_all;
 use tokio::sync::oneshot;
 
 use super::terms::Condition;
 use super::{Change, Done, LEASE_PATIENCE, MAX_BATCH, Outcome, PublishError, Publisher, local_of};
 use crate::config::{Local, Repository};
-use crate::store::catalog::snapshots::Generation;
+use crate::store::catalog::snapshots::{Generation, PackageMark};
 use crate::store::coordinator::{Entered, Lease};
 use crate::store::key::Target;
+
+/// Paths that are looked up at once.
+const AT_ONCE: usize = 8;
 
 /// A change that waits.
 pub(super) struct Job {
@@ -92,7 +97,7 @@ impl Publisher {
         }
     }
 
-    async fn write_some(&self, desk: &Target, jobs: Vec<Job>) {
+    async fn write_some(self: &Arc<Self>, desk: &Target, jobs: Vec<Job>) {
         // What is in force now, not when the first of them began: a key that was taken out signs nothing more, however long
         // the queue is.
         let in_force = self.repositories.get(desk.repository.as_str());
@@ -106,7 +111,13 @@ impl Publisher {
     }
 
     /// Publishes a batch, in one round if no path is in it twice.
-    async fn write_rounds(&self, repository: &Arc<Repository>, local: &Local, desk: &Target, jobs: Vec<Job>) {
+    async fn write_rounds(
+        self: &Arc<Self>,
+        repository: &Arc<Repository>,
+        local: &Local,
+        desk: &Target,
+        jobs: Vec<Job>,
+    ) {
         let roots = roots_of(repository, desk);
         let mut round = Round::new();
         for job in jobs {
@@ -152,11 +163,16 @@ impl Publisher {
         Ok(listing.unwrap_or_else(|| desk.clone()))
     }
 
-    async fn write_round(&self, repository: &Arc<Repository>, local: &Local, roots: &[Target], round: Round) {
+    async fn write_round(
+        self: &Arc<Self>,
+        repository: &Arc<Repository>,
+        local: &Local,
+        roots: &[Target],
+        round: Round,
+    ) {
         for (root, jobs) in round {
             let mut jobs = self.those_that_may(&root, jobs).await;
-            let others: Vec<&Target> = roots.iter().filter(|other| **other != root).collect();
-            let displaced = match self.displaced(repository, local, &others, &mut jobs).await {
+            let displaced = match self.displaced(repository, local, (&root, roots), &mut jobs).await {
                 Ok(displaced) => displaced,
                 Err(error) => {
                     refuse(&root, jobs, &error);
@@ -177,7 +193,7 @@ impl Publisher {
                 conditions.push(condition);
                 answers.push(answer);
             }
-            let published = loop {
+            let mut published = loop {
                 let published = self.publish_if(repository, local, &root, &changes, &conditions).await;
                 let Err(PublishError::Late(blob)) = &published else { break published };
                 // One that came too late costs the others nothing.
@@ -189,6 +205,11 @@ impl Publisher {
                     break Ok(Vec::new());
                 }
             };
+            if let Ok(done) = &mut published {
+                for ((change, condition), done) in changes.iter().zip(&conditions).zip(done) {
+                    self.remove_unlisted(&root, (change, condition), done).await;
+                }
+            }
             if let Err(error) = &published {
                 tracing::warn!(target: "artifactapi::publish", %root, changes = changes.len(), %error, "nothing published");
             }
@@ -204,6 +225,27 @@ impl Publisher {
                 Err(error) => answers.into_iter().for_each(|answer| drop(answer.send(Err(error.clone())))),
             }
         }
+    }
+
+    /// What no index lists may be there all the same: it came when the repository had another format, or was found in the store and
+    /// taken by no index. Whoever is given it can remove it, too.
+    async fn remove_unlisted(
+        self: &Arc<Self>,
+        root: &Target,
+        (change, condition): (&Change, &Condition),
+        done: &mut Result<Done, PublishError>,
+    ) {
+        let (Change::Remove { path }, Ok(Done { outcome: Outcome::Absent, snapshot })) = (change, &*done) else {
+            return;
+        };
+        let (snapshot, target) = (*snapshot, Target::new(root.repository.clone(), path.clone()));
+        let removing = async {
+            // Somebody may have put it in the same batch.
+            let is_listed = self.base(root).await?.has(path)
+                || !self.snapshots.named(&root.repository, path, Generation::Current).await?.is_empty();
+            if is_listed { Ok(Outcome::Absent) } else { Ok(self.remove_file(&target, condition).await?.outcome) }
+        };
+        *done = removing.await.map(|outcome| Done { outcome, snapshot });
     }
 
     /// The changes whose conditions hold of what is there now; the others are answered before anything is done for them. Whether they
@@ -252,20 +294,49 @@ impl Publisher {
         Ok(desks)
     }
 
-    /// The paths of packages to be put that another root of the desk lists. If they may be replaced, it lists them no more: then
-    /// nothing is there, if the conditions of those who put them held until then. Whose do not are answered.
+    /// Roots other than this one that list packages to be put: those of the desk, and whichever were written when the configuration
+    /// said another depth of roots.
+    async fn listing_too(
+        &self,
+        (root, roots): (&Target, &[Target]),
+        jobs: &[Job],
+    ) -> Result<Vec<Target>, PublishError> {
+        let mut others: Vec<Target> = roots.iter().filter(|other| *other != root).cloned().collect();
+        let put: Vec<&RepoPath> =
+            jobs.iter().filter(|job| matches!(job.change, Change::Put { .. })).map(|job| job.change.path()).collect();
+        for some in put.chunks(AT_ONCE) {
+            let asked: Vec<_> =
+                some.iter().map(|path| self.snapshots.named(&root.repository, path, Generation::Current)).collect();
+            for other in try_join_all(asked).await?.into_iter().flatten().map(|named| named.root) {
+                if other != *root && !others.contains(&other) {
+                    others.push(other);
+                }
+            }
+        }
+        Ok(others)
+    }
+
+    /// The paths of packages to be put that another root lists with other content. If they may be replaced, it lists them no more:
+    /// then nothing is there, if the conditions of those who put them held until then. Whose do not are answered.
     async fn displaced(
         &self,
         repository: &Arc<Repository>,
         local: &Local,
-        others: &[&Target],
+        roots: (&Target, &[Target]),
         jobs: &mut Vec<Job>,
     ) -> Result<Vec<RepoPath>, PublishError> {
         let mut displaced = Vec::new();
-        for other in others {
+        for other in &self.listing_too(roots, jobs).await? {
             let base = self.base(other).await?;
-            let put = jobs.iter().filter(|job| matches!(job.change, Change::Put { .. })).map(|job| job.change.path());
-            let mut taken: Vec<RepoPath> = put.filter(|path| base.sheet.mark_of(path).is_some()).cloned().collect();
+            let is_listed = |entry: &PackageEntry| {
+                base.sheet.mark_of(&entry.path).is_some_and(|listed| listed != PackageMark::of(entry))
+            };
+            let put = jobs.iter().filter_map(|job| match &job.change {
+                Change::Put { described, .. } => Some(&described.entry),
+                _ => None,
+            });
+            let mut taken: Vec<RepoPath> =
+                put.filter(|entry| is_listed(entry)).map(|entry| entry.path.clone()).collect();
             taken.dedup();
             if local.overwrite && !taken.is_empty() {
                 let going: Vec<Change> = taken.iter().map(|path| Change::Remove { path: path.clone() }).collect();

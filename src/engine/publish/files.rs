@@ -37,6 +37,7 @@ impl Publisher {
             condition.check(current.as_ref())?;
             let replaces = match &current {
                 Some(current) if current.sha256 == spooled.sha256 => {
+                    self.have_bytes_of(current, spooled).await?;
                     self.tell(Event::Published(target.clone(), current.revision)).await;
                     return done(Outcome::Unchanged);
                 }

@@ -156,6 +156,8 @@ pub struct Publisher {
     checked: quick_cache::sync::Cache<carried::OfMember, carried::Verdict>,
     /// Lists that cannot be written as they were published.
     broken: quick_cache::sync::Cache<Target, ()>,
+    /// Keys that could not be named, for what they had is just being deleted.
+    leaving: quick_cache::sync::Cache<BlobKey, ()>,
     resting: Resting,
     reading: tokio::sync::Semaphore,
     reading_large: tokio::sync::Semaphore,
@@ -208,6 +210,7 @@ impl Publisher {
             opened: quick_cache::sync::Cache::new(carried::OPENED),
             checked: quick_cache::sync::Cache::new(carried::CHECKED),
             broken: quick_cache::sync::Cache::new(renewal::BROKEN),
+            leaving: quick_cache::sync::Cache::new(promised::LEAVING),
             resting: Resting::after(resting::REST),
             reading: tokio::sync::Semaphore::new(READING),
             reading_large: tokio::sync::Semaphore::new(1),
@@ -266,6 +269,9 @@ impl Publisher {
             let root = Target::new(repository.name.clone(), root.entry);
             let path = target.path.clone();
             self.read_whole(spooled, move |whole, limits| format.check_carried(&kind, &path, whole, limits)).await?;
+            if self.is_taken(local, target, spooled).await? {
+                return Ok(Done { outcome: Outcome::Conflict, snapshot: None });
+            }
             let record = self.put_aside(self.draft(repository, target.clone(), role, spooled), spooled).await?;
             let change = Change::Carry { record };
             return self.submit(repository, root.clone(), Some(root), change, condition.clone()).await;
@@ -291,6 +297,9 @@ impl Publisher {
         let unread = Unread { path: target.path.clone(), size: spooled.size, sha256: spooled.sha256, uploaded_at };
         let read = self.describe(format, local.root_depth, unread, spooled.reader()).await?;
         let Read { desk, root, described, fragments, claim } = read;
+        if self.is_taken(local, target, spooled).await? {
+            return Ok(Done { outcome: Outcome::Conflict, snapshot: None });
+        }
         let [desk, root] = [desk, root].map(|root| Target::new(repository.name.clone(), root.entry));
         let mut draft = self.draft(repository, target.clone(), Role::Package, spooled);
         draft.identity = Some(described.entry.identity.clone());
@@ -299,6 +308,15 @@ impl Publisher {
         self.fragments.put_fragments(&root, &[(PackageMark::of(&described.entry), fragments)], now()).await?;
         drop(claim);
         self.submit(repository, desk, Some(root), Change::Put { record, described }, condition.clone()).await
+    }
+
+    /// Whether other bytes are there and may not be replaced, whichever index lists them, or none. What is refused so is not written
+    /// first: the store would have it for its grace, and a catalog that is made anew of the store would take it for what was there.
+    async fn is_taken(&self, local: &Local, target: &Target, spooled: &Spooled) -> Result<bool, PublishError> {
+        if local.overwrite {
+            return Ok(false);
+        }
+        Ok(self.catalog.lookup(target).await?.is_some_and(|current| current.sha256 != spooled.sha256))
     }
 
     /// Has a format read a file that was uploaded.

@@ -22,11 +22,19 @@ use crate::store::catalog::Artifact;
 use crate::store::catalog::snapshots::Snapshot;
 use crate::store::key::Target;
 
+/// Keys of which it is remembered that they may not be named.
+pub(super) const LEAVING: usize = 256;
+
 impl Publisher {
     /// The record of a list that is not written yet.
     pub(super) fn promise(&self, repository: &Repository, target: Target, list: &WrittenList) -> Artifact {
         let content_type = repository.format.content_type(&target.path);
-        let blob = target.later_blob_key(&list.sha256);
+        let usual = target.later_blob_key(&list.sha256);
+        // The same list may have been there before, and be just going: its key has to rest, and each try would have it rest anew.
+        let blob = match self.leaving.get(&usual) {
+            Some(()) => target.another_blob_key(&list.sha256, now()),
+            None => usual,
+        };
         Artifact { blob, ..Artifact::unpublished(target, list.size, list.sha256, content_type, now()) }
     }
 

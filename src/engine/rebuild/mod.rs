@@ -8,12 +8,15 @@
 //! A blob that was cached by its absolute URL, as earlier versions did, has no repository of its own. It becomes the content of a
 //! path if exactly one configured remote is fetched from there and admits it; otherwise it is left alone.
 //!
-//! It promises to be harmless: a record is only ever replaced by compare-and-set, and only by a newer content, so it can
-//! run beside a live server, be stopped at any moment and run again. A blob that does not say what it is, is damaged,
+//! It promises to be harmless: a record is only ever replaced by compare-and-set, and only by a newer content of what an upstream
+//! has, so it can run beside a live server, be stopped at any moment and run again. What was uploaded is replaced by nothing: newer
+//! bytes may be such as were refused, and the index names the others. A blob that does not say what it is, is damaged,
 //! or lies where its own description does not put it, is left alone. Memory does not grow with the store: blobs are looked at as
-//! the listing streams in, [`AT_ONCE`] at a time. What the catalog knows as a past content stays that. If the catalog was lost,
-//! what had been removed on purpose comes back for as long as its bytes are still there; nothing in the store tells it
-//! from what was lost.
+//! the listing streams in, [`AT_ONCE`] at a time. What the catalog knows as a past content stays that, and as garbage, too.
+//!
+//! If the catalog was lost, the newest content of each path is taken, and nothing in the store tells what was taken back from what
+//! was lost: what had been removed on purpose comes back for as long as its bytes are still there, and so may a content that was
+//! replaced by one that the path had had before, whose bytes say when they came first.
 
 mod listings;
 
@@ -124,29 +127,25 @@ impl Rebuild<'_> {
     }
 
     async fn look_at(&self, key: &BlobKey) -> Result<Became, RebuildError> {
-        let about = match self.blobs.about(key).await {
-            Ok(Some(about)) => about,
-            Ok(None) => return Ok(Became::Foreign),
-            Err(error) if error.kind == BlobErrorKind::Damaged => {
-                tracing::warn!(blob = %key, %error, "left out of the catalog");
-                return Ok(Became::Damaged);
-            }
-            Err(error) => return Err(error.into()),
+        let artifact = match self.content_under(key).await? {
+            Ok(artifact) => artifact,
+            Err(became) => return Ok(became),
         };
-        let target = match &about.repository {
-            Some(repository) => target_of(repository, &about).filter(|target| target.may_be_kept_under(key)),
-            None => self.adopted(&about, key),
-        };
-        let Some(target) = target else { return Ok(Became::Foreign) };
-        let artifact = self.record(target, about, key);
         let mut current = self.catalog.lookup(&artifact.target).await?;
-        if current.is_none() && self.was_removed(&artifact).await? {
+        if current.as_ref().is_some_and(|current| current.blob == artifact.blob) {
+            return Ok(Became::Current);
+        }
+        let may_replace = self.is_fetched(&artifact.target.repository);
+        if self.catalog.is_garbage(key).await?
+            || current.is_none() && self.was_removed(&artifact).await?
+            || current.is_none() && !may_replace && self.has_newer(&artifact).await?
+        {
             return Ok(Became::Older);
         }
         for _ in 0..TRIES {
             match &current {
                 Some(current) if current.blob == artifact.blob => return Ok(Became::Current),
-                Some(current) if current.stored_at >= artifact.stored_at => return Ok(Became::Older),
+                Some(current) if !may_replace || current.stored_at >= artifact.stored_at => return Ok(Became::Older),
                 _ => {}
             }
             match self.catalog.publish(&artifact, current.as_ref().map(|current| current.revision)).await? {
@@ -157,6 +156,52 @@ impl Rebuild<'_> {
         }
         // Somebody publishes this target all the time, and thus newer contents than ours.
         Ok(Became::Older)
+    }
+
+    /// The record that a blob would have by its own description; or what becomes of one that can have none.
+    async fn content_under(&self, key: &BlobKey) -> Result<Result<Artifact, Became>, RebuildError> {
+        let about = match self.blobs.about(key).await {
+            Ok(Some(about)) => about,
+            Ok(None) => return Ok(Err(Became::Foreign)),
+            Err(error) if error.kind == BlobErrorKind::Damaged => {
+                tracing::warn!(blob = %key, %error, "left out of the catalog");
+                return Ok(Err(Became::Damaged));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let target = match &about.repository {
+            Some(repository) => target_of(repository, &about).filter(|target| target.may_be_kept_under(key)),
+            None => self.adopted(&about, key),
+        };
+        Ok(target.map(|target| self.record(target, about, key)).ok_or(Became::Foreign))
+    }
+
+    /// Whether what a repository holds came from an upstream, so that a newer content is what that has now.
+    fn is_fetched(&self, repository: &RepositoryName) -> bool {
+        let repository = self.repositories.get(repository.as_str());
+        repository.is_some_and(|repository| matches!(repository.kind, Kind::Remote(_)))
+    }
+
+    /// Whether the store has a newer content of the same path that can become current. Of those that came at one moment, one is
+    /// taken for the newest.
+    async fn has_newer(&self, artifact: &Artifact) -> Result<bool, RebuildError> {
+        let prefix = artifact.target.blob_prefix();
+        let mut listed = self.blobs.list(&prefix);
+        while let Some(listing) = listed.next().await {
+            let key = listing?.key;
+            if key == artifact.blob {
+                continue;
+            }
+            let Ok(other) = self.content_under(&key).await? else { continue };
+            if other.target == artifact.target
+                && (other.stored_at, &other.blob) > (artifact.stored_at, &artifact.blob)
+                && !self.catalog.is_garbage(&key).await?
+                && !self.was_removed(&other).await?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The target of the one remote that a file cached by URL would be fetched by.

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use artifactapi_formats::{Limits, Sha256};
 use bytes::Bytes;
+use sqlx::Connection as _;
 
 use super::*;
 use crate::config::{LiveRepositories, Source};
@@ -23,6 +24,7 @@ const REPOSITORIES: &str = r#"
 remotes:
   files: { base_url: "https://example.com", type: remote, package: generic, exclude_patterns: ["secret/"] }
   twin: { base_url: "https://example.com/twice/", type: remote, package: generic }
+  ours: { type: local, package: generic }
 "#;
 
 struct Stores {
@@ -226,4 +228,62 @@ async fn what_was_cached_by_its_url_becomes_the_remotes() {
     assert_eq!(stores.rebuild(&fresh).await, Rebuilt { blobs: 5, published: 2, foreign: 3, ..Rebuilt::default() });
     let adopted = fresh.lookup(&target("v1/x+1.zip", "y=1")).await.expect("looked up").expect("a record");
     assert_eq!((adopted.sha256, adopted.blob), (spooled.sha256, BlobKey::for_url("example.com", urls[0].0, urls[0].1)));
+}
+
+fn uploaded(path: &str) -> Target {
+    Target::new("ours".parse().expect("a name"), RepoPath::new(path).expect("a path"))
+}
+
+impl Stores {
+    /// Bytes that came and have no record, as those of an upload that was refused.
+    async fn put_aside(&self, target: &Target, content: &str, second: u64) -> Artifact {
+        let draft = Artifact::unpublished(target.clone(), 0, Sha256::of(b""), "text/plain", time(second));
+        let (blobs, records) = (Arc::clone(&self.blobs) as _, Arc::clone(&self.catalog) as _);
+        let keeper = Keeper::new(blobs, records, Arc::clone(&self.catalog) as _, coordinator());
+        keeper.put_by_content(&self.spooled(content).await, draft).await.expect("put aside")
+    }
+}
+
+#[tokio::test]
+async fn what_was_uploaded_is_replaced_by_nothing() {
+    let stores = Stores::new().await;
+    let (kept, gone, never) = (uploaded("kept.txt"), uploaded("gone.txt"), uploaded("never.txt"));
+    let good = stores.keep(&kept, "good", 10).await;
+    stores.put_aside(&kept, "refused", 20).await;
+    stores.put_aside(&never, "refused", 20).await;
+    let removed = stores.keep(&gone, "removed", 10).await;
+    assert!(stores.catalog.remove(&gone, removed.revision, time(30)).await.expect("removed"));
+    stores.rebuild(&stores.catalog).await;
+    let current = stores.catalog.lookup(&kept).await.expect("asked").expect("a record");
+    assert_eq!((current.sha256, current.revision), (good.sha256, good.revision));
+    for path in [&gone, &never] {
+        assert_eq!(stores.catalog.lookup(path).await.expect("asked"), None, "garbage stays garbage");
+    }
+
+    // Nor by what nobody knows of any more.
+    let database = format!("sqlite://{}", stores.folder.path().join("first.sqlite").display());
+    let mut database = sqlx::SqliteConnection::connect(&database).await.expect("a database");
+    sqlx::query("DELETE FROM garbage").execute(&mut database).await.expect("forgotten");
+    stores.rebuild(&stores.catalog).await;
+    let current = stores.catalog.lookup(&kept).await.expect("asked").expect("a record");
+    assert_eq!((current.sha256, current.revision), (good.sha256, good.revision));
+}
+
+#[tokio::test]
+async fn of_what_was_uploaded_a_lost_catalog_gets_the_newest() {
+    let stores = Stores::new().await;
+    for path in 0..20 {
+        for (content, second) in [("first", 10), ("third", 30), ("second", 20)] {
+            stores.put_aside(&uploaded(&format!("{path}.txt")), content, second).await;
+        }
+    }
+    let fresh = catalog(stores.folder.path(), "second").await;
+    let rebuilt = stores.rebuild(&fresh).await;
+    assert_eq!((rebuilt.published, rebuilt.older), (20, 40), "{rebuilt:?}");
+    for path in 0..20 {
+        let newest = fresh.lookup(&uploaded(&format!("{path}.txt"))).await.expect("asked").expect("a record");
+        assert_eq!(newest.sha256, Sha256::of(b"third"));
+    }
+    let again = stores.rebuild(&fresh).await;
+    assert_eq!((again.published, again.current, again.older), (0, 20, 40));
 }

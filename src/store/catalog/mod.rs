@@ -229,6 +229,12 @@ pub trait Catalog: Send + Sync {
     /// [`CatalogError`] when the catalog cannot answer.
     async fn take_garbage(&self, before: SystemTime, limit: u32) -> Result<Vec<BlobKey>, CatalogError>;
 
+    /// Whether a blob is listed as garbage, and not known to be deleted: it was staged, or lost what named it.
+    ///
+    /// # Errors
+    /// [`CatalogError`] when the catalog cannot answer.
+    async fn is_garbage(&self, blob: &BlobKey) -> Result<bool, CatalogError>;
+
     /// The blobs are gone from the store; their keys may be used again after [`KEY_REST`]. One that somebody has tried to name since
     /// it was taken was written again, maybe after it was deleted, and so it is taken and deleted once more.
     ///

@@ -32,5 +32,8 @@ pub(super) const TOTALS: &str = "
 pub(super) const REPOSITORIES: &str = "
     SELECT repository FROM repository_total GROUP BY repository HAVING SUM(artifacts) > 0 ORDER BY repository";
 
+/// Whether a blob is garbage that was not deleted yet.
+pub(super) const IS_GARBAGE: &str = "SELECT EXISTS (SELECT 1 FROM garbage WHERE blob = $1 AND deleted_at IS NULL)";
+
 /// Lets keys go that have rested long enough.
 pub(super) const FORGET_RESTED: &str = "DELETE FROM garbage WHERE deleted_at <= $1";

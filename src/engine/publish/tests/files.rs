@@ -76,6 +76,10 @@ impl Catalog for Slow {
         self.inner.take_garbage(before, limit).await
     }
 
+    async fn is_garbage(&self, blob: &BlobKey) -> Result<bool, CatalogError> {
+        self.inner.is_garbage(blob).await
+    }
+
     async fn garbage_deleted(&self, blobs: &[BlobKey]) -> Result<(), CatalogError> {
         self.inner.garbage_deleted(blobs).await
     }

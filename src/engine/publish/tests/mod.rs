@@ -1,6 +1,8 @@
 //! A publisher over real stores in a folder, with faults where tests want them.
 
+mod elsewhere;
 mod files;
+mod lost;
 mod memory;
 mod pieces;
 mod promises;
@@ -24,7 +26,7 @@ use crate::engine::identities::Identities;
 use crate::engine::pins::Pins;
 use crate::engine::shelf::{Found, ShelfBudget};
 use crate::store::blobs::files::FileBlobs;
-use crate::store::catalog::snapshots::SnapshotPublished;
+use crate::store::catalog::snapshots::{Generation, SnapshotPublished};
 use crate::store::catalog::sqlite::SqliteCatalog;
 use crate::store::catalog::{CatalogError, CatalogErrorKind};
 use crate::store::coordinator::Entered;

@@ -121,3 +121,26 @@ async fn the_lists_of_an_index_that_rests_are_written() {
     assert_eq!(are_written(&house, &lists(&house, "ours").await.1).await, 0);
     writing.abort();
 }
+
+#[tokio::test]
+async fn a_list_is_promised_again_while_the_one_of_before_is_being_deleted() {
+    let house = House::new().await;
+    let put = house.package("ours", PACKAGE, "first").await;
+    house.publish("ours", &[put]).await.expect("published");
+    let (_, before) = lists(&house, "ours").await;
+    let other = "el9/x86_64/q-1-1.noarch.rpm";
+    let put = house.package("ours", other, "second").await;
+    house.publish("ours", &[put]).await.expect("published");
+    // The first index goes, and with it what was promised.
+    let later = now() + Duration::from_secs(3_600);
+    house.catalog.expire(&root("ours").repository, later, now()).await.expect("expired");
+    let taken = house.catalog.take_garbage(later, 100).await.expect("taken");
+    assert!(before.iter().all(|list| taken.contains(&list.blob)), "{taken:?}");
+
+    house.publish("ours", &[remove(other)]).await.expect("published under another key");
+    let (_, again) = lists(&house, "ours").await;
+    for (list, before) in again.iter().zip(&before) {
+        assert!(list.target == before.target && list.blob != before.blob);
+        ask(&house, "ours", list).await.expect("a promise that is kept");
+    }
+}

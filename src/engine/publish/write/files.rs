@@ -17,6 +17,7 @@ use super::{Base, Plan};
 use crate::config::{Local, Repository};
 use crate::engine::freshness::last_modified;
 use crate::engine::held::now;
+use crate::engine::keep::KeepError;
 use crate::engine::publish::chunks::{Chunk, Shape, Trust};
 use crate::engine::publish::joined::Joined;
 use crate::engine::publish::sheet::{Listed, Sheet};
@@ -24,6 +25,7 @@ use crate::engine::publish::spooling::spooled;
 use crate::engine::publish::{PublishError, Publisher};
 use crate::engine::threads::{Pace, on_its_own};
 use crate::spool::Spooled;
+use crate::store::blobs::{BlobError, BlobErrorKind};
 use crate::store::catalog::Artifact;
 use crate::store::key::Target;
 
@@ -211,8 +213,32 @@ impl Publisher {
         }
     }
 
+    /// Sees to it that the store has the bytes of a record, which have come again: of what it lost, or has damaged, this may be the only
+    /// copy.
+    pub(in crate::engine::publish) async fn have_bytes_of(
+        &self,
+        known: &Artifact,
+        spooled: &Spooled,
+    ) -> Result<(), PublishError> {
+        let away = |error: BlobError| PublishError::from(KeepError::from(error));
+        match self.blobs.about(&known.blob).await {
+            Ok(Some(about)) if (about.size, about.sha256) == (spooled.size, spooled.sha256) => return Ok(()),
+            Ok(None) => {}
+            Err(error) if error.kind != BlobErrorKind::Damaged => return Err(away(error)),
+            // Nobody is given these bytes, and they would keep the right ones out.
+            Ok(Some(_)) | Err(_) => {
+                let deleting = self.blobs.delete(std::slice::from_ref(&known.blob));
+                deleting.await.map_err(|undeleted| away(undeleted.into()))?;
+            }
+        }
+        tracing::warn!(target: "artifactapi::publish", path = %known.target, "its bytes were lost and are written again");
+        self.keeper.write_as(spooled, known).await?;
+        self.shelf.forget(&known.target);
+        Ok(())
+    }
+
     /// Makes bytes durable without making them current. Bytes that are kept under that path already, by an earlier snapshot or as a
-    /// past content, are not written again.
+    /// past content, are not written again, if they are still there.
     pub(in crate::engine::publish) async fn put_aside(
         &self,
         draft: Artifact,
@@ -224,6 +250,7 @@ impl Publisher {
             _ => self.snapshots.content(&draft.target, &by_content, Some(&spooled.sha256)).await?,
         };
         if let Some(known) = known.filter(|known| known.sha256 == spooled.sha256) {
+            self.have_bytes_of(&known, spooled).await?;
             return Ok(Artifact { blob: known.blob, size: spooled.size, sha256: spooled.sha256, ..draft });
         }
         Ok(self.keeper.put_by_content(spooled, draft).await?)

@@ -251,6 +251,9 @@ impl Publisher {
             let _ = self.snapshots.abandon(draft.id).await;
         }
         let published = published?;
+        if let SnapshotPublished::BlobLeaving(blob) = &published {
+            self.leaving.insert(blob.clone(), ());
+        }
         if let SnapshotPublished::Won { replaced, .. } = &published {
             for target in replaced {
                 self.shelf.forget(target);

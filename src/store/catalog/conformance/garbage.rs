@@ -36,9 +36,13 @@ pub(super) async fn replaced_and_removed_blobs_become_garbage(subject: Subject) 
     subject.put(&first).await;
     let revision = subject.put(&second).await;
     assert!(take(&subject, at(100)).await.is_empty(), "not before its time");
+    let are_garbage = [catalog.is_garbage(&first.blob).await, catalog.is_garbage(&second.blob).await];
+    assert_eq!(are_garbage.map(|is_garbage| is_garbage.expect("an answer")), [true, false]);
     assert_eq!(take(&subject, at(101)).await, [first.blob.as_str()], "as of the publication");
     assert!(take(&subject, at(101)).await.is_empty(), "only once");
+    assert!(catalog.is_garbage(&first.blob).await.expect("an answer"), "until it is deleted");
     catalog.garbage_deleted(from_ref(&first.blob)).await.expect("noted");
+    assert!(!catalog.is_garbage(&first.blob).await.expect("an answer"));
 
     assert!(catalog.remove(&second.target, revision, at(200)).await.expect("an answer"));
     assert!(take(&subject, at(200)).await.is_empty());

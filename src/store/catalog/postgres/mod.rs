@@ -257,6 +257,14 @@ impl Catalog for PostgresCatalog {
         read_keys(taken, during)
     }
 
+    async fn is_garbage(&self, blob: &BlobKey) -> Result<bool, CatalogError> {
+        self.database
+            .call("looking for a blob among the garbage", async |db| {
+                query_scalar(sql::IS_GARBAGE).bind(blob.as_str()).fetch_one(db).await
+            })
+            .await
+    }
+
     async fn garbage_deleted(&self, blobs: &[BlobKey]) -> Result<(), CatalogError> {
         let blobs: Vec<&str> = blobs.iter().map(BlobKey::as_str).collect();
         self.database

@@ -197,6 +197,13 @@ impl Catalog for SqliteCatalog {
         self.writer.change(TakeGarbage { before, limit }).await?
     }
 
+    async fn is_garbage(&self, blob: &BlobKey) -> Result<bool, CatalogError> {
+        self.read("looking for a blob among the garbage", async |db| {
+            query_scalar(sql::IS_GARBAGE).bind(blob.as_str()).fetch_one(db).await
+        })
+        .await
+    }
+
     async fn garbage_deleted(&self, blobs: &[BlobKey]) -> Result<(), CatalogError> {
         self.writer.change(GarbageDeleted { blobs: blobs.to_vec() }).await
     }
