@@ -38,7 +38,8 @@ pub(super) fn source_headers(source: Source, fresh_for: Option<Duration>) -> Sta
     let hit = |how: String| Status { source: "cache", cache: format!("artifactapi; hit{how}") };
     match source {
         Source::Hit => hit(ttl),
-        Source::Confirmed => hit(format!("; fwd=stale; fwd-status=304{ttl}")),
+        // No hit: what had to be asked about was not answered from the cache alone (RFC 9211 section 2.1).
+        Source::Confirmed => Status { source: "cache", cache: format!("artifactapi; fwd=stale; fwd-status=304{ttl}") },
         Source::Stale => hit("; ttl=-1; detail=\"stale, upstream not asked in time\"".to_owned()),
         Source::Fetched => Status::forwarded("uri-miss; stored"),
         Source::Unkept => Status::forwarded("uri-miss; detail=\"not stored\""),
@@ -249,4 +250,16 @@ pub(super) fn finish(
     *response.status_mut() = code;
     *response.headers_mut() = headers;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_asked_about_is_no_hit() {
+        let said = |source, fresh_for| source_headers(source, fresh_for).cache;
+        assert_eq!(said(Source::Hit, Some(Duration::from_secs(9))), "artifactapi; hit; ttl=9");
+        assert_eq!(said(Source::Confirmed, None), "artifactapi; fwd=stale; fwd-status=304");
+    }
 }

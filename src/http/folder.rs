@@ -82,7 +82,7 @@ pub(super) async fn list(
     let next = next.flatten();
     let accepts = parts.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let mut response = if accepts.contains("text/html") {
-        page(repository, &prefix, &items, next.as_deref())
+        page(repository, &prefix, parts.uri.path(), &items, next.as_deref())
     } else {
         let files: Vec<Value> = items.iter().map(Item::told).collect();
         Json(json!({ "repository": repository.name.as_str(), "folder": prefix, "items": files, "next": next }))
@@ -145,11 +145,17 @@ async fn items(
     Ok(items)
 }
 
-fn page(repository: &Repository, prefix: &str, items: &[Item], next: Option<&str>) -> Response {
+/// The page that is asked for at this path of the server.
+fn page(repository: &Repository, prefix: &str, at: &str, items: &[Item], next: Option<&str>) -> Response {
+    // Browsers take a path that does not end in a slash for that of a file beside those of the folder.
+    let (below, above) = match at.strip_suffix('/') {
+        Some(_) => (String::new(), "../"),
+        None => (escape(&format!("{}/", at.rsplit('/').next().unwrap_or_default())), "./"),
+    };
     let title = escape(&format!("{}/{prefix}", repository.name.as_str()));
     let mut rows = String::new();
     if !prefix.is_empty() {
-        rows.push_str("<tr><td><a href=\"../\">../</a></td><td></td><td></td></tr>\n");
+        rows.push_str(&format!("<tr><td><a href=\"{above}\">../</a></td><td></td><td></td></tr>\n"));
     }
     for item in items {
         let (link, shown, size, modified) = match item {
@@ -160,7 +166,7 @@ fn page(repository: &Repository, prefix: &str, items: &[Item], next: Option<&str
             }
         };
         rows.push_str(&format!(
-            "<tr><td><a href=\"./{link}\">{}</a></td><td align=\"right\">{size}</td><td>{modified}</td></tr>\n",
+            "<tr><td><a href=\"./{below}{link}\">{}</a></td><td align=\"right\">{size}</td><td>{modified}</td></tr>\n",
             escape(&shown)
         ));
     }

@@ -47,7 +47,11 @@ impl SpoolFolder {
     pub fn open(path: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(path)?;
         for left in std::fs::read_dir(path)? {
-            std::fs::remove_file(left?.path())?;
+            let left = left?;
+            // A volume that is mounted here may have a folder of its own.
+            if left.file_type()?.is_file() {
+                std::fs::remove_file(left.path())?;
+            }
         }
         Ok(Self { path: path.into(), next: Arc::default(), uploads: Uploads::AreSent })
     }
@@ -120,5 +124,21 @@ fn keep_headroom(file: &File, size: u64) -> Result<(), SpoolError> {
     match free.checked_sub(size) {
         Some(left) if left >= HEADROOM.min(all / HEADROOM_SHARE) => Ok(()),
         _ => Err(SpoolError::Full),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_of_the_volume_is_no_spool() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("lost+found")).expect("a folder in it");
+        std::fs::write(folder.path().join("7"), b"left behind").expect("a file in it");
+        SpoolFolder::open(folder.path()).expect("a spool folder");
+        let left: Vec<_> =
+            std::fs::read_dir(folder.path()).expect("listed").map(|left| left.expect("one").file_name()).collect();
+        assert_eq!(left, ["lost+found"]);
     }
 }

@@ -45,11 +45,12 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         Ipv4Addr::new(p, q, r, s)
     };
     match (a, b) {
-        (0x0064, 0xff9b) => is_public_v4(embedded_v4(segments[6], segments[7])), // NAT64, RFC 6052
-        (0x2002, _) => is_public_v4(embedded_v4(segments[1], segments[2])),      // 6to4, RFC 3056
-        (0x2001, 0x0db8) => false,                                               // documentation
-        (0x2001, 0..=0x01ff) => false,                                           // IETF protocol assignments
-        _ => a & 0xe000 == 0x2000,                                               // global unicast is 2000::/3
+        // NAT64, RFC 6052; what RFC 8215 sets aside beside it is for local use.
+        (0x0064, 0xff9b) => segments[2..6] == [0; 4] && is_public_v4(embedded_v4(segments[6], segments[7])),
+        (0x2002, _) => is_public_v4(embedded_v4(segments[1], segments[2])), // 6to4, RFC 3056
+        (0x2001, 0x0db8) | (0x3fff, 0..=0x0fff) => false,                   // documentation, RFC 9637
+        (0x2001, 0..=0x01ff) => false,                                      // IETF protocol assignments
+        _ => a & 0xe000 == 0x2000,                                          // global unicast is 2000::/3
     }
 }
 
@@ -106,6 +107,8 @@ mod tests {
             "::ffff:127.0.0.1",
             "::ffff:10.0.0.1",
             "64:ff9b::7f00:1",
+            "64:ff9b:1:a9fe:a9:fe00:808:808",
+            "3fff::1",
             "2002:7f00:1::",
             "2001:db8::1",
         ] {

@@ -18,23 +18,43 @@ pub(super) async fn expire(
     mode: Mode,
 ) -> Result<Expired, CatalogError> {
     match mode {
-        Mode::Remove => remove(snapshots, repository, before, now).await,
+        Mode::Remove => remove(snapshots, repository, Some(before), now).await,
         Mode::Show => {
-            let snapshots = count(snapshots, repository, before).await?;
+            let snapshots = count(snapshots, repository, Some(before)).await?;
             Ok(Expired { snapshots, ..Expired::default() })
         }
     }
 }
 
+/// Removes, or counts, all snapshots of a repository, current and tagged ones as well.
+pub(super) async fn purge(
+    snapshots: &dyn Snapshots,
+    repository: &RepositoryName,
+    now: SystemTime,
+    mode: Mode,
+) -> Result<Expired, CatalogError> {
+    match mode {
+        Mode::Remove => remove(snapshots, repository, None, now).await,
+        Mode::Show => {
+            let snapshots = count(snapshots, repository, None).await?;
+            Ok(Expired { snapshots, ..Expired::default() })
+        }
+    }
+}
+
+/// Removes part after part, until there is nothing more: what was followed before a time, or without one all there is.
 async fn remove(
     snapshots: &dyn Snapshots,
     repository: &RepositoryName,
-    before: SystemTime,
+    before: Option<SystemTime>,
     now: SystemTime,
 ) -> Result<Expired, CatalogError> {
     let mut all = Expired::default();
     loop {
-        let expired = snapshots.expire(repository, before, now).await?;
+        let expired = match before {
+            Some(before) => snapshots.expire(repository, before, now).await?,
+            None => snapshots.purge(repository, now).await?,
+        };
         if expired == Expired::default() {
             return Ok(all);
         }
@@ -44,10 +64,11 @@ async fn remove(
     }
 }
 
+/// How many were followed before a time and have no tag; without one, how many there are.
 async fn count(
     snapshots: &dyn Snapshots,
     repository: &RepositoryName,
-    before: SystemTime,
+    before: Option<SystemTime>,
 ) -> Result<u64, CatalogError> {
     let (mut count, mut after) = (0, None);
     loop {
@@ -62,13 +83,15 @@ async fn count(
     }
 }
 
-async fn count_of(snapshots: &dyn Snapshots, root: &Target, before: SystemTime) -> Result<u64, CatalogError> {
+async fn count_of(snapshots: &dyn Snapshots, root: &Target, before: Option<SystemTime>) -> Result<u64, CatalogError> {
     let (mut count, mut newer) = (0, None::<Snapshot>);
     loop {
         let page = snapshots.snapshots(root, newer.as_ref().map(|newer| newer.id), ROWS).await?;
         let is_last = page.len() < ROWS as usize;
         for snapshot in page {
-            count += u64::from(newer.as_ref().is_some_and(|newer| is_over(&snapshot, newer.published_at, before)));
+            let followed_at = newer.as_ref().map(|newer| newer.published_at);
+            let goes = |before| followed_at.is_some_and(|followed_at| is_over(&snapshot, followed_at, before));
+            count += u64::from(before.is_none_or(goes));
             newer = Some(snapshot);
         }
         if is_last {

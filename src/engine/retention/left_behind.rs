@@ -37,8 +37,8 @@ impl Retention {
         Ok(found)
     }
 
-    /// Removes every record of a repository, and its earlier snapshots that have no tag, or says what would go. What its last
-    /// snapshots and tags are made of stays, without being counted: an index's few files.
+    /// Removes every record of a repository, and all that is known of its indexes, or says what would go: should the name be configured
+    /// again, it begins with nothing.
     ///
     /// # Errors
     /// [`CatalogError`] when the catalog does not answer; what went until then is gone.
@@ -65,7 +65,7 @@ impl Retention {
                 }
             }
         }
-        gone.expired = expiry::expire(&*self.snapshots, repository, now, now, mode).await?;
+        gone.expired = expiry::purge(&*self.snapshots, repository, now, mode).await?;
         Ok(gone)
     }
 }

@@ -332,3 +332,18 @@ async fn what_is_left_behind_counts_and_goes_by_name() {
     }
     assert!(house.holds(&files[3]).await);
 }
+
+#[tokio::test]
+async fn what_is_purged_leaves_no_index_behind() {
+    let house = House::new().await;
+    let first = house.publish(3_000, 10).await;
+    assert!(house.catalog.tag(first.id, &"stable".parse().expect("a tag")).await.expect("an answer"));
+    house.publish(3_000, 20).await;
+    let retention = house.retention(None);
+    let shown = retention.purge(&root().repository, now(), Mode::Show).await.expect("a report");
+    assert!(house.catalog.current(&root()).await.expect("asked").is_some(), "it was only said");
+    let purged = retention.purge(&root().repository, now(), Mode::Remove).await.expect("a report");
+    assert_eq!((purged, shown.expired.snapshots), (shown, 2));
+    assert_eq!(house.catalog.current(&root()).await.expect("asked"), None);
+    assert_eq!(house.catalog.snapshot(first.id).await.expect("asked"), None);
+}

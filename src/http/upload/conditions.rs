@@ -1,10 +1,11 @@
 //! What a client makes a change depend on: `If-Match`, `If-None-Match`, `If-Unmodified-Since` (RFC 9110, 13). It has seen some content, or
 //! none, and means to replace just that.
 //!
-//! And that a body is a whole file: what says that it is a part of one is refused, for it would be taken for all of it (14.5).
+//! And that a body is a whole file: what says that it is a part of one is refused, for it would be taken for all of it (14.5), and so
+//! is what says that it is encoded, for it would be given out without that word (8.4).
 
-use axum::http::header::{CONTENT_RANGE, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_RANGE, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::super::conditional::allows_change;
 use super::super::error::Problem;
@@ -28,18 +29,26 @@ pub(super) fn condition(headers: &HeaderMap) -> Condition {
     })
 }
 
-/// Refuses what is about a part of a file.
+/// Refuses what is about a part of a file, and a file in a wrapping that nobody would be told of who is given it.
 ///
 /// # Errors
-/// 400.
+/// 400, 415.
 pub(super) fn is_about_all(headers: &HeaderMap) -> Result<(), Problem> {
-    match headers.contains_key(CONTENT_RANGE) {
-        true => Err(Problem::bad_request(
+    if headers.contains_key(CONTENT_RANGE) {
+        return Err(Problem::bad_request(
             "Content-Range says that this is about a part of a file; files are uploaded and deleted whole, so an upload that broke \
              off begins again from the start.",
-        )),
-        false => Ok(()),
+        ));
     }
+    let is_wrapped = |encoding: &HeaderValue| !encoding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity");
+    if headers.get_all(CONTENT_ENCODING).iter().any(is_wrapped) {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "The body is encoded",
+            "Content-Encoding says that the body is the file in another form; files are kept as they come, so send the file itself.",
+        ));
+    }
+    Ok(())
 }
 
 /// Refuses conditions where several files are put at once: none of them would know which is meant.

@@ -40,7 +40,11 @@ impl Incoming {
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         for left in fs::read_dir(folder)? {
-            fs::remove_file(left?.path())?;
+            let left = left?;
+            // A volume that is mounted here may have a folder of its own.
+            if left.file_type()?.is_file() {
+                fs::remove_file(left.path())?;
+            }
         }
         Ok(Self { folder: folder.to_owned(), next: AtomicU64::default() })
     }

@@ -255,6 +255,22 @@ pub(super) const DELETE_DRAFT: &str = "
     DELETE FROM snapshot WHERE id = $1 AND published_at IS NULL
         AND NOT EXISTS (SELECT 1 FROM package p WHERE p.root = snapshot.root AND p.first = snapshot.id)";
 
+/// Takes all tags of a repository away.
+pub(super) const UNTAG_ALL: &str =
+    "DELETE FROM snapshot_tag WHERE root IN (SELECT id FROM index_root WHERE repository = $1)";
+
+/// Deletes packages of a repository, whatever names them: (repository, limit).
+pub(super) const DELETE_PACKAGES: &str = "
+    DELETE FROM package WHERE id IN (SELECT id FROM package WHERE repository = $1 LIMIT $2)";
+
+/// Leaves the roots of a repository without a current snapshot, and then has all their snapshots be followed long ago.
+pub(super) const LEAVE_ROOTS: [&str; 2] = [
+    "UPDATE index_root SET current = NULL WHERE repository = $1 AND current IS NOT NULL",
+    "UPDATE snapshot SET followed_at = 0
+    WHERE root IN (SELECT id FROM index_root WHERE repository = $1) AND published_at IS NOT NULL
+        AND (followed_at IS NULL OR followed_at > 0)",
+];
+
 /// Takes a tag away from (repository, path, tag).
 pub(super) const UNTAG: &str = "
     DELETE FROM snapshot_tag

@@ -376,6 +376,11 @@ pub trait Snapshots: Send + Sync {
         now: SystemTime,
     ) -> Result<Expired, CatalogError>;
 
+    /// Removes a part of all that is known of the indexes of a repository, so that its name is like new: packages and tags first, then
+    /// its roots' current snapshots are current no more and go as expired ones do, and so do drafts and past contents. Fragments are
+    /// swept when no package has them. At most about [`ROWS`] rows a call; all zeros when there was nothing.
+    async fn purge(&self, repository: &RepositoryName, now: SystemTime) -> Result<Expired, CatalogError>;
+
     /// Held files of a repository (of all, if `None`) in the order in which they should go: least recently used first, and
     /// never a file of a current or tagged snapshot; only those after `after`.
     async fn coldest(

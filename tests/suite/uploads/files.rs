@@ -155,6 +155,10 @@ async fn folders_are_listed() {
     let page = Request::get("/api/own/").with("Accept", "text/html,*/*;q=0.8");
     let page = String::from_utf8(ask(&site.server, &page).await.body).expect("text");
     assert!(page.contains("<a href=\"./a%3Cb%3E\">a&lt;b&gt;</a>"), "{page}");
+    // From here, what is beside the folder is not below it.
+    let page = Request::get("/api/own").with("Accept", "text/html");
+    let page = String::from_utf8(ask(&site.server, &page).await.body).expect("text");
+    assert!(page.contains("<a href=\"./own/a%3Cb%3E\">a&lt;b&gt;</a>"), "{page}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

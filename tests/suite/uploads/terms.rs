@@ -41,6 +41,8 @@ async fn what_a_change_is_made_to_depend_on() {
             ("If-Unmodified-Since", LATER, [201, 200], [201, 404]),
             ("If-Modified-Since", LATER, [201, 200], [201, 404]),
             ("Content-Range", "bytes 1000-1999/2000", [400, 400], [400, 400]),
+            ("Content-Encoding", "gzip", [415, 415], [415, 415]),
+            ("Content-Encoding", "Identity", [201, 200], [201, 404]),
         ];
         for (name, value, there, absent) in table {
             for (is_there, [of_put, of_delete]) in [(true, there), (false, absent)] {

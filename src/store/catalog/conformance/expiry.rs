@@ -8,7 +8,7 @@ use super::generations::{package, root, snapshot};
 use super::{Subject, artifact, at, target};
 use crate::store::catalog::snapshots::{Expired, SnapshotPublished};
 use crate::store::catalog::{Artifact, Published, Use};
-use crate::store::key::BlobKey;
+use crate::store::key::{BlobKey, Target};
 
 impl Subject {
     async fn taken(&self, before: SystemTime) -> Vec<BlobKey> {
@@ -60,6 +60,42 @@ pub(super) async fn old_snapshots_expire(subject: Subject) {
     assert_eq!(subject.number("SELECT COUNT(*) FROM package").await, 2);
     let elsewhere = subject.snapshots.expire(&"other".parse().expect("a name"), at(2000), at(2000)).await;
     assert_eq!(elsewhere.expect("an answer"), Expired::default());
+}
+
+pub(super) async fn what_is_purged_is_like_new(subject: Subject) {
+    let many: Vec<_> = (0..1_500).map(|number| package(&format!("p{number}"), "1", "p")).collect();
+    let elsewhere = Target::new("other".parse().expect("a name"), root().path);
+    let (tagged, _) = subject.next(&root(), &many, 10).await;
+    subject.next(&root(), &many[1..], 20).await;
+    subject.next(&target("community/APKINDEX.tar.gz"), &many[..2], 20).await;
+    let (other, _) = subject.next(&elsewhere, &many[..2], 20).await;
+    assert!(subject.snapshots.tag(tagged.id, &"stable".parse().expect("a tag")).await.expect("an answer"));
+    subject.draft(&root(), &[], 30).await;
+
+    let (mut packages, mut snapshots, mut parts) = (0, 0, 0);
+    loop {
+        let gone = subject.snapshots.purge(&root().repository, at(100)).await.expect("an answer");
+        if gone == Expired::default() {
+            break;
+        }
+        (packages, snapshots, parts) = (packages + gone.packages, snapshots + gone.snapshots, parts + 1);
+    }
+    assert_eq!((packages, snapshots), (1_502, 4), "with the draft");
+    assert!(parts > 1, "in parts");
+    assert_eq!((subject.current(&root()).await, subject.names().await.len()), (None, 0));
+    assert_eq!(subject.snapshots.roots(&root().repository, None, 9).await.expect("roots"), []);
+    for (left, sql) in [
+        (2, "SELECT COUNT(*) FROM package"),
+        (1, "SELECT COUNT(*) FROM snapshot"),
+        (1, "SELECT COUNT(*) FROM snapshot_file"),
+        (0, "SELECT COUNT(*) FROM snapshot_tag"),
+    ] {
+        assert_eq!(subject.number(sql).await, left, "{sql}");
+    }
+    assert_eq!(subject.current(&elsewhere).await, Some(other));
+
+    let (first, _) = subject.next(&root(), &[package("new", "1", "n")], 200).await;
+    assert_eq!((first.packages, subject.names().await), (1, vec!["new 1".to_owned()]));
 }
 
 pub(super) async fn what_is_tagged_stays(subject: Subject) {

@@ -70,7 +70,8 @@ suite! {
         fragments_that_no_package_has_are_swept
         a_record_that_was_kept_as_past_is_found_when_it_is_gone a_past_content_lasts_from_its_last_use
         what_is_retired_goes_with_the_publication_or_not_at_all many_are_retired_at_once;
-    expiry: old_snapshots_expire what_is_tagged_stays staged_blobs_are_garbage_unless_published
+    expiry: old_snapshots_expire what_is_tagged_stays what_is_purged_is_like_new
+        staged_blobs_are_garbage_unless_published
         a_named_blob_is_never_taken the_coldest_go_first;
     scale: sixty_thousand_packages fragments_of_two_large_roots_are_swept;
     tokens: a_token_is_found_by_its_digest a_name_is_given_once a_revoked_token_is_gone tokens_are_listed_by_name

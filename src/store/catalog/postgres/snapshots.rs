@@ -7,7 +7,7 @@ use artifactapi_formats::{Identity, PackageEntry, RepoPath, Sha256};
 use async_trait::async_trait;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::QueryAs;
-use sqlx::{AssertSqlSafe, FromRow, Postgres, query, query_as, query_scalar};
+use sqlx::{AssertSqlSafe, Connection as _, FromRow, Postgres, query, query_as, query_scalar};
 
 use super::PostgresCatalog;
 use super::snapshot_statements::{ADD_PACKAGES, BEGIN, DROP_PACKAGES, EXPIRE, FILE_IS, STAGE, TAG};
@@ -386,6 +386,31 @@ impl Snapshots for PostgresCatalog {
             packages: packages.unsigned_abs(),
             past: past.unsigned_abs(),
         })
+    }
+
+    async fn purge(&self, repository: &RepositoryName, now: SystemTime) -> Result<Expired, CatalogError> {
+        let packages = self
+            .database
+            .call("removing the indexes of a repository", async |db| {
+                let mut transaction = db.begin().await?;
+                query(sql::UNTAG_ALL).bind(repository.as_str()).execute(&mut *transaction).await?;
+                let deleted = query(sql::DELETE_PACKAGES).bind(repository.as_str()).bind(i64::from(ROWS));
+                let packages = deleted.execute(&mut *transaction).await?.rows_affected();
+                // What is left of them must not be without a root: whoever begins again after a crash would not find it.
+                if packages < u64::from(ROWS) {
+                    for statement in sql::LEAVE_ROOTS {
+                        query(statement).bind(repository.as_str()).execute(&mut *transaction).await?;
+                    }
+                }
+                transaction.commit().await?;
+                Ok(packages)
+            })
+            .await?;
+        if packages == u64::from(ROWS) {
+            return Ok(Expired { packages, ..Expired::default() });
+        }
+        let expired = self.expire(repository, now, now).await?;
+        Ok(Expired { packages: expired.packages + packages, ..expired })
     }
 
     async fn coldest(

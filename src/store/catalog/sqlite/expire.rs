@@ -10,7 +10,7 @@ use super::changes::DISCARD_UNLESS_NAMED;
 use super::drafts::{as_json, empty_draft};
 use super::writer::Change;
 use crate::store::catalog::row::to_millis;
-use crate::store::catalog::snapshot_sql::GIVE_UP;
+use crate::store::catalog::snapshot_sql::{DELETE_PACKAGES, GIVE_UP, LEAVE_ROOTS, UNTAG_ALL};
 use crate::store::catalog::snapshots::{Expired, ROWS};
 use crate::store::key::RepositoryName;
 
@@ -115,5 +115,35 @@ impl Change for Expire {
             query(DISCARD_UNLESS_NAMED).bind(blob).bind(to_millis(self.now)).execute(&mut *db).await?;
         }
         Ok(expired)
+    }
+}
+
+/// Removes a part of all that is known of the indexes of a repository.
+pub(super) struct Purge {
+    pub(super) repository: RepositoryName,
+    pub(super) now: SystemTime,
+}
+
+#[async_trait]
+impl Change for Purge {
+    type Outcome = Expired;
+
+    const DURING: &'static str = "removing the indexes of a repository";
+
+    async fn apply(&self, db: &mut SqliteConnection) -> Result<Expired, sqlx::Error> {
+        let repository = self.repository.as_str();
+        query(UNTAG_ALL).bind(repository).execute(&mut *db).await?;
+        let deleted = query(DELETE_PACKAGES).bind(repository).bind(i64::from(ROWS)).execute(&mut *db).await?;
+        let packages = deleted.rows_affected();
+        // What is left of them must not be without a root: whoever begins again after a crash would not find it.
+        if packages == u64::from(ROWS) {
+            return Ok(Expired { packages, ..Expired::default() });
+        }
+        for statement in LEAVE_ROOTS {
+            query(statement).bind(repository).execute(&mut *db).await?;
+        }
+        let expire = Expire { repository: self.repository.clone(), before: self.now, now: self.now };
+        let expired = expire.apply(db).await?;
+        Ok(Expired { packages: expired.packages + packages, ..expired })
     }
 }

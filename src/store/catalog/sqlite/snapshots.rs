@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, FromRow, Sqlite, query_as, query_scalar};
 
 use super::SqliteCatalog;
 use super::drafts::{Abandon, AddPackages, Begin, DropPackages, GiveTag, Stage, TakeTag};
-use super::expire::Expire;
+use super::expire::{Expire, Purge};
 use super::switch::PublishSnapshot;
 use crate::store::catalog::row::{ArtifactRow, limited, query_key, to_millis};
 use crate::store::catalog::snapshot_rows::{
@@ -287,6 +287,10 @@ impl Snapshots for SqliteCatalog {
         now: SystemTime,
     ) -> Result<Expired, CatalogError> {
         self.writer.change(Expire { repository: repository.clone(), before, now }).await
+    }
+
+    async fn purge(&self, repository: &RepositoryName, now: SystemTime) -> Result<Expired, CatalogError> {
+        self.writer.change(Purge { repository: repository.clone(), now }).await
     }
 
     async fn coldest(
